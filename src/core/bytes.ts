@@ -1,0 +1,27 @@
+import { createHash, createHmac, hkdfSync, timingSafeEqual } from 'node:crypto';
+
+export function sha256(...parts: (Uint8Array | string)[]): Buffer {
+  const hash = createHash('sha256');
+  for (const part of parts) hash.update(part);
+  return hash.digest();
+}
+
+export function sha256Hex(...parts: (Uint8Array | string)[]): string {
+  return sha256(...parts).toString('hex');
+}
+
+export function hmacSha256(key: Uint8Array, ...parts: (Uint8Array | string)[]): Buffer {
+  const mac = createHmac('sha256', key);
+  for (const part of parts) mac.update(part);
+  return mac.digest();
+}
+
+/** A 32-byte key for one purpose, derived from the master secret (HKDF-SHA256, RFC 5869). */
+export function deriveKey(master: Uint8Array, purpose: string): Buffer {
+  return Buffer.from(hkdfSync('sha256', master, new Uint8Array(0), `millicent/v1/${purpose}`, 32));
+}
+
+/** Compares without telling by its duration where two secrets differ, nor how long the expected one is. */
+export function equalConstantTime(given: string, expected: string): boolean {
+  return timingSafeEqual(sha256(given), sha256(expected));
+}

@@ -1,0 +1,29 @@
+/** JSON as programs exchange it. */
+export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
+
+/** Deeper than this a document is hostile: the walk below is recursive. */
+export const JSON_DEPTH_MAX = 64;
+
+/**
+ * The one spelling of a JSON value that two parties hash alike: RFC 8785 (members sorted by UTF-16 code
+ * unit, no white space, ECMAScript numbers). Throws a RangeError when the value nests too deep.
+ */
+export function canonicalJson(value: unknown, depth = 0): string {
+  if (depth > JSON_DEPTH_MAX) throw new RangeError(`JSON nests deeper than ${JSON_DEPTH_MAX} levels`);
+  if (Array.isArray(value)) return `[${value.map((item) => canonicalJson(item, depth + 1)).join(',')}]`;
+  if (typeof value === 'object' && value !== null) {
+    const members = Object.entries(value)
+      .filter(([, member]) => member !== undefined)
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([key, member]) => `${JSON.stringify(key)}:${canonicalJson(member, depth + 1)}`);
+    return `{${members.join(',')}}`;
+  }
+  return JSON.stringify(value ?? null);
+}
+
+/** Whether a parsed value stays within the depth that everything after it can walk. */
+export function isWithinDepth(value: unknown, depthMax: number = JSON_DEPTH_MAX): boolean {
+  if (typeof value !== 'object' || value === null) return true;
+  if (depthMax === 0) return false;
+  return Object.values(value).every((member) => isWithinDepth(member, depthMax - 1));
+}

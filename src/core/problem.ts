@@ -1,0 +1,71 @@
+/** Every kind of refusal a caller can act on: its HTTP status and its title (RFC 9457). */
+export const PROBLEMS = {
+  'malformed-request': [400, 'The request cannot be read'],
+  unauthorized: [401, 'The key is not valid'],
+  'payment-required': [402, 'Payment is required'],
+  forbidden: [403, 'The key does not allow this'],
+  'not-found': [404, 'There is no such thing'],
+  'method-not-allowed': [405, 'That method is not served here'],
+  conflict: [409, 'This conflicts with what is already there'],
+  'in-flight': [409, 'The same call is still running'],
+  'credential-used': [409, 'The payment was already used'],
+  'answer-expired': [410, 'The stored answer is gone'],
+  'body-too-large': [413, 'The body is too large'],
+  'unsupported-media-type': [415, 'The content type is not supported'],
+  'invalid-arguments': [422, 'The arguments do not match the schema'],
+  'invalid-code': [422, 'The uploaded code was refused'],
+  'too-many-requests': [429, 'Too many requests'],
+  'internal-error': [500, 'Something broke on our side'],
+  'no-rail': [501, 'No payment rail is configured'],
+  'tool-failed': [502, 'The tool did not deliver'],
+  unavailable: [503, 'Not available right now'],
+  'outcome-unknown': [503, 'The payment is not settled yet'],
+  'tool-timeout': [504, 'The tool took too long'],
+} as const satisfies Record<string, readonly [number, string]>;
+
+export type ProblemType = keyof typeof PROBLEMS;
+
+export type ProblemOptions = {
+  /** What happened and how to fix it; shown to the caller. */
+  detail: string;
+  /** For the log only. */
+  cause?: unknown;
+  /** Whole seconds until it makes sense to try again. */
+  retryAfterSeconds?: number;
+  /** Further members of the problem document, all public. */
+  members?: Record<string, unknown>;
+  /** The caller's money is where it was: adds `note: "no charge applied"`. */
+  isUncharged?: boolean;
+};
+
+/** A refusal that travels to the caller as `application/problem+json`. */
+export class Problem extends Error {
+  override name = 'Problem';
+  readonly type: ProblemType;
+  readonly status: number;
+  readonly title: string;
+  readonly options: ProblemOptions;
+
+  constructor(type: ProblemType, options: ProblemOptions) {
+    super(options.detail, { cause: options.cause });
+    const [status, title] = PROBLEMS[type];
+    this.type = type;
+    this.status = status;
+    this.title = title;
+    this.options = options;
+  }
+}
+
+/** The problem document of a refusal. `instance` is the request id. */
+export function toProblemDocument(problem: Problem, instance: string): Record<string, unknown> {
+  return {
+    type: `https://millicent.dev/problems/${problem.type}`,
+    title: problem.title,
+    status: problem.status,
+    detail: problem.options.detail,
+    instance: `urn:request:${instance}`,
+    ok: false,
+    ...(problem.options.isUncharged ? { note: 'no charge applied' } : {}),
+    ...problem.options.members,
+  };
+}
