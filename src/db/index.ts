@@ -1,0 +1,10 @@
+export {
+  type Database,
+  type DatabaseOptions,
+  openDatabase,
+  type Queryable,
+  type Sql,
+  type Tx,
+} from './client.ts';
+export { type MigrateOptions, migrate } from './migrate.ts';
+export { withTransaction } from './transaction.ts';
