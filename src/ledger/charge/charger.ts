@@ -1,0 +1,146 @@
+import { type Uuid, bucketOf } from '../../core/ids.ts';
+import type { Millicents } from '../../core/money.ts';
+import type { Sql } from '../../db/index.ts';
+import { createBatcher } from './batcher.ts';
+import { withRetry } from './retry.ts';
+import {
+  type ChargeAnswer,
+  type ChargeMode,
+  type ChargeRow,
+  type CloseAnswer,
+  type StatementParts,
+  batchStatement,
+  closeStatement,
+  runCharge,
+  runClose,
+  singleStatement,
+} from './store.ts';
+
+/** Money to set aside for one call. Amount and fee are decided by the caller; see `feeOf`. */
+export type HoldRequest = {
+  /** The call's id: asking again with the same id never takes a second time. */
+  id: Uuid;
+  accountId: Uuid;
+  /** The key that spends, checked for revocation in the same statement. */
+  keyId: Uuid | undefined;
+  payeeId: Uuid;
+  subject: Uuid | undefined;
+  label: string;
+  amount: Millicents;
+  fee: Millicents;
+  lifetimeMs: number;
+};
+
+export type HoldResult =
+  | { kind: 'held' }
+  | { kind: 'insufficient'; available: bigint }
+  | { kind: 'key-refused' }
+  /** A hold with this id exists and is closed already. */
+  | { kind: 'closed' };
+
+export type CloseResult = { kind: 'closed' } | { kind: 'not-open' };
+
+export type Charger<Item> = {
+  /** Sets money aside before a call runs. */
+  hold(request: HoldRequest): Promise<HoldResult>;
+  /** Takes the money of a call that has already run, in one statement. `held` means taken. */
+  charge(request: HoldRequest, receipt: Item): Promise<HoldResult>;
+  capture(hold: { id: Uuid; accountId: Uuid }, receipt: Item): Promise<CloseResult>;
+  release(hold: { id: Uuid; accountId: Uuid }): Promise<CloseResult>;
+  drain(): Promise<void>;
+};
+
+const BATCH_MAX = 1_000;
+const QUEUE_MAX = 20_000;
+
+/** The hot path of the ledger: holds, charges and captures in exactly-once batches. */
+export function createCharger<Item>(deps: { sql: Sql; parts: StatementParts<Item> }): Charger<Item> {
+  const limits = { batchMax: BATCH_MAX, queueMax: QUEUE_MAX };
+  const holds = createBatcher({ ...limits, flush: flushCharges(deps, 'hold') });
+  const charges = createBatcher({ ...limits, flush: flushCharges(deps, 'charge') });
+  const captures = createBatcher({ ...limits, flush: flushCloses(deps, 'captured') });
+  const releases = createBatcher({ ...limits, flush: flushCloses(deps, 'released') });
+  return {
+    hold: (request) => askUntilClear((item) => holds.push(item), { request }),
+    charge: (request, receipt) => askUntilClear((item) => charges.push(item), { request, receipt }),
+    capture: (hold, receipt) => captures.push({ hold, receipt }),
+    release: (hold) => releases.push({ hold }),
+    async drain() {
+      await Promise.all([holds.drain(), charges.drain(), captures.drain(), releases.drain()]);
+    },
+  };
+}
+
+type ChargeItem<Item> = { request: HoldRequest; receipt?: Item };
+type ChargeVerdict = HoldResult | { kind: 'ask-again' };
+
+/**
+ * A large request that does not fit also pushes out smaller ones behind it in its batch; those ask again.
+ * The first of an account's refused requests is refused for good, so every round ends at least one of them.
+ */
+async function askUntilClear<Item>(
+  push: (item: ChargeItem<Item>) => Promise<ChargeVerdict>,
+  item: ChargeItem<Item>,
+): Promise<HoldResult> {
+  for (;;) {
+    const verdict = await push(item);
+    if (verdict.kind !== 'ask-again') return verdict;
+  }
+}
+
+function flushCharges<Item>(deps: { sql: Sql; parts: StatementParts<Item> }, mode: ChargeMode) {
+  const batch = batchStatement(mode, deps.parts);
+  const single = singleStatement(mode, deps.parts);
+  return async (items: readonly ChargeItem<Item>[]): Promise<ChargeVerdict[]> => {
+    const rows = items.map(({ request }) => toRow(request));
+    const receipts = items.flatMap(({ receipt }) => (receipt === undefined ? [] : [receipt]));
+    const rider = mode === 'charge' ? deps.parts.rider.parameters(receipts) : [];
+    const statement = rows.length === 1 ? single : batch;
+    const answers = await withRetry(() => runCharge(deps.sql, statement, rows, rider));
+    return judge(rows, answers);
+  };
+}
+
+function toRow(request: HoldRequest): ChargeRow {
+  return { ...request, bucket: bucketOf(request.id) };
+}
+
+/** Turns the statement's rows into verdicts; pure, and the only place that knows what they mean. */
+export function judge(rows: readonly ChargeRow[], answers: readonly ChargeAnswer[]): ChargeVerdict[] {
+  const smallestRefused = new Map<string, bigint>();
+  const seen = new Set<string>();
+  return rows.map((row, index): ChargeVerdict => {
+    const answer = answers[index];
+    if (!answer || seen.has(row.id)) return { kind: 'ask-again' };
+    seen.add(row.id);
+    if (answer.isAccepted) return { kind: 'held' };
+    // Our own retry after a lost connection finds its hold standing.
+    if (answer.existing === 'held' || answer.existing === 'captured') return { kind: 'held' };
+    if (answer.existing) return { kind: 'closed' };
+    if (answer.isKeyRefused) return { kind: 'key-refused' };
+    if (answer.rest === null) return { kind: 'insufficient', available: 0n };
+    if (answer.rest >= 0n) return { kind: 'ask-again' };
+    const smallest = smallestRefused.get(row.accountId);
+    if (smallest !== undefined && row.amount < smallest) return { kind: 'ask-again' };
+    if (smallest === undefined) smallestRefused.set(row.accountId, row.amount);
+    return { kind: 'insufficient', available: answer.rest + row.amount > 0n ? answer.rest + row.amount : 0n };
+  });
+}
+
+type CloseItem<Item> = { hold: { id: Uuid; accountId: Uuid }; receipt?: Item };
+
+function flushCloses<Item>(deps: { sql: Sql; parts: StatementParts<Item> }, state: 'captured' | 'released') {
+  const statement = closeStatement(state, deps.parts);
+  return async (items: readonly CloseItem<Item>[]): Promise<CloseResult[]> => {
+    const rows = items.map(({ hold }) => hold);
+    const receipts = items.flatMap(({ receipt }) => (receipt === undefined ? [] : [receipt]));
+    const rider = state === 'captured' ? deps.parts.rider.parameters(receipts) : [];
+    const answers = await withRetry(() => runClose(deps.sql, statement, rows, rider));
+    return answers.map((answer) => toCloseResult(answer, state));
+  };
+}
+
+function toCloseResult(answer: CloseAnswer, state: 'captured' | 'released'): CloseResult {
+  // A hold that is already in the wanted state was closed by our own try whose answer got lost.
+  return answer.isClosed || answer.previous === state ? { kind: 'closed' } : { kind: 'not-open' };
+}

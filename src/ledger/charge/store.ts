@@ -1,0 +1,169 @@
+import type { Sql, Tx } from '../../db/index.ts';
+import { FEE_INCOME, MILLICENT_UNIT } from '../account.ts';
+import type { KeyGuard, Rider } from '../rider.ts';
+
+/** One request to set money aside, as the statements take it. */
+export type ChargeRow = {
+  accountId: string;
+  amount: bigint;
+  fee: bigint;
+  id: string;
+  keyId: string | undefined;
+  payeeId: string;
+  subject: string | undefined;
+  label: string;
+  bucket: number;
+  /** Milliseconds until an open hold expires. */
+  lifetimeMs: number;
+};
+
+/** What the statement says of each request. */
+export type ChargeAnswer = {
+  ord: bigint;
+  /** Balance left after it; null when there is no such account or the key may not spend. */
+  rest: bigint | null;
+  isAccepted: boolean;
+  /** The state of a hold that already has this id. */
+  existing: 'held' | 'captured' | 'released' | 'expired' | null;
+  isKeyRefused: boolean;
+};
+
+export type ChargeMode = 'hold' | 'charge';
+/** What the caller decides of the statement's text. `rider` only rides on a charge. */
+export type StatementParts<Item> = { guard: KeyGuard; rider: Rider<Item> };
+
+const COLUMNS = [
+  ['account_id', 'uuid'],
+  ['amount', 'bigint'],
+  ['fee', 'bigint'],
+  ['id', 'uuid'],
+  ['key_id', 'uuid'],
+  ['payee_id', 'uuid'],
+  ['subject', 'uuid'],
+  ['label', 'text'],
+  ['bucket', 'smallint'],
+  ['lifetime_ms', 'integer'],
+] as const;
+const ACCOUNT = 1;
+const HOLD = 4;
+const KEY = 5;
+const RIDER_FIRST = COLUMNS.length + 1;
+
+/**
+ * The exactly-once batch: rows are locked in id order, the prefix sum over the locked balance bounds what is
+ * accepted, and the balance moves only by holds really inserted. One statement is one commit.
+ */
+export function batchStatement<Item>(mode: ChargeMode, parts: StatementParts<Item>): string {
+  const arrays = COLUMNS.map(([, type], index) => `$${index + 1}::${type}[]`).join(', ');
+  return `WITH r AS (SELECT * FROM unnest(${arrays}) WITH ORDINALITY AS t(${COLUMNS.map(([name]) => name).join(', ')}, ord)),
+k AS (${parts.guard(KEY)}),
+a AS MATERIALIZED (SELECT id, balance, held, promo FROM ledger_payer WHERE id = ANY($${ACCOUNT}::uuid[]) ORDER BY id FOR UPDATE),
+e AS (SELECT id, state FROM ledger_hold WHERE id = ANY($${HOLD}::uuid[])),
+d AS (SELECT r.*, row_number() OVER (PARTITION BY r.id ORDER BY r.ord) AS copy FROM r),
+p AS (SELECT d.*, sum(d.amount) OVER w - d.amount < a.promo AS is_promo, (a.balance - a.held - sum(d.amount) OVER w)::bigint AS rest
+  FROM d JOIN a ON a.id = d.account_id
+  WHERE d.copy = 1 AND NOT EXISTS (SELECT FROM e WHERE e.id = d.id) AND (d.key_id IS NULL OR d.key_id IN (SELECT id FROM k))
+  WINDOW w AS (PARTITION BY d.account_id ORDER BY d.ord)),
+${writes(mode, parts)}
+SELECT d.ord, p.rest, i.id IS NOT NULL AND d.copy = 1 AS is_accepted, e.state AS existing,
+  d.key_id IS NOT NULL AND d.key_id NOT IN (SELECT id FROM k) AS is_key_refused
+FROM d LEFT JOIN p ON p.ord = d.ord LEFT JOIN i ON i.id = d.id LEFT JOIN e ON e.id = d.id ORDER BY d.ord`;
+}
+
+/** The same for a queue of one: no window, no sort, a third less time. */
+export function singleStatement<Item>(mode: ChargeMode, parts: StatementParts<Item>): string {
+  const values = COLUMNS.map(([name, type], index) => `($${index + 1}::${type}[])[1] AS ${name}`).join(', ');
+  return `WITH k AS (${parts.guard(KEY)}),
+a AS MATERIALIZED (SELECT id, balance, held, promo FROM ledger_payer WHERE id = ($${ACCOUNT}::uuid[])[1] FOR UPDATE),
+e AS (SELECT id, state FROM ledger_hold WHERE id = ($${HOLD}::uuid[])[1]),
+d AS (SELECT ${values}, 1::bigint AS ord),
+p AS (SELECT d.*, a.promo > 0 AS is_promo, a.balance - a.held - d.amount AS rest FROM d, a
+  WHERE NOT EXISTS (SELECT FROM e) AND (d.key_id IS NULL OR d.key_id IN (SELECT id FROM k))),
+${writes(mode, parts)}
+SELECT d.ord, p.rest, i.id IS NOT NULL AS is_accepted, e.state AS existing,
+  d.key_id IS NOT NULL AND d.key_id NOT IN (SELECT id FROM k) AS is_key_refused
+FROM d LEFT JOIN p ON true LEFT JOIN i ON true LEFT JOIN e ON true`;
+}
+
+/** Closing open holds: accounts are locked first, as everywhere, so no two statements wait in a circle. */
+export function closeStatement<Item>(state: 'captured' | 'released' | 'expired', parts: StatementParts<Item>): string {
+  const isCapture = state === 'captured';
+  return `WITH r AS (SELECT * FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS t(account_id, id, ord)),
+a AS MATERIALIZED (SELECT id, balance, held, promo FROM ledger_payer WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE),
+i AS (UPDATE ledger_hold h SET state = '${state}', closed_at = now() FROM r JOIN a ON a.id = r.account_id
+  WHERE h.id = r.id AND h.account_id = r.account_id AND h.state = 'held' AND h.backing = 'balance'
+  RETURNING h.id, h.account_id, h.payee_id, h.amount, h.fee, r.ord),
+accepted AS (SELECT i.*, sum(i.amount) OVER (PARTITION BY i.account_id ORDER BY i.ord) - i.amount < a.promo AS is_promo
+  FROM i JOIN a ON a.id = i.account_id),
+u AS (UPDATE ledger_payer SET held = s.held${isCapture ? ', balance = s.balance, promo = s.promo' : ''} FROM (
+  SELECT a.id, a.held - sum(i.amount) AS held, a.balance - sum(i.amount) AS balance, greatest(0, a.promo - sum(i.amount)) AS promo
+  FROM accepted i JOIN a ON a.id = i.account_id GROUP BY a.id, a.held, a.balance, a.promo) s WHERE ledger_payer.id = s.id)
+${isCapture ? `, ${entries()}, ${parts.rider.cte(3)}` : ''}
+SELECT r.ord, i.id IS NOT NULL AS is_closed, (SELECT state FROM ledger_hold h WHERE h.id = r.id) AS previous
+FROM r LEFT JOIN i ON i.ord = r.ord ORDER BY r.ord`;
+}
+
+/** Everything after the decision: the hold, and for a charge the entries, the balance and the rider. */
+function writes<Item>(mode: ChargeMode, parts: StatementParts<Item>): string {
+  const isCharge = mode === 'charge';
+  return `i AS (INSERT INTO ledger_hold (bucket, id, account_id, key_id, payee_id, subject, label, amount, fee, backing, state, expires_at, closed_at)
+  SELECT bucket, id, account_id, key_id, payee_id, subject, label, amount, fee, 'balance', '${isCharge ? 'captured' : 'held'}',
+    now() + lifetime_ms * interval '1 millisecond', ${isCharge ? 'now()' : 'NULL'}
+  FROM p WHERE rest >= 0 ON CONFLICT (id, bucket) DO NOTHING RETURNING id, account_id, payee_id, amount, fee),
+accepted AS (SELECT i.*, p.ord, p.is_promo FROM i JOIN p ON p.id = i.id),
+u AS (UPDATE ledger_payer SET ${isCharge ? 'balance = s.balance, promo = s.promo' : 'held = s.held'} FROM (
+  SELECT a.id, a.balance - sum(i.amount) AS balance, a.held + sum(i.amount) AS held, greatest(0, a.promo - sum(i.amount)) AS promo
+  FROM i JOIN a ON a.id = i.account_id GROUP BY a.id, a.balance, a.held, a.promo) s WHERE ledger_payer.id = s.id)
+${isCharge ? `, ${entries()}, ${parts.rider.cte(RIDER_FIRST)}` : ''}`;
+}
+
+/** CAPTURE of MONEY.md: the publisher's share and the platform's fee, each left out when it is nothing. */
+function entries(): string {
+  return `n AS (INSERT INTO ledger_entry (transfer_id, leg, kind, debit_id, credit_id, unit, amount, available_at)
+  SELECT id, 0, 'share', account_id, payee_id, '${MILLICENT_UNIT}', amount - fee, CASE WHEN is_promo THEN 'infinity' ELSE now() END
+  FROM accepted WHERE amount > fee
+  UNION ALL
+  SELECT id, 1, 'fee', account_id, '${FEE_INCOME.id}', '${MILLICENT_UNIT}', fee, now() FROM accepted WHERE fee > 0)`;
+}
+
+/** Runs a prepared charge statement over `rows`. */
+export async function runCharge(
+  sql: Sql | Tx,
+  statement: string,
+  rows: readonly ChargeRow[],
+  riderParameters: unknown[],
+): Promise<ChargeAnswer[]> {
+  const parameters = [
+    toArray(rows, (row) => row.accountId),
+    toArray(rows, (row) => row.amount),
+    toArray(rows, (row) => row.fee),
+    toArray(rows, (row) => row.id),
+    toArray(rows, (row) => row.keyId),
+    toArray(rows, (row) => row.payeeId),
+    toArray(rows, (row) => row.subject),
+    rows.map((row) => row.label),
+    toArray(rows, (row) => row.bucket),
+    toArray(rows, (row) => row.lifetimeMs),
+    ...riderParameters,
+  ];
+  // postgres.js types its parameters too narrowly for prebuilt arrays; the casts in the text are the types.
+  return sql.unsafe<ChargeAnswer[]>(statement, parameters as never[], { prepare: true });
+}
+
+export type CloseAnswer = { ord: bigint; isClosed: boolean; previous: ChargeAnswer['existing'] };
+
+/** Runs a prepared close statement over `(accountId, id)` pairs. */
+export async function runClose(
+  sql: Sql | Tx,
+  statement: string,
+  rows: readonly { accountId: string; id: string }[],
+  riderParameters: unknown[],
+): Promise<CloseAnswer[]> {
+  const parameters = [toArray(rows, (row) => row.accountId), toArray(rows, (row) => row.id), ...riderParameters];
+  return sql.unsafe<CloseAnswer[]>(statement, parameters as never[], { prepare: true });
+}
+
+/** A Postgres array literal of values that need no quoting. */
+function toArray<Row>(rows: readonly Row[], value: (row: Row) => string | bigint | number | undefined): string {
+  return `{${rows.map((row) => value(row) ?? 'NULL').join(',')}}`;
+}

@@ -1,0 +1,14 @@
+/**
+ * Rows another domain writes in the very statement that charges, so that money and receipt are one commit.
+ * `cte` is text without a leading WITH; the statement around it offers
+ * `accepted(ord bigint, id uuid, amount bigint, fee bigint)`, where `ord` counts the batch from 1.
+ */
+export type Rider<Item> = {
+  /** The CTEs, with their first parameter numbered `firstParameter`. */
+  cte(firstParameter: number): string;
+  /** Arrays with one element for each item, in order. */
+  parameters(items: readonly Item[]): unknown[];
+};
+
+/** SQL that lists the ids of the keys which may still spend, out of the array parameter of that number. */
+export type KeyGuard = (parameter: number) => string;

@@ -1,0 +1,160 @@
+import { sql } from 'drizzle-orm';
+import {
+  bigint,
+  check,
+  index,
+  pgTable,
+  primaryKey,
+  smallint,
+  text,
+  timestamp,
+  unique,
+  uuid,
+} from 'drizzle-orm/pg-core';
+
+const time = (name: string) => timestamp(name, { withTimezone: true });
+const amount = (name: string) => bigint(name, { mode: 'bigint' });
+
+/** Every account by its name in the chart of MONEY.md; one unit each. */
+export const ledgerAccount = pgTable('ledger_account', {
+  id: uuid('id').primaryKey(),
+  name: text('name').notNull().unique(),
+  unit: text('unit').notNull(),
+  createdAt: time('created_at').notNull().defaultNow(),
+});
+
+/** The stored balance of an `L.payer` account, in millicents; proven from the entries by the check. */
+export const ledgerPayer = pgTable(
+  'ledger_payer',
+  {
+    bucket: smallint('bucket').notNull(),
+    id: uuid('id').notNull(),
+    balance: amount('balance').notNull(),
+    held: amount('held').notNull(),
+    /** How much of the balance was given away and so never becomes a payout. */
+    promo: amount('promo').notNull(),
+    createdAt: time('created_at').notNull().defaultNow(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.id, table.bucket] }),
+    check('ledger_payer_covers_holds', sql`${table.held} >= 0 AND ${table.balance} >= ${table.held}`),
+    check('ledger_payer_promo', sql`${table.promo} >= 0`),
+  ],
+);
+
+/** One call's money from the moment it is set aside. Its id is the id of the call and of the receipt. */
+export const ledgerHold = pgTable(
+  'ledger_hold',
+  {
+    bucket: smallint('bucket').notNull(),
+    id: uuid('id').notNull(),
+    accountId: uuid('account_id').notNull(),
+    keyId: uuid('key_id'),
+    payeeId: uuid('payee_id').notNull(),
+    /** What is paid for: the version's id, or none for a tool of the gateway itself. */
+    subject: uuid('subject'),
+    label: text('label').notNull(),
+    amount: amount('amount').notNull(),
+    fee: amount('fee').notNull(),
+    backing: text('backing', { enum: ['balance', 'exposure'] }).notNull(),
+    state: text('state', { enum: ['held', 'captured', 'released', 'expired'] }).notNull(),
+    createdAt: time('created_at').notNull().defaultNow(),
+    expiresAt: time('expires_at').notNull(),
+    closedAt: time('closed_at'),
+  },
+  (table) => [
+    primaryKey({ columns: [table.id, table.bucket] }),
+    index('ledger_hold_account').on(table.accountId, table.createdAt),
+    index('ledger_hold_due').on(table.expiresAt).where(sql`${table.state} = 'held'`),
+    check('ledger_hold_fee', sql`${table.fee} >= 0 AND ${table.amount} >= ${table.fee}`),
+  ],
+);
+
+/**
+ * The journal. One row is two legs of the same amount in the same unit, so every row, and with it every
+ * transfer, sums to zero by its shape; the view `ledger_leg` lists the legs with their signs.
+ */
+export const ledgerEntry = pgTable(
+  'ledger_entry',
+  {
+    transferId: uuid('transfer_id').notNull(),
+    leg: smallint('leg').notNull(),
+    kind: text('kind', {
+      enum: ['fund', 'share', 'fee', 'promo', 'cost', 'refund', 'loss'],
+    }).notNull(),
+    debitId: uuid('debit_id').notNull(),
+    creditId: uuid('credit_id').notNull(),
+    unit: text('unit').notNull(),
+    amount: amount('amount').notNull(),
+    createdAt: time('created_at').notNull().defaultNow(),
+    /** When a publisher may withdraw it; `infinity` for what promotion paid. */
+    availableAt: time('available_at').notNull().defaultNow(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.transferId, table.leg, table.createdAt] }),
+    index('ledger_entry_share').on(table.creditId, table.createdAt).where(sql`${table.kind} = 'share'`),
+    check('ledger_entry_positive', sql`${table.amount} > 0`),
+    check('ledger_entry_two_accounts', sql`${table.debitId} <> ${table.creditId}`),
+  ],
+);
+
+/** What arrived from outside, once each: `(rail, external_ref)` is why a settlement is never booked twice. */
+export const ledgerExternal = pgTable(
+  'ledger_external',
+  {
+    rail: text('rail').notNull(),
+    externalRef: text('external_ref').notNull(),
+    transferId: uuid('transfer_id').notNull(),
+    createdAt: time('created_at').notNull().defaultNow(),
+  },
+  (table) => [primaryKey({ columns: [table.rail, table.externalRef] })],
+);
+
+/** Money promised to us that has not arrived: a memo beside the books, never an entry. */
+export const ledgerExposure = pgTable(
+  'ledger_exposure',
+  {
+    bucket: smallint('bucket').notNull(),
+    /** The claim it belongs to, which is also the id of the hold it backs. */
+    id: uuid('id').notNull(),
+    rail: text('rail').notNull(),
+    payer: text('payer').notNull(),
+    payeeId: uuid('payee_id').notNull(),
+    unit: text('unit').notNull(),
+    units: bigint('units', { mode: 'bigint' }).notNull(),
+    amount: amount('amount').notNull(),
+    state: text('state', { enum: ['authorised', 'settling', 'unknown', 'void', 'posted'] }).notNull(),
+    /** The work was delivered to nobody because the money did not come. */
+    isLoss: smallint('is_loss').notNull().default(0),
+    createdAt: time('created_at').notNull().defaultNow(),
+    updatedAt: time('updated_at').notNull().defaultNow(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.id, table.bucket] }),
+    index('ledger_exposure_payer').on(table.payer, table.unit, table.createdAt),
+    index('ledger_exposure_loss').on(table.updatedAt).where(sql`${table.isLoss} = 1`),
+  ],
+);
+
+/** One row a payer, locked while its exposure is summed, so that two claims at once cannot both fit. */
+export const ledgerExposurePayer = pgTable(
+  'ledger_exposure_payer',
+  { payer: text('payer').notNull(), unit: text('unit').notNull(), createdAt: time('created_at').notNull().defaultNow() },
+  (table) => [unique('ledger_exposure_payer_key').on(table.payer, table.unit)],
+);
+
+/** What drizzle-kit cannot say: the journal is append-only, and the legs as a view to sum by hand. */
+export const ledgerGuards: string[] = [
+  `CREATE FUNCTION refuse_rewrite() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE EXCEPTION '% on % is refused: this table is append-only', TG_OP, TG_TABLE_NAME USING ERRCODE = 'restrict_violation';
+END $$`,
+  `CREATE TRIGGER ledger_entry_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON ledger_entry
+  FOR EACH STATEMENT EXECUTE FUNCTION refuse_rewrite()`,
+  `CREATE TRIGGER ledger_external_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON ledger_external
+  FOR EACH STATEMENT EXECUTE FUNCTION refuse_rewrite()`,
+  `CREATE VIEW ledger_leg AS
+  SELECT transfer_id, leg, kind, debit_id AS account_id, unit, amount AS debit, 0::bigint AS credit, -amount AS signed, created_at, available_at FROM ledger_entry
+  UNION ALL
+  SELECT transfer_id, leg, kind, credit_id, unit, 0::bigint, amount, amount, created_at, available_at FROM ledger_entry`,
+];

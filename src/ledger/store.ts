@@ -1,0 +1,103 @@
+import { type Uuid, bucketOf } from '../core/ids.ts';
+import { invariant } from '../core/invariant.ts';
+import type { Queryable, Sql, Tx } from '../db/index.ts';
+import type { Account } from './account.ts';
+import type { ledgerHold } from './schema.ts';
+import type { Transfer } from './transfer.ts';
+
+export type HoldRow = typeof ledgerHold.$inferSelect;
+
+/** Opens accounts that may be open already. */
+export async function insertAccounts(tx: Queryable, accounts: readonly Account[]): Promise<void> {
+  const rows = accounts.map(({ id, name, unit }) => ({ id, name, unit }));
+  await tx`INSERT INTO ledger_account ${tx(rows)} ON CONFLICT DO NOTHING`;
+}
+
+export async function insertPayer(tx: Tx, accountId: Uuid): Promise<void> {
+  await tx`INSERT INTO ledger_payer (bucket, id, balance, held, promo)
+    VALUES (${bucketOf(accountId)}, ${accountId}, 0, 0, 0) ON CONFLICT DO NOTHING`;
+}
+
+export type PayerRow = { balance: bigint; held: bigint; promo: bigint };
+
+export async function findPayer(sql: Queryable, accountId: Uuid): Promise<PayerRow | undefined> {
+  const [row] = await sql<PayerRow[]>`SELECT balance, held, promo FROM ledger_payer WHERE id = ${accountId}`;
+  return row;
+}
+
+/** The payer's row, locked until the transaction ends; every change of its holds takes this lock first. */
+export async function lockPayer(tx: Tx, accountId: Uuid): Promise<PayerRow> {
+  const [row] = await tx<PayerRow[]>`SELECT balance, held, promo FROM ledger_payer
+    WHERE id = ${accountId} FOR UPDATE`;
+  invariant(row, `payer account ${accountId} is not open`);
+  return row;
+}
+
+export async function updatePayer(tx: Tx, accountId: Uuid, row: PayerRow): Promise<void> {
+  await tx`UPDATE ledger_payer SET balance = ${row.balance}, held = ${row.held}, promo = ${row.promo}
+    WHERE id = ${accountId}`;
+}
+
+export async function insertEntries(tx: Tx, transfer: Transfer): Promise<void> {
+  const rows = transfer.entries.map((entry, leg) => ({
+    transfer_id: transfer.id,
+    leg,
+    kind: entry.kind,
+    debit_id: entry.debit.id,
+    credit_id: entry.credit.id,
+    unit: entry.debit.unit,
+    amount: entry.amount,
+    available_at: entry.availableAt ?? tx`now()`,
+  }));
+  for (const row of rows) await tx`INSERT INTO ledger_entry ${tx(row)}`;
+}
+
+/** False when this arrival was booked before. */
+export async function insertExternal(tx: Tx, rail: string, reference: string, transferId: Uuid): Promise<boolean> {
+  const rows = await tx`INSERT INTO ledger_external (rail, external_ref, transfer_id)
+    VALUES (${rail}, ${reference}, ${transferId}) ON CONFLICT DO NOTHING RETURNING rail`;
+  return rows.length === 1;
+}
+
+export async function insertHold(tx: Tx, hold: Omit<HoldRow, 'createdAt' | 'closedAt' | 'bucket'>): Promise<void> {
+  await tx`INSERT INTO ledger_hold ${tx({ ...hold, bucket: bucketOf(hold.id) })}`;
+}
+
+export async function lockHold(tx: Tx, id: Uuid): Promise<HoldRow | undefined> {
+  const [row] = await tx<HoldRow[]>`SELECT * FROM ledger_hold WHERE id = ${id} FOR UPDATE`;
+  return row;
+}
+
+export async function findHold(sql: Queryable, id: Uuid): Promise<HoldRow | undefined> {
+  const [row] = await sql<HoldRow[]>`SELECT * FROM ledger_hold WHERE id = ${id}`;
+  return row;
+}
+
+export async function closeHold(tx: Tx, id: Uuid, state: 'captured' | 'released' | 'expired'): Promise<void> {
+  await tx`UPDATE ledger_hold SET state = ${state}, closed_at = now() WHERE id = ${id} AND state = 'held'`;
+}
+
+/** Open balance holds past their time; the row of a claim is closed by the claim's own reconciler. */
+export async function listDueHolds(sql: Sql, rowsMax: number): Promise<{ id: Uuid; accountId: Uuid }[]> {
+  return sql<{ id: Uuid; accountId: Uuid }[]>`SELECT id, account_id FROM ledger_hold
+    WHERE state = 'held' AND backing = 'balance' AND expires_at < now() ORDER BY expires_at LIMIT ${rowsMax}`;
+}
+
+/** A payer's calls, newest first, older than `before`. */
+export async function listHolds(
+  sql: Sql,
+  input: { accountId: Uuid; before: Date; rowsMax: number },
+): Promise<HoldRow[]> {
+  return sql<HoldRow[]>`SELECT * FROM ledger_hold
+    WHERE account_id = ${input.accountId} AND created_at < ${input.before}
+    ORDER BY created_at DESC, id DESC LIMIT ${input.rowsMax}`;
+}
+
+/** What a publisher has earned, less what was paid out: summed from the journal. */
+export async function sumPublisher(sql: Sql, publisherId: Uuid): Promise<{ earned: bigint; available: bigint }> {
+  const [row] = await sql<{ earned: bigint; available: bigint }[]>`
+    SELECT coalesce(sum(amount), 0)::bigint AS earned,
+      coalesce(sum(amount) FILTER (WHERE available_at <= now()), 0)::bigint AS available
+    FROM ledger_entry WHERE credit_id = ${publisherId} AND kind = 'share'`;
+  return row ?? { earned: 0n, available: 0n };
+}

@@ -1,0 +1,89 @@
+import { type Uuid, uuidFrom } from '../core/ids.ts';
+import type { Millicents } from '../core/money.ts';
+import {
+  type Account,
+  FEE_INCOME,
+  MILLICENT_CLEARING,
+  MILLICENT_UNIT,
+  PROMO_EXPENSE,
+  clearingAccount,
+  payerAccount,
+  publisherAccount,
+  railAssetAccount,
+  unappliedAccount,
+} from './account.ts';
+
+/** One movement: `amount` of one unit leaves the debit side's claim and joins the credit side's. */
+export type Entry = {
+  kind: 'fund' | 'share' | 'fee' | 'promo' | 'cost' | 'refund' | 'loss';
+  debit: Account;
+  credit: Account;
+  amount: bigint;
+  availableAt?: Date | 'infinity';
+};
+
+/** Entries that stand or fall together; every entry sums to zero by its shape. */
+export type Transfer = { id: Uuid; entries: Entry[] };
+
+/** FUND of MONEY.md: `units` arrived on a rail and are worth `amount` to the payer. */
+export function fundTransfer(input: {
+  rail: string;
+  reference: string;
+  unit: string;
+  units: bigint;
+  amount: Millicents;
+  /** The payer's account; without one the money is unapplied. */
+  accountId: Uuid | undefined;
+}): Transfer {
+  const to = input.accountId === undefined ? unappliedAccount(input.rail) : payerAccount(input.accountId);
+  const asset = railAssetAccount(input.rail, input.unit);
+  return transfer(uuidFrom('fund', input.rail, input.reference), [
+    { kind: 'fund', debit: asset, credit: clearingAccount(input.unit), amount: input.units },
+    { kind: 'fund', debit: MILLICENT_CLEARING, credit: to, amount: input.amount },
+  ]);
+}
+
+/** CAPTURE of MONEY.md: the price of a delivered call, split. */
+export function captureTransfer(input: {
+  callId: Uuid;
+  accountId: Uuid;
+  payeeId: Uuid;
+  amount: bigint;
+  fee: bigint;
+  availableAt: Date | 'infinity';
+}): Transfer {
+  const payer = payerAccount(input.accountId);
+  return transfer(input.callId, [
+    {
+      kind: 'share',
+      debit: payer,
+      credit: publisherAccount(input.payeeId),
+      amount: input.amount - input.fee,
+      availableAt: input.availableAt,
+    },
+    { kind: 'fee', debit: payer, credit: FEE_INCOME, amount: input.fee },
+  ]);
+}
+
+/** Balance given away by the operator. */
+export function promoTransfer(input: { id: Uuid; accountId: Uuid; amount: Millicents }): Transfer {
+  return transfer(input.id, [
+    { kind: 'promo', debit: PROMO_EXPENSE, credit: payerAccount(input.accountId), amount: input.amount },
+  ]);
+}
+
+/** What moving money cost us on a rail, for example gas in wei. */
+export function costTransfer(input: { reference: string; expense: Account; asset: Account; units: bigint }): Transfer {
+  return transfer(uuidFrom('cost', input.asset.name, input.reference), [
+    { kind: 'cost', debit: input.expense, credit: input.asset, amount: input.units },
+  ]);
+}
+
+/** A leg of nothing is no leg. */
+function transfer(id: Uuid, entries: Entry[]): Transfer {
+  return { id, entries: entries.filter((entry) => entry.amount > 0n) };
+}
+
+/** The accounts of the platform that every installation has. */
+export const PLATFORM_ACCOUNTS: readonly Account[] = [FEE_INCOME, PROMO_EXPENSE, MILLICENT_CLEARING];
+export { MILLICENT_UNIT };

@@ -1,0 +1,111 @@
+import type { Millicents } from '../core/money.ts';
+import type { Form } from './form.ts';
+import type { Quote } from './quote.ts';
+
+/** Where money moves. */
+export type RailName = 'evm' | 'tempo' | 'lightning' | 'stripe';
+
+/** What a payer must know to pay a quote by one form; wires spell it. A further rail adds its kind. */
+export type Offer = Eip3009Offer;
+
+export type Eip3009Offer = {
+  kind: 'eip3009';
+  /** CAIP-2. */
+  network: string;
+  asset: `0x${string}`;
+  payTo: `0x${string}`;
+  /** Atomic token units. */
+  units: bigint;
+  /** The token's EIP-712 domain. */
+  tokenName: string;
+  tokenVersion: string;
+  /** How long the authorization must stay valid, seconds. */
+  timeoutSeconds: number;
+};
+
+/** A verified credential: money that may be moved, is held for us, or has already arrived. */
+export type Authorization = {
+  rail: RailName;
+  /** The rail's own id of this payment, for example `evm:eip155:84532:<token>:<from>:<nonce>`. */
+  claimKey: string;
+  /** Who pays, as CAIP-10 where there is an address. */
+  payer: string;
+  /** The ledger unit money arrives in, for example `eip155:84532/erc20:0x036c...`. */
+  unit: string;
+  /** Native units this pays. */
+  units: bigint;
+  /** What they are worth to us, at the quote's rate. */
+  amount: Millicents;
+  form: Form;
+  /**
+   * `authorised`: the payer can still spend it elsewhere (evm, tempo pull); `held`: it cannot get away and
+   * can still be given back (lightning HTLC, stripe manual capture); `paid`: it has arrived for good.
+   */
+  state: 'authorised' | 'held' | 'paid';
+  /** What the payer owns now, native units; `undefined` when the rail has the money already. */
+  fundsAvailable: bigint | undefined;
+  /** The rail cannot promise that this settles later (a contract wallet): settle before the run. */
+  mustSettleFirst: boolean;
+  validUntil: Date;
+};
+
+export type Verification =
+  | { kind: 'authorised'; authorization: Authorization }
+  /** It can never pay this quote; `reason` is public. */
+  | { kind: 'refused'; reason: string }
+  /** It was spent on-rail, to us, before we claimed it: credited to its payer, never served. */
+  | { kind: 'spent'; authorization: Authorization; settlement: Settled }
+  /** The rail cannot say now. */
+  | { kind: 'unavailable'; cause: unknown };
+
+/** What the database keeps of a settlement to make: everything `settle` needs after a crash. */
+export type SettlementIntent = {
+  claimKey: string;
+  payer: string;
+  unit: string;
+  units: bigint;
+  form: Form;
+  validUntil: Date;
+};
+
+export type Settled = {
+  kind: 'settled';
+  /** The transaction hash, payment hash or charge id: unique on the rail. */
+  reference: string;
+  /** Native units that arrived. */
+  units: bigint;
+  /** What moving it cost us, in native units of another account (gas in wei). */
+  costs: { account: string; expense: string; unit: string; units: bigint }[];
+};
+
+export type Settlement =
+  | Settled
+  /** Nothing moved, and by this authorization nothing ever will. */
+  | { kind: 'refused'; reason: string }
+  /** Money may have moved: ask `lookup` later, never challenge again. */
+  | { kind: 'unknown'; cause: unknown };
+
+/** A payment that arrived on its own and waits for its request to run (a held HTLC). */
+export type HeldPayment = { quoteId: string; authorization: Authorization };
+
+/**
+ * Moves money on one rail. It knows no header and no ledger. Every call is bounded by `signal` and by a
+ * timeout of its own, and never throws for an ordinary outcome.
+ */
+export type Rail = {
+  readonly name: RailName;
+  /** The forms it accepts. */
+  readonly forms: readonly Form['kind'][];
+  /** How to pay this quote; empty when the rail cannot take it now. May mint (a lightning invoice). */
+  offer(quote: Quote, signal: AbortSignal): Promise<Offer[]>;
+  /** Checks a form against the quote; changes nothing. */
+  verify(form: Form, quote: Quote, signal: AbortSignal): Promise<Verification>;
+  /** Moves the money, or continues to; called again with the same intent it moves it once. */
+  settle(intent: SettlementIntent, signal: AbortSignal): Promise<Settlement>;
+  /** What became of an intent; moves nothing. `unknown` while it can still happen. */
+  lookup(intent: SettlementIntent, signal: AbortSignal): Promise<Settlement>;
+  /** Gives back what is held; safe to repeat. Nothing to do where the payer still has the money. */
+  cancel(intent: SettlementIntent, signal: AbortSignal): Promise<void>;
+  /** Rails on which money arrives by itself: hands each held payment over until `signal` aborts. */
+  watch?(onHeld: (payment: HeldPayment) => Promise<void>, signal: AbortSignal): Promise<void>;
+};
