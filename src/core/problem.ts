@@ -32,6 +32,8 @@ export type ProblemOptions = {
   cause?: unknown;
   /** Whole seconds until it makes sense to try again. */
   retryAfterSeconds?: number;
+  /** Headers the answer carries, for example a wire's challenges. */
+  headers?: readonly (readonly [name: string, value: string])[];
   /** Further members of the problem document, all public. */
   members?: Record<string, unknown>;
   /** The caller's money is where it was: adds `note: "no charge applied"`. */

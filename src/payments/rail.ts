@@ -96,6 +96,8 @@ export type Rail = {
   readonly name: RailName;
   /** The forms it accepts. */
   readonly forms: readonly Form['kind'][];
+  /** Whose payment a form is and which one, without looking at the rail: pure, so that a replay finds its claim. */
+  identify(form: Form): { claimKey: string; payer: string };
   /** How to pay this quote; empty when the rail cannot take it now. May mint (a lightning invoice). */
   offer(quote: Quote, signal: AbortSignal): Promise<Offer[]>;
   /** Checks a form against the quote; changes nothing. */

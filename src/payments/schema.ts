@@ -1,0 +1,93 @@
+import { sql } from 'drizzle-orm';
+import {
+  bigint,
+  customType,
+  index,
+  integer,
+  jsonb,
+  pgTable,
+  primaryKey,
+  smallint,
+  text,
+  timestamp,
+  uuid,
+} from 'drizzle-orm/pg-core';
+
+const bytea = customType<{ data: Buffer }>({ dataType: () => 'bytea' });
+const time = (name: string) => timestamp(name, { withTimezone: true });
+
+/**
+ * The one-time use of a credential or an idempotency key. The id is derived from the rail's own id of the
+ * payment, so the primary key is what makes two of the same impossible.
+ */
+export const paymentClaim = pgTable(
+  'payment_claim',
+  {
+    bucket: smallint('bucket').notNull(),
+    /** Also the id of the hold, the exposure, the transfer and the receipt. */
+    id: uuid('id').notNull(),
+    claimKey: text('claim_key').notNull(),
+    purpose: text('purpose', { enum: ['call', 'signup', 'topup'] }).notNull(),
+    /** Null for an idempotency key: then a bearer key pays. */
+    rail: text('rail'),
+    wire: text('wire'),
+    payer: text('payer').notNull(),
+    accountId: uuid('account_id').notNull(),
+    amount: bigint('amount', { mode: 'bigint' }).notNull(),
+    requestDigest: text('request_digest').notNull(),
+    /** SHA-256 of the quote's secret id: who shows the id again received our challenge. */
+    quoteHash: bytea('quote_hash'),
+    mode: text('mode', { enum: ['after-run', 'before-run'] }).notNull(),
+    state: text('state', { enum: ['running', 'settling', 'delivered', 'failed'] }).notNull(),
+    /** Whether the answer reached its client: `lost` is owed to a payer who asks again. */
+    answerState: text('answer_state', { enum: ['waiting', 'lost', 'answered'] }).notNull(),
+    /** The gateway process at work on it. */
+    worker: text('worker').notNull(),
+    /** What commit C needs besides the money: see the gateway's `ClaimContext`. */
+    context: jsonb('context').notNull(),
+    /** The settlement to make, from commit B on (before-run: from commit A). */
+    intent: jsonb('intent'),
+    /** What a failed call tells its caller; never content. */
+    failure: jsonb('failure'),
+    reference: text('reference'),
+    attempts: integer('attempts').notNull().default(0),
+    nextAttemptAt: time('next_attempt_at').notNull().defaultNow(),
+    createdAt: time('created_at').notNull().defaultNow(),
+    closedAt: time('closed_at'),
+  },
+  (table) => [
+    primaryKey({ columns: [table.id, table.bucket] }),
+    index('payment_claim_open').on(table.nextAttemptAt).where(sql`${table.state} IN ('running', 'settling')`),
+    index('payment_claim_owed').on(table.payer, table.requestDigest, table.createdAt),
+  ],
+);
+
+/** The answer of a delivered claim, sealed, for who paid; gone after a day. */
+export const paymentAnswer = pgTable(
+  'payment_answer',
+  {
+    bucket: smallint('bucket').notNull(),
+    id: uuid('id').notNull(),
+    payer: text('payer').notNull(),
+    sealed: bytea('sealed').notNull(),
+    bytes: integer('bytes').notNull(),
+    /** Null until the money is in: then a day from there. */
+    expiresAt: time('expires_at'),
+    createdAt: time('created_at').notNull().defaultNow(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.id, table.bucket] }),
+    index('payment_answer_payer').on(table.payer),
+    index('payment_answer_expiry').on(table.expiresAt),
+  ],
+);
+
+/** Processes that may be at work on claims, so that another knows when one died. */
+export const paymentWorker = pgTable('payment_worker', {
+  id: text('id').primaryKey(),
+  host: text('host').notNull(),
+  pid: integer('pid').notNull(),
+  startedAt: time('started_at').notNull().defaultNow(),
+  heartbeatAt: time('heartbeat_at').notNull().defaultNow(),
+  stoppedAt: time('stopped_at'),
+});

@@ -1,0 +1,136 @@
+import { type Uuid, bucketOf } from '../core/ids.ts';
+import type { Queryable, Sql, Tx } from '../db/index.ts';
+import {
+  type AnswerState,
+  type Claim,
+  type Failure,
+  type NewClaim,
+  claimIdOf,
+  failureSchema,
+  intentSchema,
+  toIntentJson,
+} from './claim.ts';
+import type { SettlementIntent } from './rail.ts';
+import type { paymentClaim } from './schema.ts';
+
+type ClaimRow = typeof paymentClaim.$inferSelect;
+
+function toClaim(row: ClaimRow): Claim {
+  return {
+    ...row,
+    // The columns were written from these very types by `insertClaim`.
+    rail: row.rail as Claim['rail'],
+    wire: row.wire as Claim['wire'],
+    context: row.context as Record<string, unknown>,
+    intent: row.intent ? intentSchema.parse(row.intent) : null,
+    failure: row.failure ? failureSchema.parse(row.failure) : null,
+  };
+}
+
+/** Takes the one use of a payment. False when it was taken before. */
+export async function insertClaim(tx: Tx, claim: NewClaim): Promise<boolean> {
+  const id = claimIdOf(claim.claimKey);
+  const row = {
+    ...claim,
+    id,
+    bucket: bucketOf(id),
+    answerState: 'waiting',
+    context: tx.json(claim.context as never),
+    intent: claim.intent ? tx.json(toIntentJson(claim.intent) as never) : null,
+  };
+  const rows = await tx`INSERT INTO payment_claim ${tx(row)} ON CONFLICT (id, bucket) DO NOTHING RETURNING id`;
+  return rows.length === 1;
+}
+
+export async function findClaim(sql: Queryable, id: Uuid): Promise<Claim | undefined> {
+  const [row] = await sql<ClaimRow[]>`SELECT * FROM payment_claim WHERE id = ${id}`;
+  return row && toClaim(row);
+}
+
+export async function lockClaim(tx: Tx, id: Uuid): Promise<Claim | undefined> {
+  const [row] = await tx<ClaimRow[]>`SELECT * FROM payment_claim WHERE id = ${id} FOR UPDATE`;
+  return row && toClaim(row);
+}
+
+export type ClaimChange = {
+  state?: Claim['state'];
+  answerState?: AnswerState;
+  worker?: string;
+  context?: Record<string, unknown>;
+  intent?: SettlementIntent;
+  failure?: Failure;
+  reference?: string;
+  isClosed?: boolean;
+};
+
+/** Changes a claim whose row the transaction has locked. */
+export async function updateClaim(tx: Tx, id: Uuid, change: ClaimChange): Promise<void> {
+  const { isClosed, context, intent, failure, ...columns } = change;
+  const row = {
+    ...columns,
+    ...(context ? { context: tx.json(context as never) } : {}),
+    ...(intent ? { intent: tx.json(toIntentJson(intent) as never) } : {}),
+    ...(failure ? { failure: tx.json(failure) } : {}),
+    ...(isClosed ? { closedAt: new Date() } : {}),
+  };
+  await tx`UPDATE payment_claim SET ${tx(row)} WHERE id = ${id}`;
+}
+
+/** Notes whether the answer reached its client; an answer that did is not owed any more. */
+export async function markAnswer(sql: Queryable, id: Uuid, state: 'lost' | 'answered'): Promise<void> {
+  await sql`UPDATE payment_claim SET answer_state = ${state} WHERE id = ${id} AND answer_state <> 'answered'`;
+}
+
+/**
+ * Hands an owed answer to a payer who signed again for the same request: one of those who ask at once gets
+ * it. The failures of runs nobody paid for are not owed.
+ */
+export async function takeOwedClaim(
+  tx: Tx,
+  input: { payer: string; requestDigest: string; purpose: string; since: Date; worker: string },
+): Promise<Claim | undefined> {
+  const [row] = await tx<ClaimRow[]>`
+    UPDATE payment_claim SET answer_state = 'waiting', worker = CASE WHEN state = 'running' THEN worker ELSE ${input.worker} END
+    WHERE (id, bucket) IN (SELECT id, bucket FROM payment_claim
+      WHERE payer = ${input.payer} AND request_digest = ${input.requestDigest} AND purpose = ${input.purpose}
+        AND created_at > ${input.since} AND answer_state = 'lost'
+        AND (state IN ('running', 'settling', 'delivered'))
+      ORDER BY created_at FOR UPDATE SKIP LOCKED LIMIT 1)
+    RETURNING *`;
+  return row && toClaim(row);
+}
+
+/** Settlements due, taken so that another gateway does not take them for the next `leaseMs`. */
+export async function takeDueSettlements(
+  sql: Sql,
+  input: { worker: string; rowsMax: number; leaseMs: number },
+): Promise<Claim[]> {
+  const rows = await sql<ClaimRow[]>`
+    UPDATE payment_claim SET attempts = attempts + 1,
+      next_attempt_at = now() + (${input.leaseMs} * least(32, power(2, attempts))) * interval '1 millisecond'
+    WHERE (id, bucket) IN (SELECT id, bucket FROM payment_claim
+      WHERE state = 'settling' AND next_attempt_at <= now()
+      ORDER BY next_attempt_at FOR UPDATE SKIP LOCKED LIMIT ${input.rowsMax})
+    RETURNING *`;
+  return rows.map(toClaim);
+}
+
+/** Puts off the reconciler while a request is still settling this claim itself. */
+export async function deferSettlement(sql: Queryable, id: Uuid, byMs: number): Promise<void> {
+  await sql`UPDATE payment_claim SET next_attempt_at = now() + ${byMs} * interval '1 millisecond' WHERE id = ${id}`;
+}
+
+/** Running claims whose gateway is gone. */
+export async function listOrphanedRuns(sql: Sql, rowsMax: number): Promise<Uuid[]> {
+  const rows = await sql<{ id: Uuid }[]>`SELECT c.id FROM payment_claim c
+    LEFT JOIN payment_worker w ON w.id = c.worker
+    WHERE c.state = 'running' AND (w.id IS NULL OR w.stopped_at IS NOT NULL) LIMIT ${rowsMax}`;
+  return rows.map(({ id }) => id);
+}
+
+/** The answers that gateways which are gone still owed to somebody. */
+export async function loseAnswersOfStoppedWorkers(sql: Sql): Promise<void> {
+  await sql`UPDATE payment_claim SET answer_state = 'lost'
+    WHERE answer_state = 'waiting' AND created_at > now() - interval '25 hours'
+      AND worker IN (SELECT id FROM payment_worker WHERE stopped_at IS NOT NULL)`;
+}
