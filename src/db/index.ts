@@ -6,5 +6,6 @@ export {
   type Sql,
   type Tx,
 } from './client.ts';
+export { type EmbeddedPostgres, type EmbeddedPostgresOptions, startEmbeddedPostgres } from './embedded.ts';
 export { type MigrateOptions, migrate } from './migrate.ts';
 export { withTransaction } from './transaction.ts';

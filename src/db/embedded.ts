@@ -1,0 +1,116 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Log } from '../core/log.ts';
+import { attach, detach, isAnyoneAttached } from './embedded/attachments.ts';
+import { addressOf, createClusterOnce, isReady, readPassword } from './embedded/cluster.ts';
+import { withLock } from './embedded/lock.ts';
+import { type Place, preparePlace } from './embedded/place.ts';
+import {
+  findPostmaster,
+  launchPostmaster,
+  readLogTail,
+  readPort,
+  stopPostmaster,
+} from './embedded/postmaster.ts';
+
+export type EmbeddedPostgresOptions = {
+  /** Usually `.millicent/pg`: it is, or for root points to, the server's folder. */
+  dataDir: string;
+  log: Log;
+};
+
+export type EmbeddedPostgres = { url: string; close(): Promise<void> };
+
+const READY_MAX_MS = 120_000;
+const POLL_MS = 15;
+const STARTS_MAX = 20;
+const START_AGAIN_MS = 250;
+const WATCH_MS = 1000;
+
+/**
+ * A real PostgreSQL on `dataDir`: the one that runs there, else a new one. Every process that called this
+ * shares it; the last one to call `close` stops it, and those that were killed do not count. While one
+ * is attached a server that dies is started again on the same port.
+ */
+export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
+  const place = await preparePlace(options.dataDir, options.log);
+  const { note, url } = await withLock(place.control, () => attachAndStart(place, options.log));
+  const stopWatching = watch(place, options.log);
+  let closing: Promise<void> | undefined;
+  const close = async () => {
+    await stopWatching();
+    await withLock(place.control, async () => {
+      await detach(note);
+      if (!(await isAnyoneAttached(place.attached))) await stopPostmaster(place);
+    });
+  };
+  return {
+    url,
+    close: () => {
+      closing ??= close();
+      return closing;
+    },
+  };
+}
+
+async function attachAndStart(place: Place, log: Log): Promise<{ note: string; url: string }> {
+  const note = await attach(place.attached);
+  try {
+    return { note, url: await ensureRunning(place, log) };
+  } catch (error) {
+    await detach(note);
+    throw error;
+  }
+}
+
+/** Under the lock: finds the server or starts it, and waits until it answers. */
+async function ensureRunning(place: Place, log: Log): Promise<string> {
+  const password = await readPassword(place);
+  await createClusterOnce(place, password);
+  const deadline = Date.now() + READY_MAX_MS;
+  let child: Awaited<ReturnType<typeof launchPostmaster>> | undefined;
+  for (let starts = 0; Date.now() < deadline; await sleep(POLL_MS)) {
+    const isStarting =
+      child !== undefined && child.pid !== undefined && child.exitCode === null && child.signalCode === null;
+    const pid = await findPostmaster(place);
+    if (pid === undefined && !isStarting) {
+      if (starts === STARTS_MAX) break;
+      // The port was taken in the last moment, or processes of a killed server are still ending.
+      if (starts > 0) await sleep(START_AGAIN_MS);
+      child = await launchPostmaster(place);
+      starts += 1;
+      continue;
+    }
+    const port = await readPort(place);
+    if (port !== undefined && (await isReady(port, password))) {
+      log.info({ pid, port, isNew: starts > 0 }, 'embedded PostgreSQL is ready');
+      return addressOf(port, password);
+    }
+  }
+  throw new Error(
+    `The embedded PostgreSQL does not start (or set DATABASE_URL); its log ends: ${await readLogTail(place)}`,
+  );
+}
+
+/** Starts the server again when it was killed; the answer stops doing so. */
+function watch(place: Place, log: Log): () => Promise<void> {
+  let busy: Promise<void> | undefined;
+  const revive = async () => {
+    try {
+      if ((await findPostmaster(place)) !== undefined) return;
+      log.warn({}, 'embedded PostgreSQL is gone; starting it again');
+      await withLock(place.control, () => ensureRunning(place, log));
+    } catch (error) {
+      log.error({ err: error }, 'embedded PostgreSQL could not be started again');
+    } finally {
+      busy = undefined;
+    }
+  };
+  const timer = setInterval(() => {
+    busy ??= revive();
+  }, WATCH_MS);
+  timer.unref();
+  return async () => {
+    clearInterval(timer);
+    await busy;
+  };
+}

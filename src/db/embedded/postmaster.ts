@@ -1,0 +1,142 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { open, rename } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ownAsParent, readIfThere, statIfThere, writePrivately } from './files.ts';
+import type { Place } from './place.ts';
+import { readCommandLine } from './process-identity.ts';
+import { CHILD_ENVIRONMENT } from './system-user.ts';
+
+const LOG_BYTES_MAX = 5_000_000;
+const LOG_TAIL_BYTES = 2000;
+const POLL_MS = 10;
+const STOP_STEPS = [
+  { signal: 'SIGINT', waitMs: 15_000 },
+  { signal: 'SIGQUIT', waitMs: 10_000 },
+  { signal: 'SIGKILL', waitMs: 5_000 },
+] as const;
+
+/** A pid that no system gives out. */
+const IMPOSSIBLE_PID = 2 ** 31 - 1;
+
+const SETTINGS = {
+  listen_addresses: '127.0.0.1',
+  fsync: 'on',
+  synchronous_commit: 'on',
+  full_page_writes: 'on',
+  shared_buffers: '128MB',
+  max_connections: '200',
+  timezone: 'UTC',
+  log_timezone: 'UTC',
+  log_checkpoints: 'off',
+  // What a client does wrong is told to the client; the file is for the server's own troubles.
+  log_min_messages: 'log',
+};
+
+/** The pid of the server that runs on this data directory, whoever started it. */
+export async function findPostmaster(place: Place): Promise<number | undefined> {
+  const pid = await readPid(place);
+  return pid !== undefined && readCommandLine(pid).includes(place.data) ? pid : undefined;
+}
+
+/** Starts the server as a process that outlives us; it may still fail, and is not ready yet. */
+export async function launchPostmaster(place: Place): Promise<ChildProcess> {
+  await disownReusedPid(place);
+  const port = await choosePort(place);
+  const settings = { ...SETTINGS, unix_socket_directories: place.socket ?? '' };
+  const log = await openLog(place.logFile);
+  try {
+    const child = spawn(
+      join(place.binaries, 'bin', 'postgres'),
+      [
+        '-D',
+        place.data,
+        '-p',
+        String(port),
+        ...Object.entries(settings).flatMap(([k, v]) => ['-c', `${k}=${v}`]),
+      ],
+      // Its own session and a file instead of a pipe: neither our end nor a ctrl-C reaches it.
+      {
+        ...place.runAs,
+        cwd: place.data,
+        env: CHILD_ENVIRONMENT,
+        detached: true,
+        stdio: ['ignore', log.fd, log.fd],
+      },
+    );
+    // Without a listener a failed start would end the process; the exit code tells the caller.
+    child.on('error', () => {});
+    child.unref();
+    return child;
+  } finally {
+    await log.close();
+  }
+}
+
+/** The port the server was last told to listen on. */
+export async function readPort(place: Place): Promise<number | undefined> {
+  const port = Number(await readIfThere(join(place.control, 'port')));
+  return Number.isInteger(port) && port > 0 ? port : undefined;
+}
+
+/** Stops the server after its running transactions were undone; harder when it does not listen. */
+export async function stopPostmaster(place: Place): Promise<void> {
+  for (const { signal, waitMs } of STOP_STEPS) {
+    const pid = await findPostmaster(place);
+    if (pid === undefined) return;
+    process.kill(pid, signal);
+    const deadline = Date.now() + waitMs;
+    while (Date.now() < deadline && readCommandLine(pid).includes(place.data)) await sleep(POLL_MS);
+  }
+}
+
+/** What the server last wrote to its log, for an error message. */
+export async function readLogTail(place: Place): Promise<string> {
+  const text = (await readIfThere(place.logFile)) ?? '';
+  return text.slice(-LOG_TAIL_BYTES).trim();
+}
+
+async function readPid(place: Place): Promise<number | undefined> {
+  const pid = Number.parseInt((await readIfThere(join(place.data, 'postmaster.pid'))) ?? '', 10);
+  return Number.isInteger(pid) && pid > 0 ? pid : undefined;
+}
+
+/**
+ * After a crash the pid in `postmaster.pid` may belong to another program by now, and PostgreSQL would
+ * refuse to start. The file must stay: its last lines are how PostgreSQL notices survivors of the crash.
+ */
+async function disownReusedPid(place: Place): Promise<void> {
+  const path = join(place.data, 'postmaster.pid');
+  const text = await readIfThere(path);
+  if (text === undefined) return;
+  await writePrivately(path, text.replace(/^\d+/, String(IMPOSSIBLE_PID)));
+}
+
+/** The remembered port while it is free, so that pools of other processes find a restarted server. */
+async function choosePort(place: Place): Promise<number> {
+  const remembered = await readPort(place);
+  const port = (remembered && (await probePort(remembered))) || (await probePort(0));
+  if (port === undefined) throw new Error('There is no free port on 127.0.0.1 for PostgreSQL.');
+  await writePrivately(join(place.control, 'port'), String(port));
+  return port;
+}
+
+function probePort(wanted: number): Promise<number | undefined> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once('error', () => resolve(undefined));
+    server.listen(wanted, '127.0.0.1', () => {
+      const address = server.address();
+      server.close(() => resolve(typeof address === 'object' ? address?.port : undefined));
+    });
+  });
+}
+
+async function openLog(path: string) {
+  const size = (await statIfThere(path))?.size ?? 0;
+  if (size > LOG_BYTES_MAX) await rename(path, `${path}.1`);
+  const file = await open(path, 'a', 0o600);
+  await ownAsParent(path);
+  return file;
+}

@@ -1,0 +1,65 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { withTransaction } from '../../src/db/index.ts';
+import { createTestDatabase, type TestDatabase } from '../harness/database.ts';
+
+let database: TestDatabase;
+
+beforeAll(async () => {
+  database = await createTestDatabase();
+  await database.sql`CREATE TABLE tally (id int PRIMARY KEY, count int8 NOT NULL)`;
+  await database.sql`INSERT INTO tally VALUES (1, 0), (2, 0)`;
+});
+
+afterAll(() => database.close());
+
+describe('withTransaction', () => {
+  test('what a throwing transaction did is undone', async () => {
+    const work = withTransaction(database.sql, async (tx) => {
+      await tx`INSERT INTO tally VALUES (3, 1)`;
+      throw new Error('changed my mind');
+    });
+    await expect(work).rejects.toThrow('changed my mind');
+    expect(await database.sql`SELECT * FROM tally WHERE id = 3`).toEqual([]);
+  });
+
+  test('transactions that deadlock all commit, each exactly once', async () => {
+    let arrived = 0;
+    let open: () => void = () => {};
+    const bothHoldOne = new Promise<void>((resolve) => {
+      open = resolve;
+    });
+    const add = (first: number, second: number) =>
+      withTransaction(database.sql, async (tx) => {
+        await tx`UPDATE tally SET count = count + 1 WHERE id = ${first}`;
+        arrived += 1;
+        if (arrived === 2) open();
+        await bothHoldOne;
+        await tx`UPDATE tally SET count = count + 1 WHERE id = ${second}`;
+      });
+    await Promise.all([add(1, 2), add(2, 1)]);
+    expect(await database.sql`SELECT count FROM tally WHERE id IN (1, 2)`).toEqual([
+      { count: 2n },
+      { count: 2n },
+    ]);
+  });
+
+  test('a serialization failure runs the work again', async () => {
+    let runs = 0;
+    const answer = await withTransaction(database.sql, async (tx) => {
+      runs += 1;
+      if (runs < 3) await tx`DO $$ BEGIN RAISE EXCEPTION 'conflict' USING ERRCODE = '40001'; END $$`;
+      return 'done';
+    });
+    expect({ runs, answer }).toEqual({ runs: 3, answer: 'done' });
+  });
+
+  test('a conflict that never ends is given up after six runs', async () => {
+    let runs = 0;
+    const work = withTransaction(database.sql, async (tx) => {
+      runs += 1;
+      await tx`DO $$ BEGIN RAISE EXCEPTION 'conflict' USING ERRCODE = '40001'; END $$`;
+    });
+    await expect(work).rejects.toMatchObject({ code: '40001' });
+    expect(runs).toBe(6);
+  });
+});
