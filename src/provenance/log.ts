@@ -1,0 +1,42 @@
+import { Problem } from '../core/problem.ts';
+import type { Queryable, Tx } from '../db/index.ts';
+import { dedupKeyOf, encodeLeaf, type PublishLeaf } from './leaf.ts';
+import { leafHashOf } from './merkle.ts';
+import { insertLogEntry, type LogEntryRow, lockTreeSize, readLogEntries, setTreeSize } from './store.ts';
+
+const ENTRIES_MAX = 1_000;
+
+/**
+ * Appends a publication and answers its leaf index. The log's row stays locked until the transaction ends,
+ * so indexes follow the order of commits and have no gap: append last. A version that is in the log already
+ * is a conflict, whatever its code.
+ */
+export async function appendLeaf(tx: Tx, leaf: PublishLeaf): Promise<bigint> {
+  const entry = encodeLeaf(leaf);
+  const leafIndex = await lockTreeSize(tx);
+  const isNew = await insertLogEntry(tx, {
+    leafIndex,
+    entry,
+    leafHash: leafHashOf(entry),
+    dedupKey: dedupKeyOf(leaf),
+  });
+  // The size moves only with an entry: a caller that catches the conflict and commits leaves no gap either.
+  if (!isNew) {
+    throw new Problem('conflict', {
+      detail: `${leaf.tool} ${leaf.version} is published already, and a version never changes. Publish a new one.`,
+    });
+  }
+  await setTreeSize(tx, leafIndex + 1n);
+  return leafIndex;
+}
+
+/** Entries in order, at most a thousand at a time: all that it takes to replay the log. */
+export function readLog(
+  sql: Queryable,
+  input: { fromIndex: bigint; entriesMax: number },
+): Promise<LogEntryRow[]> {
+  return readLogEntries(sql, {
+    fromIndex: input.fromIndex,
+    rowsMax: Math.min(input.entriesMax, ENTRIES_MAX),
+  });
+}

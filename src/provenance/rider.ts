@@ -1,0 +1,38 @@
+import { randomBytes } from 'node:crypto';
+import type { Uuid } from '../core/ids.ts';
+import { invariant } from '../core/invariant.ts';
+import type { Tx } from '../db/index.ts';
+import type { Rider } from '../ledger/index.ts';
+import type { ReceiptDraft } from './receipt.ts';
+import { insertReceipt, receiptCte, receiptParameters } from './store.ts';
+
+/** A new lane: one gateway process from its start to its end. */
+export function newLane(): string {
+  return randomBytes(8).toString('hex');
+}
+
+/**
+ * Writes the receipts of a batch in the statement that charges it, so that money and receipt are one commit
+ * and a batch that rolls back leaves no gap. Free calls and `null` drafts (a tool of the gateway itself)
+ * get no receipt. `null`, so that a draft keeps its place in the batch.
+ */
+export function createReceiptRider(deps: { lane: string }): Rider<ReceiptDraft | null> {
+  return {
+    cte: receiptCte,
+    parameters: (drafts) => receiptParameters(deps.lane, drafts),
+  };
+}
+
+export type ReceiptToAppend = ReceiptDraft & { id: Uuid; lane: string; price: bigint; fee: bigint };
+
+/**
+ * Writes the receipt of one call that a credential paid, in the transaction that captures it: after the
+ * ledger, because the lane stays locked until the commit. The same call again answers its first receipt.
+ */
+export async function appendReceipt(
+  tx: Tx,
+  input: ReceiptToAppend,
+): Promise<{ seq: bigint; issuedAt: Date }> {
+  invariant(input.price > 0n, 'a free call has no receipt');
+  return insertReceipt(tx, input);
+}

@@ -1,0 +1,197 @@
+import { BUCKETS, bucketOf, type Uuid } from '../core/ids.ts';
+import { invariant } from '../core/invariant.ts';
+import type { Queryable, Tx } from '../db/index.ts';
+import type { Receipt, ReceiptDraft } from './receipt.ts';
+import type { logEntry, receiptBatch } from './schema.ts';
+
+export type LogEntryRow = Pick<typeof logEntry.$inferSelect, 'leafIndex' | 'entry' | 'leafHash'>;
+
+type BatchRow = typeof receiptBatch.$inferSelect;
+export type OpenBatchRow = Pick<BatchRow, 'id' | 'leafCount'>;
+export type BatchSeal = { id: Uuid; leafHashes: Buffer; root: Buffer; jws: string; signedAt: Date };
+export type SealedBatchRow = { index: number; leafCount: number; leafHashes: Buffer; jws: string };
+
+/** Locks the log for this transaction and answers its size. */
+export async function lockTreeSize(tx: Tx): Promise<bigint> {
+  await tx`INSERT INTO log_state (id, tree_size) VALUES (1, 0) ON CONFLICT (id) DO NOTHING`;
+  const [row] = await tx<{ treeSize: bigint }[]>`SELECT tree_size FROM log_state WHERE id = 1 FOR UPDATE`;
+  invariant(row, 'the log has a state');
+  return row.treeSize;
+}
+
+/** False when the log holds something with this `dedupKey` already. */
+export async function insertLogEntry(tx: Tx, row: LogEntryRow & { dedupKey: string }): Promise<boolean> {
+  const rows = await tx`
+    INSERT INTO log_entry (leaf_index, entry, leaf_hash, dedup_key)
+    VALUES (${row.leafIndex}, ${row.entry}, ${row.leafHash}, ${row.dedupKey})
+    ON CONFLICT (dedup_key) DO NOTHING RETURNING 1`;
+  return rows.length === 1;
+}
+
+export async function setTreeSize(tx: Tx, treeSize: bigint): Promise<void> {
+  await tx`UPDATE log_state SET tree_size = ${treeSize} WHERE id = 1`;
+}
+
+export function readLogEntries(
+  sql: Queryable,
+  input: { fromIndex: bigint; rowsMax: number },
+): Promise<LogEntryRow[]> {
+  return sql<LogEntryRow[]>`
+    SELECT leaf_index, entry, leaf_hash FROM log_entry
+    WHERE leaf_index >= ${input.fromIndex} ORDER BY leaf_index LIMIT ${input.rowsMax}`;
+}
+
+const DRAFT_COLUMNS = [
+  ['tool_id', 'uuid'],
+  ['version_id', 'uuid'],
+  ['tool_name', 'text'],
+  ['payer', 'text'],
+  ['rail', 'text'],
+  ['payment_ref', 'text'],
+  ['request_hash', 'bytea'],
+  ['response_hash', 'bytea'],
+] as const;
+
+/** `bucketOf` of core/ids.ts, said in SQL. */
+const bucketSql = (id: string): string => `get_byte(uuid_send(${id}), 15) % ${BUCKETS}`;
+
+/**
+ * The CTEs that write the receipts of what was `accepted`. Lanes are locked in the order of their tools, and
+ * after the accounts that `accepted` locked, so no two statements wait in a circle. The batch's id is drawn
+ * here: a statement that is sent again after a lost answer opens a batch of its own, or none.
+ */
+export function receiptCte(firstParameter: number): string {
+  const names = DRAFT_COLUMNS.map(([name]) => name).join(', ');
+  const arrays = DRAFT_COLUMNS.map(([, type], at) => `$${firstParameter + 1 + at}::${type}[]`).join(', ');
+  return `receipt_draft AS MATERIALIZED (
+  SELECT a.id, a.amount, a.fee, d.* FROM unnest(${arrays}) WITH ORDINALITY AS d(${names}, ord)
+  JOIN accepted a ON a.ord = d.ord WHERE a.amount > 0 AND d.tool_id IS NOT NULL),
+receipt_counter AS (INSERT INTO receipt_lane AS l (tool_id, lane, last_seq)
+  SELECT tool_id, $${firstParameter}::text, count(*) FROM receipt_draft GROUP BY tool_id ORDER BY tool_id
+  ON CONFLICT (tool_id, lane) DO UPDATE SET last_seq = l.last_seq + excluded.last_seq
+  RETURNING tool_id, lane, last_seq),
+receipt_batch_new AS MATERIALIZED (SELECT gen_random_uuid() AS id),
+receipt_opened AS (INSERT INTO receipt_batch (bucket, id, leaf_count, receipt_ids)
+  SELECT ${bucketSql('b.id')}, b.id, count(*), array_agg(d.id ORDER BY d.ord) FROM receipt_draft d, receipt_batch_new b GROUP BY b.id),
+receipt_written AS (INSERT INTO receipt (bucket, id, lane, seq, price, fee, batch_id, ${names})
+  SELECT ${bucketSql('d.id')}, d.id, c.lane,
+    c.last_seq - count(*) OVER (PARTITION BY tool_id) + row_number() OVER (PARTITION BY tool_id ORDER BY d.ord),
+    d.amount, d.fee, b.id, ${names}
+  FROM receipt_draft d JOIN receipt_counter c USING (tool_id), receipt_batch_new b)`;
+}
+
+/** The parameters of `receiptCte`: the lane, then one array for each column. */
+export function receiptParameters(lane: string, drafts: readonly (ReceiptDraft | null)[]): unknown[] {
+  return [
+    lane,
+    toArray(drafts, (draft) => draft.toolId),
+    toArray(drafts, (draft) => draft.versionId),
+    toArray(drafts, (draft) => quote(draft.toolName)),
+    toArray(drafts, (draft) => quote(draft.payer)),
+    toArray(drafts, (draft) => quote(draft.rail)),
+    toArray(drafts, (draft) => quote(draft.paymentRef)),
+    toArray(drafts, (draft) => quoteBytes(draft.requestHash)),
+    toArray(drafts, (draft) => quoteBytes(draft.responseHash)),
+  ];
+}
+
+/** A Postgres array literal; null is NULL. */
+function toArray<Row>(rows: readonly (Row | null)[], spell: (row: Row) => string): string {
+  return `{${rows.map((row) => (row === null ? 'NULL' : spell(row))).join(',')}}`;
+}
+
+function quote(text: string): string {
+  return `"${text.replace(/["\\]/g, '\\$&')}"`;
+}
+
+function quoteBytes(bytes: Buffer): string {
+  return `"\\\\x${bytes.toString('hex')}"`;
+}
+
+/** Takes the lane's next number and writes the receipt, or answers the one that is there. */
+export async function insertReceipt(
+  tx: Tx,
+  row: ReceiptDraft & { id: Uuid; lane: string; price: bigint; fee: bigint },
+): Promise<{ seq: bigint; issuedAt: Date }> {
+  const [written] = await tx<{ seq: bigint; issuedAt: Date }[]>`
+    WITH existing AS (SELECT seq, issued_at FROM receipt WHERE id = ${row.id} AND bucket = ${bucketOf(row.id)}),
+    counter AS (INSERT INTO receipt_lane AS l (tool_id, lane, last_seq)
+      SELECT ${row.toolId}::uuid, ${row.lane}::text, 1 WHERE NOT EXISTS (SELECT FROM existing)
+      ON CONFLICT (tool_id, lane) DO UPDATE SET last_seq = l.last_seq + 1
+      RETURNING tool_id, lane, last_seq),
+    written AS (INSERT INTO receipt (bucket, id, tool_id, version_id, tool_name, lane, seq, payer, price, fee,
+        rail, payment_ref, request_hash, response_hash)
+      SELECT ${bucketOf(row.id)}, ${row.id}, tool_id, ${row.versionId}, ${row.toolName}, lane, last_seq,
+        ${row.payer}, ${row.price}, ${row.fee}, ${row.rail}, ${row.paymentRef}, ${row.requestHash}, ${row.responseHash}
+      FROM counter RETURNING seq, issued_at)
+    SELECT seq, issued_at FROM written UNION ALL SELECT seq, issued_at FROM existing`;
+  invariant(written, 'a receipt was written or was there');
+  return written;
+}
+
+export async function findReceipt(sql: Queryable, id: Uuid): Promise<Receipt | undefined> {
+  const [row] = await sql<Receipt[]>`
+    SELECT id, tool_id, version_id, tool_name, lane, seq, payer, price, fee, rail, payment_ref, request_hash,
+      response_hash, batch_id, issued_at
+    FROM receipt WHERE id = ${id} AND bucket = ${bucketOf(id)}`;
+  return row;
+}
+
+/** The batch's seal and the receipt's place in it; undefined while it is open. */
+export async function findSealedBatch(
+  sql: Queryable,
+  input: { batchId: Uuid; receiptId: Uuid },
+): Promise<SealedBatchRow | undefined> {
+  const [row] = await sql<SealedBatchRow[]>`
+    SELECT array_position(receipt_ids, ${input.receiptId}::uuid) - 1 AS index, leaf_count, leaf_hashes, jws
+    FROM receipt_batch
+    WHERE id = ${input.batchId} AND bucket = ${bucketOf(input.batchId)} AND signed_at IS NOT NULL`;
+  return row;
+}
+
+/** Batches that wait to be sealed, the oldest first. */
+export async function listOpenBatches(sql: Queryable, rowsMax: number): Promise<OpenBatchRow[]> {
+  return sql<OpenBatchRow[]>`
+    SELECT id, leaf_count FROM receipt_batch WHERE signed_at IS NULL ORDER BY opened_at, id LIMIT ${rowsMax}`;
+}
+
+export async function findOpenBatch(sql: Queryable, batchId: Uuid): Promise<OpenBatchRow | undefined> {
+  const [row] = await sql<OpenBatchRow[]>`
+    SELECT id, leaf_count FROM receipt_batch
+    WHERE id = ${batchId} AND bucket = ${bucketOf(batchId)} AND signed_at IS NULL`;
+  return row;
+}
+
+/** The receipts of these batches, each batch's in leaf order. */
+export function readBatchReceipts(
+  sql: Queryable,
+  batchIds: readonly Uuid[],
+): Promise<(Receipt & { batchId: Uuid })[]> {
+  return sql<(Receipt & { batchId: Uuid })[]>`
+    SELECT r.id, r.tool_id, r.version_id, r.tool_name, r.lane, r.seq, r.payer, r.price, r.fee, r.rail, r.payment_ref,
+      r.request_hash, r.response_hash, b.id AS batch_id, r.issued_at
+    FROM receipt_batch b CROSS JOIN unnest(b.receipt_ids) WITH ORDINALITY AS t(id, ord) JOIN receipt r ON r.id = t.id
+    WHERE b.id = ANY(${toArray(batchIds, (id) => id)}::uuid[]) ORDER BY b.id, t.ord`;
+}
+
+/**
+ * Seals batches that are still open and answers how many. One that another gateway is sealing is left to it,
+ * and a seal that is there stays.
+ */
+export async function sealBatchRows(sql: Queryable, seals: readonly BatchSeal[]): Promise<number> {
+  const rows = await sql`
+    UPDATE receipt_batch b
+    SET leaf_hashes = s.leaf_hashes, root = s.root, jws = s.jws, signed_at = s.signed_at
+    FROM unnest(
+      ${toArray(seals, (seal) => seal.id)}::uuid[],
+      ${toArray(seals, (seal) => quoteBytes(seal.leafHashes))}::bytea[],
+      ${toArray(seals, (seal) => quoteBytes(seal.root))}::bytea[],
+      ${toArray(seals, (seal) => quote(seal.jws))}::text[],
+      ${toArray(seals, (seal) => quote(seal.signedAt.toISOString()))}::timestamptz[]
+    ) AS s(id, leaf_hashes, root, jws, signed_at)
+    JOIN (SELECT bucket, id FROM receipt_batch
+      WHERE id = ANY(${toArray(seals, (seal) => seal.id)}::uuid[]) AND signed_at IS NULL
+      ORDER BY id FOR UPDATE SKIP LOCKED) o ON o.id = s.id
+    WHERE b.id = o.id AND b.bucket = o.bucket RETURNING 1`;
+  return rows.length;
+}
