@@ -74,14 +74,16 @@ export type Settled = {
   reference: string;
   /** Native units that arrived. */
   units: bigint;
-  /** What moving it cost us, in native units of another account (gas in wei). */
-  costs: { account: string; expense: string; unit: string; units: bigint }[];
+  costs: SettlementCost[];
 };
+
+/** What moving money, or trying to, cost us, in native units of another account (gas in wei). */
+export type SettlementCost = { account: string; expense: string; unit: string; units: bigint };
 
 export type Settlement =
   | Settled
   /** Nothing moved, and by this authorization nothing ever will. */
-  | { kind: 'refused'; reason: string }
+  | { kind: 'refused'; reason: string; costs?: SettlementCost[] }
   /** Money may have moved: ask `lookup` later, never challenge again. */
   | { kind: 'unknown'; cause: unknown };
 

@@ -1,0 +1,122 @@
+import { bucketOf, uuidFrom } from '../core/ids.ts';
+import { invariant } from '../core/invariant.ts';
+import type { Queryable, Sql, Tx } from '../db/index.ts';
+import type { chainTransaction } from './schema.ts';
+
+export type Wallet = { chainId: number; address: `0x${string}` };
+
+export type StoredTransaction = Pick<
+  typeof chainTransaction.$inferSelect,
+  'nonce' | 'ref' | 'hash' | 'raw' | 'state'
+>;
+
+export type StoredReceipt = {
+  state: 'mined' | 'reverted';
+  gasUsed: bigint;
+  effectiveGasPrice: bigint;
+  parentFee: bigint;
+  blockNumber: bigint;
+  blockHash: string;
+};
+
+/**
+ * Locks the wallet's row until the transaction ends and answers its next nonce. `chainCount` is the chain's
+ * own count: it starts a new row, and it wins when the wallet was used elsewhere meanwhile.
+ */
+export async function lockNextNonce(tx: Tx, wallet: Wallet, chainCount: number): Promise<bigint> {
+  await tx`
+    INSERT INTO chain_wallet (chain_id, address, next_nonce)
+    VALUES (${wallet.chainId}, ${wallet.address}, ${chainCount})
+    ON CONFLICT DO NOTHING`;
+  const [row] = await tx<{ nextNonce: bigint }[]>`
+    SELECT next_nonce FROM chain_wallet
+    WHERE chain_id = ${wallet.chainId} AND address = ${wallet.address}
+    FOR UPDATE`;
+  invariant(row, 'a wallet row was deleted');
+  return row.nextNonce > BigInt(chainCount) ? row.nextNonce : BigInt(chainCount);
+}
+
+/** Stores a signed transaction and moves the wallet past its nonce; the caller holds the wallet's lock. */
+export async function insertSigned(
+  tx: Tx,
+  wallet: Wallet,
+  signed: { ref: string; nonce: bigint; hash: string; raw: Buffer },
+): Promise<StoredTransaction> {
+  await tx`
+    INSERT INTO chain_transaction (bucket, chain_id, wallet, nonce, ref, hash, raw, state)
+    VALUES (${bucketOfWallet(wallet)}, ${wallet.chainId}, ${wallet.address}, ${signed.nonce}, ${signed.ref},
+      ${signed.hash}, ${signed.raw}, 'signed')`;
+  await tx`
+    UPDATE chain_wallet SET next_nonce = ${signed.nonce + 1n}
+    WHERE chain_id = ${wallet.chainId} AND address = ${wallet.address}`;
+  return { ...signed, state: 'signed' };
+}
+
+/** The transaction of a ref, unless it was dropped: then a new one may take its place. */
+export async function findByRef(
+  db: Queryable,
+  wallet: Wallet,
+  ref: string,
+): Promise<StoredTransaction | undefined> {
+  const [row] = await db<StoredTransaction[]>`
+    SELECT nonce, ref, hash, raw, state FROM chain_transaction
+    WHERE bucket = ${bucketOfWallet(wallet)} AND chain_id = ${wallet.chainId} AND wallet = ${wallet.address}
+      AND ref = ${ref} AND state <> 'dropped'`;
+  return row;
+}
+
+/** Our transaction with a given nonce. */
+export async function findByNonce(
+  db: Queryable,
+  wallet: Wallet,
+  nonce: number,
+): Promise<StoredTransaction | undefined> {
+  const [row] = await db<StoredTransaction[]>`
+    SELECT nonce, ref, hash, raw, state FROM chain_transaction
+    WHERE bucket = ${bucketOfWallet(wallet)} AND chain_id = ${wallet.chainId} AND wallet = ${wallet.address}
+      AND nonce = ${nonce} AND state <> 'dropped'`;
+  return row;
+}
+
+/**
+ * What the chain still owes us, lowest nonce first: transactions without a receipt, and those whose nonce
+ * the chain does not count (any more): a reorganisation took them out of their block.
+ */
+export async function listUnfinished(
+  sql: Sql,
+  wallet: Wallet,
+  input: { chainCount: number; rowsMax: number },
+): Promise<StoredTransaction[]> {
+  return sql<StoredTransaction[]>`
+    SELECT nonce, ref, hash, raw, state FROM chain_transaction
+    WHERE bucket = ${bucketOfWallet(wallet)} AND chain_id = ${wallet.chainId} AND wallet = ${wallet.address}
+      AND (state = 'signed' OR (nonce >= ${input.chainCount} AND state <> 'dropped'))
+    ORDER BY nonce LIMIT ${input.rowsMax}`;
+}
+
+/** Writes down how a transaction ended; the first to do so wins, and the chain tells all the same. */
+export async function recordReceipt(
+  sql: Sql,
+  wallet: Wallet,
+  nonce: bigint,
+  receipt: StoredReceipt,
+): Promise<void> {
+  await sql`
+    UPDATE chain_transaction SET state = ${receipt.state}, gas_used = ${receipt.gasUsed},
+      effective_gas_price = ${receipt.effectiveGasPrice}, parent_fee = ${receipt.parentFee},
+      block_number = ${receipt.blockNumber}, block_hash = ${receipt.blockHash}, mined_at = now()
+    WHERE bucket = ${bucketOfWallet(wallet)} AND chain_id = ${wallet.chainId} AND wallet = ${wallet.address}
+      AND nonce = ${nonce} AND state = 'signed'`;
+}
+
+/** Gives a transaction up whose nonce another one has used for good. */
+export async function recordDropped(sql: Sql, wallet: Wallet, nonce: bigint): Promise<void> {
+  await sql`
+    UPDATE chain_transaction SET state = 'dropped'
+    WHERE bucket = ${bucketOfWallet(wallet)} AND chain_id = ${wallet.chainId} AND wallet = ${wallet.address}
+      AND nonce = ${nonce} AND state = 'signed'`;
+}
+
+function bucketOfWallet(wallet: Wallet): number {
+  return bucketOf(uuidFrom('chain-wallet', String(wallet.chainId), wallet.address));
+}

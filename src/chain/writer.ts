@@ -1,0 +1,210 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Hex, keccak256 } from 'viem';
+import { getTransactionCount } from 'viem/actions';
+import { withTransaction } from '../db/index.ts';
+import { broadcast, type WriterContext, type WriterDeps } from './broadcast.ts';
+import { type Fees, readFees } from './fees.ts';
+import type { WriteOutcome } from './outcome.ts';
+import { readReceipt } from './receipt.ts';
+import { type ResumeReport, resumeWallet } from './resume.ts';
+import {
+  findByNonce,
+  findByRef,
+  insertSigned,
+  lockNextNonce,
+  recordReceipt,
+  type StoredTransaction,
+} from './store.ts';
+
+export type WriteRequest = {
+  /** What the transaction is for. A ref gets one transaction, however often and from wherever it is sent. */
+  ref: string;
+  to: Hex;
+  data: Hex;
+  gasLimit: bigint;
+};
+
+/** The one writer of a wallet: any number of processes may each have one over the same database. */
+export type Writer = {
+  readonly chainId: number;
+  readonly address: Hex;
+  /** Signs, stores, broadcasts and waits; or continues with the transaction that `ref` has already. */
+  send(request: WriteRequest, signal: AbortSignal): Promise<WriteOutcome>;
+  /** Continues with the transaction that `ref` has, and waits; undefined when there is none. */
+  follow(ref: string, signal: AbortSignal): Promise<WriteOutcome | undefined>;
+  /** What became of a ref's transaction, without waiting; undefined when there is none. */
+  find(ref: string, signal: AbortSignal): Promise<WriteOutcome | undefined>;
+  /** Broadcasts again what has no receipt and records the receipts there are. Throws when it cannot look. */
+  resume(signal: AbortSignal): Promise<ResumeReport>;
+};
+
+const POLL_GROWTH = 1.5;
+const POLL_MS_MAX = 2_000;
+/** A transaction without a receipt for this long is broadcast again. */
+const REBROADCAST_MS = 2_000;
+
+/** Creates the writer of `account`'s wallet on the client's chain. */
+export function createWriter(deps: WriterDeps): Writer {
+  const address = toLowerHex(deps.account.address);
+  const context: WriterContext = { ...deps, wallet: { chainId: deps.client.chainId, address } };
+  return {
+    chainId: deps.client.chainId,
+    address,
+    send: (request, signal) => send(context, request, signal),
+    follow: (ref, signal) => follow(context, ref, signal),
+    find: (ref, signal) => find(context, ref, signal),
+    resume: (signal) => resumeWallet(context, signal),
+  };
+}
+
+async function send(
+  context: WriterContext,
+  request: WriteRequest,
+  signal: AbortSignal,
+): Promise<WriteOutcome> {
+  const bounded = boundReceipt(context, signal);
+  try {
+    return await awaitReceipt(context, await store(context, request, bounded), bounded);
+  } catch (cause) {
+    // Whether a row was committed is not certain here, so neither is what becomes of it: the next send knows.
+    return { kind: 'unknown', hash: undefined, cause };
+  }
+}
+
+async function follow(
+  context: WriterContext,
+  ref: string,
+  signal: AbortSignal,
+): Promise<WriteOutcome | undefined> {
+  const transaction = await findByRef(context.sql, context.wallet, ref);
+  return transaction && awaitReceipt(context, transaction, boundReceipt(context, signal));
+}
+
+function boundReceipt(context: WriterContext, signal: AbortSignal): AbortSignal {
+  return AbortSignal.any([signal, AbortSignal.timeout(context.timeouts.receiptMs)]);
+}
+
+async function find(
+  context: WriterContext,
+  ref: string,
+  signal: AbortSignal,
+): Promise<WriteOutcome | undefined> {
+  const transaction = await findByRef(context.sql, context.wallet, ref);
+  if (transaction === undefined) return undefined;
+  const hash = toLowerHex(transaction.hash);
+  try {
+    const outcome = await readOutcome(context, transaction, signal);
+    return outcome ?? { kind: 'unknown', hash, cause: new Error('the transaction is not mined yet') };
+  } catch (cause) {
+    return { kind: 'unknown', hash, cause };
+  }
+}
+
+/** Hands out the nonce and stores the signed transaction in one commit; every network call comes before. */
+async function store(
+  context: WriterContext,
+  request: WriteRequest,
+  signal: AbortSignal,
+): Promise<StoredTransaction> {
+  const { sql, client, wallet, account } = context;
+  const earlier = await findByRef(sql, wallet, request.ref);
+  if (earlier !== undefined) return earlier;
+  const [fees, chainCount] = await Promise.all([
+    readFees(client, signal),
+    getTransactionCount(client.within(signal), { address: account.address, blockTag: 'pending' }),
+  ]);
+  signal.throwIfAborted();
+  return withTransaction(sql, async (tx) => {
+    const nonce = await lockNextNonce(tx, wallet, chainCount);
+    const racing = await findByRef(tx, wallet, request.ref);
+    if (racing !== undefined) return racing;
+    const raw = await sign(context, request, fees, nonce);
+    return insertSigned(tx, wallet, {
+      ref: request.ref,
+      nonce,
+      hash: keccak256(raw),
+      raw: Buffer.from(raw.slice(2), 'hex'),
+    });
+  });
+}
+
+function sign(context: WriterContext, request: WriteRequest, fees: Fees, nonce: bigint): Promise<Hex> {
+  return context.account.signTransaction({
+    type: 'eip1559',
+    chainId: context.wallet.chainId,
+    nonce: Number(nonce),
+    to: request.to,
+    data: request.data,
+    gas: request.gasLimit,
+    ...fees,
+  });
+}
+
+/** Broadcasts and looks until there is a receipt or time is up. No failed look or broadcast is final. */
+async function awaitReceipt(
+  context: WriterContext,
+  transaction: StoredTransaction,
+  signal: AbortSignal,
+): Promise<WriteOutcome> {
+  let cause: unknown;
+  // What once had a receipt is only looked for, and broadcast again when a reorganisation took it out.
+  let broadcastAt = transaction.state === 'signed' ? Number.NEGATIVE_INFINITY : performance.now();
+  for (let pauseMs = context.timeouts.pollMs; ; pauseMs = Math.min(pauseMs * POLL_GROWTH, POLL_MS_MAX)) {
+    if (performance.now() - broadcastAt >= REBROADCAST_MS) {
+      const isFirst = broadcastAt === Number.NEGATIVE_INFINITY;
+      cause = (await broadcast(context, transaction, signal)) ?? cause;
+      if (!isFirst) await broadcastBlocker(context, transaction, signal);
+      broadcastAt = performance.now();
+    }
+    try {
+      const outcome = await readOutcome(context, transaction, signal);
+      if (outcome !== undefined) return outcome;
+    } catch (error) {
+      cause ??= error;
+    }
+    const isOver = await sleep(pauseMs, false, { signal }).catch(() => true);
+    if (isOver) return { kind: 'unknown', hash: toLowerHex(transaction.hash), cause: cause ?? signal.reason };
+  }
+}
+
+/** A process that died between commit and broadcast left a gap; nothing after it is mined until it is filled. */
+async function broadcastBlocker(
+  context: WriterContext,
+  transaction: StoredTransaction,
+  signal: AbortSignal,
+): Promise<void> {
+  try {
+    const chainCount = await getTransactionCount(context.client.within(signal), {
+      address: context.account.address,
+      blockTag: 'latest',
+    });
+    if (chainCount >= transaction.nonce) return;
+    const blocker = await findByNonce(context.sql, context.wallet, chainCount);
+    if (blocker !== undefined) await broadcast(context, blocker, signal);
+  } catch (cause) {
+    // The caller keeps looking for its own receipt either way.
+    context.log.debug({ ref: transaction.ref, cause }, 'could not look for a nonce gap');
+  }
+}
+
+/** The transaction's receipt as an outcome, written down on the way; undefined while it is not mined. */
+async function readOutcome(
+  context: WriterContext,
+  transaction: StoredTransaction,
+  signal: AbortSignal,
+): Promise<WriteOutcome | undefined> {
+  const receipt = await readReceipt(context, toLowerHex(transaction.hash), signal);
+  if (receipt === undefined) return undefined;
+  if (transaction.state === 'signed') {
+    await recordReceipt(context.sql, context.wallet, transaction.nonce, receipt.stored).catch((cause) => {
+      // The chain is the record; resume writes it down later.
+      context.log.warn({ ref: transaction.ref, cause }, 'a receipt could not be stored');
+    });
+  }
+  return receipt.outcome;
+}
+
+/** Hex digits are compared as text, so one case only. */
+function toLowerHex(value: string): Hex {
+  return value.toLowerCase() as Hex;
+}

@@ -1,0 +1,33 @@
+import type { Hex } from 'viem';
+import type { ChainClient, Writer } from '../../../chain/index.ts';
+import type { Clock } from '../../../core/clock.ts';
+import type { Log } from '../../../core/log.ts';
+import type { LogSearch } from './standing.ts';
+import type { Token } from './token.ts';
+
+/** How long an authorization must stay valid beyond the run: time to settle it (MONEY.md, rule 5). */
+export const SETTLE_MARGIN_MS = 60_000;
+
+export type EvmRailTimeouts = {
+  /** The longest `verify` and `lookup` may take. */
+  lookMs: number;
+  /** The longest `settle` may take; longer than the writer waits for a receipt. */
+  settleMs: number;
+};
+
+export type EvmRailDeps = {
+  client: ChainClient;
+  token: Token;
+  /** Who is paid. It need not be the wallet that sends the transactions. */
+  payTo: Hex;
+  writer: Writer;
+  /** How many blocks, its own included, a payment must have on it to count. */
+  confirmations: number;
+  search: LogSearch;
+  clock: Clock;
+  log: Log;
+  timeouts: EvmRailTimeouts;
+};
+
+/** What the steps of the rail share; addresses are lower case, as in forms. */
+export type EvmRailContext = EvmRailDeps & { network: string; asset: Hex; payTo: Hex };

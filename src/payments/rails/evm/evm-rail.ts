@@ -1,0 +1,58 @@
+import { getAddress, type Hex } from 'viem';
+import { toTokenUnits } from '../../../core/money.ts';
+import type { Quote } from '../../quote.ts';
+import type { Offer, Rail } from '../../rail.ts';
+import { type EvmRailContext, type EvmRailDeps, SETTLE_MARGIN_MS } from './context.ts';
+import { claimKeyOf, payerOf } from './identity.ts';
+import { lookUpIntent, settleIntent } from './settle.ts';
+import { verifyAuthorization } from './verify.ts';
+
+const OFFER_SECONDS_MIN = 120;
+/** For the way to us, and for a client whose clock is behind. */
+const OFFER_SLACK_SECONDS = 60;
+
+/** The rail on which a signed EIP-3009 authorization of one token on one EVM chain moves the money. */
+export function createEvmRail(deps: EvmRailDeps): Rail {
+  const context: EvmRailContext = {
+    ...deps,
+    network: `eip155:${deps.client.chainId}`,
+    asset: toLowerHex(deps.token.address),
+    payTo: toLowerHex(deps.payTo),
+  };
+  const within = (signal: AbortSignal, ms: number) => AbortSignal.any([signal, AbortSignal.timeout(ms)]);
+  const { lookMs, settleMs } = deps.timeouts;
+  return {
+    name: 'evm',
+    forms: ['eip3009'],
+    identify: (form) => ({ claimKey: claimKeyOf(form), payer: payerOf(form) }),
+    offer: async (quote) => offer(context, quote),
+    verify: (form, quote, signal) => verifyAuthorization(context, { form, quote }, within(signal, lookMs)),
+    settle: (intent, signal) => settleIntent(context, intent, within(signal, settleMs)),
+    lookup: (intent, signal) => lookUpIntent(context, intent, within(signal, lookMs)),
+    // The payer still has the money: what is not settled needs no giving back.
+    cancel: async () => {},
+  };
+}
+
+function offer(context: EvmRailContext, quote: Quote): Offer[] {
+  const units = toTokenUnits(quote.amount);
+  if (units === 0n) return [];
+  const runSeconds = Math.ceil((quote.runTimeoutMs + SETTLE_MARGIN_MS) / 1000);
+  return [
+    {
+      kind: 'eip3009',
+      network: context.network,
+      asset: getAddress(context.asset),
+      payTo: getAddress(context.payTo),
+      units,
+      tokenName: context.token.name,
+      tokenVersion: context.token.version,
+      timeoutSeconds: Math.max(OFFER_SECONDS_MIN, runSeconds + OFFER_SLACK_SECONDS),
+    },
+  ];
+}
+
+/** Addresses are compared as text, so one case only. */
+function toLowerHex(address: Hex): Hex {
+  return address.toLowerCase() as Hex;
+}

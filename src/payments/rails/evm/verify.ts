@@ -1,0 +1,139 @@
+import type { Hex } from 'viem';
+import { getBlockNumber, getCode } from 'viem/actions';
+import { addMs, toUnixSeconds } from '../../../core/clock.ts';
+import { toTokenUnits } from '../../../core/money.ts';
+import type { Eip3009Form } from '../../form.ts';
+import type { Quote } from '../../quote.ts';
+import type { Authorization, Verification } from '../../rail.ts';
+import { type EvmRailContext, SETTLE_MARGIN_MS } from './context.ts';
+import { claimKeyOf, payerOf, unitOf } from './identity.ts';
+import { hashAuthorization, isAcceptedByWallet, isSignedByKey } from './signature.ts';
+import { findEnding, readPayer } from './standing.ts';
+import { isKeySignature } from './token.ts';
+
+const UINT256_MAX = 2n ** 256n - 1n;
+/** The last moment a Date can hold, in Unix seconds; some clients sign "forever". */
+const DATE_SECONDS_MAX = 8_640_000_000_000n;
+
+/** Checks an authorization against the quote: its terms, its signature, and how it stands on the chain. */
+export async function verifyAuthorization(
+  context: EvmRailContext,
+  input: { form: Eip3009Form; quote: Quote },
+  signal: AbortSignal,
+): Promise<Verification> {
+  const { form, quote } = input;
+  const reason = findWrongTerm(context, form, quote);
+  if (reason !== undefined) return { kind: 'refused', reason };
+  try {
+    const hash = hashAuthorization(form, context.token, context.client.chainId);
+    const isByKey = await isSignedByKey(form, hash);
+    const [{ isUsed, balance }, code] = await Promise.all([
+      readPayer(context.client, form, {}, signal),
+      getCode(context.client.within(signal), { address: form.from }),
+    ]);
+    const signer = await judgeSignature(
+      context,
+      { form, hash, isByKey, hasCode: code !== undefined },
+      signal,
+    );
+    if (signer.kind === 'refused') return signer;
+    const authorization = toAuthorization(form, quote, { balance, mustSettleFirst: signer.mustSettleFirst });
+    if (isUsed) return await judgeUsed(context, authorization, signal);
+    if (balance < form.value) {
+      return { kind: 'refused', reason: `The payer owns ${balance} token units, this costs ${form.value}.` };
+    }
+    return { kind: 'authorised', authorization };
+  } catch (cause) {
+    context.log.warn({ cause, claimKey: claimKeyOf(form) }, 'an authorization could not be checked');
+    return { kind: 'unavailable', cause };
+  }
+}
+
+/** The first term of the authorization that does not fit the quote, in words for the client. */
+function findWrongTerm(context: EvmRailContext, form: Eip3009Form, quote: Quote): string | undefined {
+  const units = toTokenUnits(quote.amount);
+  const now = context.clock.now();
+  const validUntil = BigInt(toUnixSeconds(addMs(now, quote.runTimeoutMs + SETTLE_MARGIN_MS)));
+  if (form.network !== context.network)
+    return `Payments on ${form.network} are not taken, ${context.network} is.`;
+  if (form.asset !== context.asset) return 'The authorization is for another token.';
+  if (form.to !== context.payTo) return 'The authorization pays somebody else.';
+  if (form.from === form.to) return 'The payer and the payee are the same.';
+  if (form.value !== units)
+    return `The authorization is for ${form.value} token units, the price is ${units}.`;
+  if (form.validAfter > BigInt(toUnixSeconds(now))) return 'The authorization is not valid yet.';
+  if (form.validBefore > UINT256_MAX) return 'The authorization has an impossible validBefore.';
+  if (form.validBefore < validUntil) {
+    return `The authorization expires too soon: validBefore must be at least ${validUntil}.`;
+  }
+  return undefined;
+}
+
+type SignatureVerdict = { kind: 'good'; mustSettleFirst: boolean } | { kind: 'refused'; reason: string };
+
+/** An account with code is asked by the token itself, so its code decides, not its key (ERC-1271, EIP-7702). */
+async function judgeSignature(
+  context: EvmRailContext,
+  input: { form: Eip3009Form; hash: Hex; isByKey: boolean; hasCode: boolean },
+  signal: AbortSignal,
+): Promise<SignatureVerdict> {
+  const { form, hash } = input;
+  if (input.hasCode) {
+    // A wallet can change its mind between now and the settlement.
+    const isGood = await isAcceptedByWallet({ form, hash, client: context.client }, signal);
+    return isGood ? { kind: 'good', mustSettleFirst: true } : { kind: 'refused', reason: BAD_SIGNATURE };
+  }
+  if (input.isByKey) return { kind: 'good', mustSettleFirst: false };
+  return { kind: 'refused', reason: isKeySignature(form.signature) ? BAD_SIGNATURE : NO_WALLET };
+}
+
+const BAD_SIGNATURE = 'The signature is not a canonical one by the payer over these terms and this token.';
+const NO_WALLET = 'There is no contract wallet at the payer yet: deploy it, then pay.';
+
+/** A used nonce: either it paid us already, or it can never do so. */
+async function judgeUsed(
+  context: EvmRailContext,
+  authorization: Authorization,
+  signal: AbortSignal,
+): Promise<Verification> {
+  const latest = await getBlockNumber(context.client.within(signal));
+  const ending = await findEnding(context, authorization.form, latest, signal);
+  switch (ending.kind) {
+    case 'paid':
+      return {
+        kind: 'spent',
+        authorization: { ...authorization, state: 'paid', fundsAvailable: undefined },
+        settlement: { kind: 'settled', reference: ending.reference, units: authorization.units, costs: [] },
+      };
+    case 'voided':
+      return { kind: 'refused', reason: 'The authorization was cancelled or used for something else.' };
+    case 'unexplained':
+    case 'expired':
+    case 'unused':
+      // A node that lags: a refusal here would make a payer who has paid pay again.
+      return { kind: 'unavailable', cause: new Error('the nonce is used, and no event says by what') };
+    default:
+      return ending satisfies never;
+  }
+}
+
+function toAuthorization(
+  form: Eip3009Form,
+  quote: Quote,
+  facts: { balance: bigint; mustSettleFirst: boolean },
+): Authorization {
+  const validBefore = form.validBefore < DATE_SECONDS_MAX ? form.validBefore : DATE_SECONDS_MAX;
+  return {
+    rail: 'evm',
+    claimKey: claimKeyOf(form),
+    payer: payerOf(form),
+    unit: unitOf(form),
+    units: form.value,
+    amount: quote.amount,
+    form,
+    state: 'authorised',
+    fundsAvailable: facts.balance,
+    mustSettleFirst: facts.mustSettleFirst,
+    validUntil: new Date(Number(validBefore) * 1000),
+  };
+}

@@ -1,0 +1,1 @@
+export { createX402Wire } from './x402-wire.ts';
