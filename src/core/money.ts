@@ -33,7 +33,10 @@ export function fromTokenUnitsRoundedDown(units: bigint): Millicents {
 
 /** Millicents as the integer JSON number that `/v1` carries. */
 export function toWireNumber(amount: bigint): number {
-  invariant(amount >= -AMOUNT_MILLICENTS_MAX && amount <= BigInt(Number.MAX_SAFE_INTEGER), 'amount too large');
+  invariant(
+    amount >= -AMOUNT_MILLICENTS_MAX && amount <= BigInt(Number.MAX_SAFE_INTEGER),
+    'amount too large',
+  );
   return Number(amount);
 }
 
@@ -41,6 +44,9 @@ export function toWireNumber(amount: bigint): number {
 export function formatDollars(amount: bigint): string {
   const sign = amount < 0n ? '-' : '';
   const absolute = amount < 0n ? -amount : amount;
-  const fraction = (absolute % 100_000n).toString().padStart(5, '0').replace(/0{1,3}$/, '');
+  const fraction = (absolute % 100_000n)
+    .toString()
+    .padStart(5, '0')
+    .replace(/0{1,3}$/, '');
   return `${sign}$${absolute / 100_000n}.${fraction}`;
 }

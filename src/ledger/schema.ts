@@ -139,7 +139,11 @@ export const ledgerExposure = pgTable(
 /** One row a payer, locked while its exposure is summed, so that two claims at once cannot both fit. */
 export const ledgerExposurePayer = pgTable(
   'ledger_exposure_payer',
-  { payer: text('payer').notNull(), unit: text('unit').notNull(), createdAt: time('created_at').notNull().defaultNow() },
+  {
+    payer: text('payer').notNull(),
+    unit: text('unit').notNull(),
+    createdAt: time('created_at').notNull().defaultNow(),
+  },
   (table) => [unique('ledger_exposure_payer_key').on(table.payer, table.unit)],
 );
 

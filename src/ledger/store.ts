@@ -1,4 +1,4 @@
-import { type Uuid, bucketOf } from '../core/ids.ts';
+import { bucketOf, type Uuid } from '../core/ids.ts';
 import { invariant } from '../core/invariant.ts';
 import type { Queryable, Sql, Tx } from '../db/index.ts';
 import type { Account } from './account.ts';
@@ -39,27 +39,30 @@ export async function updatePayer(tx: Tx, accountId: Uuid, row: PayerRow): Promi
 }
 
 export async function insertEntries(tx: Tx, transfer: Transfer): Promise<void> {
-  const rows = transfer.entries.map((entry, leg) => ({
-    transfer_id: transfer.id,
-    leg,
-    kind: entry.kind,
-    debit_id: entry.debit.id,
-    credit_id: entry.credit.id,
-    unit: entry.debit.unit,
-    amount: entry.amount,
-    available_at: entry.availableAt ?? tx`now()`,
-  }));
-  for (const row of rows) await tx`INSERT INTO ledger_entry ${tx(row)}`;
+  for (const [leg, entry] of transfer.entries.entries()) {
+    const availableAt = entry.availableAt === 'infinity' ? tx`'infinity'` : (entry.availableAt ?? tx`now()`);
+    await tx`INSERT INTO ledger_entry (transfer_id, leg, kind, debit_id, credit_id, unit, amount, available_at)
+      VALUES (${transfer.id}, ${leg}, ${entry.kind}, ${entry.debit.id}, ${entry.credit.id}, ${entry.debit.unit},
+        ${entry.amount}, ${availableAt})`;
+  }
 }
 
 /** False when this arrival was booked before. */
-export async function insertExternal(tx: Tx, rail: string, reference: string, transferId: Uuid): Promise<boolean> {
+export async function insertExternal(
+  tx: Tx,
+  rail: string,
+  reference: string,
+  transferId: Uuid,
+): Promise<boolean> {
   const rows = await tx`INSERT INTO ledger_external (rail, external_ref, transfer_id)
     VALUES (${rail}, ${reference}, ${transferId}) ON CONFLICT DO NOTHING RETURNING rail`;
   return rows.length === 1;
 }
 
-export async function insertHold(tx: Tx, hold: Omit<HoldRow, 'createdAt' | 'closedAt' | 'bucket'>): Promise<void> {
+export async function insertHold(
+  tx: Tx,
+  hold: Omit<HoldRow, 'createdAt' | 'closedAt' | 'bucket'>,
+): Promise<void> {
   await tx`INSERT INTO ledger_hold ${tx({ ...hold, bucket: bucketOf(hold.id) })}`;
 }
 
@@ -94,7 +97,10 @@ export async function listHolds(
 }
 
 /** What a publisher has earned, less what was paid out: summed from the journal. */
-export async function sumPublisher(sql: Sql, publisherId: Uuid): Promise<{ earned: bigint; available: bigint }> {
+export async function sumPublisher(
+  sql: Sql,
+  publisherId: Uuid,
+): Promise<{ earned: bigint; available: bigint }> {
   const [row] = await sql<{ earned: bigint; available: bigint }[]>`
     SELECT coalesce(sum(amount), 0)::bigint AS earned,
       coalesce(sum(amount) FILTER (WHERE available_at <= now()), 0)::bigint AS available

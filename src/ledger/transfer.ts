@@ -2,11 +2,11 @@ import { type Uuid, uuidFrom } from '../core/ids.ts';
 import type { Millicents } from '../core/money.ts';
 import {
   type Account,
+  clearingAccount,
   FEE_INCOME,
   MILLICENT_CLEARING,
   MILLICENT_UNIT,
   PROMO_EXPENSE,
-  clearingAccount,
   payerAccount,
   publisherAccount,
   railAssetAccount,
@@ -73,7 +73,12 @@ export function promoTransfer(input: { id: Uuid; accountId: Uuid; amount: Millic
 }
 
 /** What moving money cost us on a rail, for example gas in wei. */
-export function costTransfer(input: { reference: string; expense: Account; asset: Account; units: bigint }): Transfer {
+export function costTransfer(input: {
+  reference: string;
+  expense: Account;
+  asset: Account;
+  units: bigint;
+}): Transfer {
   return transfer(uuidFrom('cost', input.asset.name, input.reference), [
     { kind: 'cost', debit: input.expense, credit: input.asset, amount: input.units },
   ]);

@@ -1,7 +1,10 @@
 import { z } from 'zod';
 
 const hex = (bytes: number) => z.stringFormat(`hex${bytes}`, new RegExp(`^0x[0-9a-fA-F]{${bytes * 2}}$`));
-const units = z.union([z.bigint(), z.stringFormat('uint', /^[0-9]{1,78}$/).transform((digits) => BigInt(digits))]);
+const units = z.union([
+  z.bigint(),
+  z.stringFormat('uint', /^[0-9]{1,78}$/).transform((digits) => BigInt(digits)),
+]);
 /** `0x` and hex digits, the way viem types them. */
 type Hex = `0x${string}`;
 const asHex = (value: string): Hex => value.toLowerCase() as Hex;

@@ -4,15 +4,24 @@ export {
   type Claim,
   type ClaimMode,
   type ClaimState,
+  claimIdOf,
   type Failure,
   type NewClaim,
-  claimIdOf,
   toIntent,
 } from './claim.ts';
 export type { Form } from './form.ts';
 export type { Purpose, Quote } from './quote.ts';
-export { type QuoteOpening, type QuoteSealer, createQuoteSealer, hashQuoteId } from './quote-seal.ts';
-export type { Authorization, Offer, Rail, RailName, Settled, Settlement, SettlementIntent, Verification } from './rail.ts';
+export { createQuoteSealer, hashQuoteId, type QuoteOpening, type QuoteSealer } from './quote-seal.ts';
+export type {
+  Authorization,
+  Offer,
+  Rail,
+  RailName,
+  Settled,
+  Settlement,
+  SettlementIntent,
+  Verification,
+} from './rail.ts';
 export {
   deferSettlement,
   findClaim,
@@ -24,6 +33,7 @@ export {
   takeDueSettlements,
   takeOwedClaim,
   updateClaim,
+  withdrawClaim,
 } from './store.ts';
 export type { Carried, Challenge, Credential, CredentialReading, Wire, WireName } from './wire.ts';
-export { type Worker, startWorker } from './worker/worker.ts';
+export { startWorker, type Worker } from './worker/worker.ts';

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { z } from 'zod';
 import { deriveKey, sha256 } from '../core/bytes.ts';
-import { type Clock, addMs } from '../core/clock.ts';
+import { addMs, type Clock } from '../core/clock.ts';
 import { millicents } from '../core/money.ts';
 import { seal, unseal } from '../core/seal.ts';
 import type { Purpose, Quote } from './quote.ts';
@@ -40,7 +40,11 @@ const sealedSchema = z.object({
  * Seals quotes with AES-256-GCM, so that no row is kept for a challenge nobody answers. The first secret
  * seals; every one opens, which is how a secret is replaced without refusing quotes under way.
  */
-export function createQuoteSealer(deps: { secrets: readonly Buffer[]; clock: Clock; lifetimeMs: number }): QuoteSealer {
+export function createQuoteSealer(deps: {
+  secrets: readonly Buffer[];
+  clock: Clock;
+  lifetimeMs: number;
+}): QuoteSealer {
   const keys = deps.secrets.map((secret) => deriveKey(secret, 'quote'));
   const [sealingKey] = keys;
   if (!sealingKey) throw new RangeError('a quote sealer needs a secret');

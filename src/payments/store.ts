@@ -1,13 +1,13 @@
-import { type Uuid, bucketOf } from '../core/ids.ts';
+import { bucketOf, type Uuid } from '../core/ids.ts';
 import type { Queryable, Sql, Tx } from '../db/index.ts';
 import {
   type AnswerState,
   type Claim,
-  type Failure,
-  type NewClaim,
   claimIdOf,
+  type Failure,
   failureSchema,
   intentSchema,
+  type NewClaim,
   toIntentJson,
 } from './claim.ts';
 import type { SettlementIntent } from './rail.ts';
@@ -38,8 +38,14 @@ export async function insertClaim(tx: Tx, claim: NewClaim): Promise<boolean> {
     context: tx.json(claim.context as never),
     intent: claim.intent ? tx.json(toIntentJson(claim.intent) as never) : null,
   };
-  const rows = await tx`INSERT INTO payment_claim ${tx(row)} ON CONFLICT (id, bucket) DO NOTHING RETURNING id`;
+  const rows =
+    await tx`INSERT INTO payment_claim ${tx(row)} ON CONFLICT (id, bucket) DO NOTHING RETURNING id`;
   return rows.length === 1;
+}
+
+/** Undoes a claim in the transaction that made it: nothing was taken, so its key may be used again. */
+export async function withdrawClaim(tx: Tx, claimKey: string): Promise<void> {
+  await tx`DELETE FROM payment_claim WHERE id = ${claimIdOf(claimKey)}`;
 }
 
 export async function findClaim(sql: Queryable, id: Uuid): Promise<Claim | undefined> {

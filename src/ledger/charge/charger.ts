@@ -1,18 +1,18 @@
-import { type Uuid, bucketOf } from '../../core/ids.ts';
+import { bucketOf, type Uuid } from '../../core/ids.ts';
 import type { Millicents } from '../../core/money.ts';
 import type { Sql } from '../../db/index.ts';
 import { createBatcher } from './batcher.ts';
 import { withRetry } from './retry.ts';
 import {
+  batchStatement,
   type ChargeAnswer,
   type ChargeMode,
   type ChargeRow,
   type CloseAnswer,
-  type StatementParts,
-  batchStatement,
   closeStatement,
   runCharge,
   runClose,
+  type StatementParts,
   singleStatement,
 } from './store.ts';
 
@@ -56,12 +56,12 @@ const QUEUE_MAX = 20_000;
 /** The hot path of the ledger: holds, charges and captures in exactly-once batches. */
 export function createCharger<Item>(deps: { sql: Sql; parts: StatementParts<Item> }): Charger<Item> {
   const limits = { batchMax: BATCH_MAX, queueMax: QUEUE_MAX };
-  const holds = createBatcher({ ...limits, flush: flushCharges(deps, 'hold') });
-  const charges = createBatcher({ ...limits, flush: flushCharges(deps, 'charge') });
-  const captures = createBatcher({ ...limits, flush: flushCloses(deps, 'captured') });
-  const releases = createBatcher({ ...limits, flush: flushCloses(deps, 'released') });
+  const holds = createBatcher({ ...limits, flush: flushCharges<Item>(deps, 'hold') });
+  const charges = createBatcher({ ...limits, flush: flushCharges<Item>(deps, 'charge') });
+  const captures = createBatcher({ ...limits, flush: flushCloses<Item>(deps, 'captured') });
+  const releases = createBatcher({ ...limits, flush: flushCloses<Item>(deps, 'released') });
   return {
-    hold: (request) => askUntilClear((item) => holds.push(item), { request }),
+    hold: (request) => askUntilClear<Item>((item) => holds.push(item), { request }),
     charge: (request, receipt) => askUntilClear((item) => charges.push(item), { request, receipt }),
     capture: (hold, receipt) => captures.push({ hold, receipt }),
     release: (hold) => releases.push({ hold }),

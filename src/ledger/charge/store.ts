@@ -86,7 +86,10 @@ FROM d LEFT JOIN p ON true LEFT JOIN i ON true LEFT JOIN e ON true`;
 }
 
 /** Closing open holds: accounts are locked first, as everywhere, so no two statements wait in a circle. */
-export function closeStatement<Item>(state: 'captured' | 'released' | 'expired', parts: StatementParts<Item>): string {
+export function closeStatement<Item>(
+  state: 'captured' | 'released' | 'expired',
+  parts: StatementParts<Item>,
+): string {
   const isCapture = state === 'captured';
   return `WITH r AS (SELECT * FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS t(account_id, id, ord)),
 a AS MATERIALIZED (SELECT id, balance, held, promo FROM ledger_payer WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE),
@@ -159,11 +162,18 @@ export async function runClose(
   rows: readonly { accountId: string; id: string }[],
   riderParameters: unknown[],
 ): Promise<CloseAnswer[]> {
-  const parameters = [toArray(rows, (row) => row.accountId), toArray(rows, (row) => row.id), ...riderParameters];
+  const parameters = [
+    toArray(rows, (row) => row.accountId),
+    toArray(rows, (row) => row.id),
+    ...riderParameters,
+  ];
   return sql.unsafe<CloseAnswer[]>(statement, parameters as never[], { prepare: true });
 }
 
 /** A Postgres array literal of values that need no quoting. */
-function toArray<Row>(rows: readonly Row[], value: (row: Row) => string | bigint | number | undefined): string {
+function toArray<Row>(
+  rows: readonly Row[],
+  value: (row: Row) => string | bigint | number | undefined,
+): string {
   return `{${rows.map((row) => value(row) ?? 'NULL').join(',')}}`;
 }

@@ -1,4 +1,4 @@
-import { type Uuid, bucketOf } from '../../core/ids.ts';
+import { bucketOf, type Uuid } from '../../core/ids.ts';
 import type { Queryable, Tx } from '../../db/index.ts';
 import type { ledgerExposure } from '../schema.ts';
 
@@ -43,7 +43,12 @@ export async function insertExposure(tx: Tx, exposure: NewExposure): Promise<voi
 }
 
 /** Moves an open exposure on; a void or posted one stays as it is. */
-export async function updateExposure(tx: Queryable, id: Uuid, state: ExposureState, isLoss: boolean): Promise<void> {
+export async function updateExposure(
+  tx: Queryable,
+  id: Uuid,
+  state: ExposureState,
+  isLoss: boolean,
+): Promise<void> {
   await tx`UPDATE ledger_exposure SET state = ${state}, is_loss = ${isLoss ? 1 : 0}, updated_at = now()
     WHERE id = ${id} AND state IN ('authorised', 'settling', 'unknown')`;
 }

@@ -1,5 +1,5 @@
 import { deriveKey } from '../../core/bytes.ts';
-import { type Clock, addMs } from '../../core/clock.ts';
+import { addMs, type Clock } from '../../core/clock.ts';
 import type { Uuid } from '../../core/ids.ts';
 import { seal, unseal } from '../../core/seal.ts';
 import type { Sql, Tx } from '../../db/index.ts';
@@ -40,7 +40,12 @@ export function createAnswers(deps: { sql: Sql; clock: Clock; secrets: readonly 
     async store(tx, { id, payer, body, isPaid }) {
       if (Buffer.byteLength(body) > ANSWER_BYTES_MAX) return false;
       if ((await sumAnswerBytes(tx, payer)) > PAYER_BYTES_MAX) return false;
-      await insertAnswer(tx, { id, payer, sealed: seal(sealingKey, body, id), expiresAt: isPaid ? expiry() : null });
+      await insertAnswer(tx, {
+        id,
+        payer,
+        sealed: seal(sealingKey, body, id),
+        expiresAt: isPaid ? expiry() : null,
+      });
       return true;
     },
     startClock: (tx, id) => startAnswerClock(tx, id, expiry()),

@@ -1,4 +1,4 @@
-import { type Uuid, bucketOf } from '../../core/ids.ts';
+import { bucketOf, type Uuid } from '../../core/ids.ts';
 import type { Queryable, Sql, Tx } from '../../db/index.ts';
 
 export type AnswerRow = { sealed: Buffer; expiresAt: Date | null };

@@ -3,13 +3,13 @@ import { hostname } from 'node:os';
 import { newUuid } from '../../core/ids.ts';
 import type { Sql } from '../../db/index.ts';
 import {
-  type WorkerRow,
   beatWorker,
   deleteOldWorkers,
   insertWorker,
   listLiveWorkers,
   stopSilentWorkers,
   stopWorkers,
+  type WorkerRow,
 } from './store.ts';
 
 /** A worker that has not been heard of for this long is gone: its claims are taken over. */
@@ -30,7 +30,10 @@ export type Worker = {
 export async function startWorker(sql: Sql): Promise<Worker> {
   const self = { id: `w_${newUuid()}`, host: hostIdentity(), pid: process.pid };
   const live = await listLiveWorkers(sql);
-  await stopWorkers(sql, live.filter((worker) => isGone(worker, self)).map(({ id }) => id));
+  await stopWorkers(
+    sql,
+    live.filter((worker) => isGone(worker, self)).map(({ id }) => id),
+  );
   await deleteOldWorkers(sql);
   await insertWorker(sql, self);
   return {

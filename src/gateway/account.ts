@@ -1,0 +1,135 @@
+import { sha256Hex } from '../core/bytes.ts';
+import { canonicalJson } from '../core/canonical-json.ts';
+import { newUuid, type Uuid, uuidFrom } from '../core/ids.ts';
+import { invariant } from '../core/invariant.ts';
+import { type Millicents, millicents } from '../core/money.ts';
+import { Problem } from '../core/problem.ts';
+import { withTransaction } from '../db/index.ts';
+import { newKeyText, type Principal, type Scope, takeFromWindow } from '../keys/index.ts';
+import type { Claim, Credential } from '../payments/index.ts';
+import { PLATFORM_PUBLISHER } from './built-in.ts';
+import type { Demand } from './demand.ts';
+import type { GatewayDeps } from './deps.ts';
+import { purchase } from './purchase.ts';
+
+const HOUR_MS = 60 * 60 * 1000;
+
+/** A key as it is shown, once. */
+export type IssuedKey = {
+  keyText: string;
+  balance: bigint;
+  scopes: readonly string[];
+  publisherId: Uuid | undefined;
+};
+
+export type SignUpInput = { role: 'agent' | 'publisher'; label: string | undefined };
+
+/** What signing up costs; the challenge for it and the purchase of it name the same request. */
+export function signUpDemand(deps: Pick<GatewayDeps, 'settings'>, input: SignUpInput): Demand {
+  return {
+    purpose: 'signup',
+    amount: deps.settings.signupPrice,
+    requestDigest: sha256Hex('signup', canonicalJson(input)),
+    resource: {
+      url: `${deps.settings.publicUrl}/v1/signup`,
+      description: 'A bearer key with prepaid balance',
+    },
+    runTimeoutMs: 0,
+  };
+}
+
+/** Sells a new key. Publishers get the scope and an identity of their own with it. */
+export async function signUp(
+  deps: GatewayDeps,
+  input: SignUpInput,
+  credential: Credential,
+): Promise<{ key: IssuedKey; claim: Claim }> {
+  await takeWindow(deps, 'signup', deps.settings.signupsPerHour);
+  const scopes: Scope[] = [
+    'example',
+    'invoke',
+    ...(input.role === 'publisher' ? (['publish'] as const) : []),
+  ];
+  const answer = await purchase(deps, signUpDemand(deps, input), credential, (claimKey) => ({
+    accountId: uuidFrom('account', claimKey),
+    payeeId: PLATFORM_PUBLISHER,
+    context: {
+      purpose: 'signup',
+      scopes,
+      creditMcents: deps.settings.signupCredit.toString(),
+      ...(input.role === 'publisher' ? { publisherId: uuidFrom('publisher', claimKey) } : {}),
+      ...(input.label === undefined ? {} : { label: input.label }),
+    },
+  }));
+  invariant(answer.purpose === 'signup', `claim ${answer.claim.id} is not a signup`);
+  const { claim, keyText } = answer;
+  const balance = await balanceOf(deps, claim.accountId);
+  const publisherId = input.role === 'publisher' ? uuidFrom('publisher', claim.claimKey) : undefined;
+  return { key: { keyText, balance, scopes: answer.scopes, publisherId }, claim };
+}
+
+export function topUpDemand(
+  deps: Pick<GatewayDeps, 'settings'>,
+  principal: Principal,
+  amount: Millicents,
+): Demand {
+  return {
+    purpose: 'topup',
+    amount,
+    requestDigest: sha256Hex('topup', principal.accountId, amount.toString()),
+    resource: { url: `${deps.settings.publicUrl}/v1/topup`, description: 'More balance on a bearer key' },
+    runTimeoutMs: 0,
+  };
+}
+
+/** Adds what was paid to the account of a key. */
+export async function topUp(
+  deps: GatewayDeps,
+  principal: Principal,
+  amount: Millicents,
+  credential: Credential,
+): Promise<{ balance: bigint; claim: Claim }> {
+  const { claim } = await purchase(deps, topUpDemand(deps, principal, amount), credential, () => ({
+    accountId: principal.accountId,
+    payeeId: PLATFORM_PUBLISHER,
+    context: { purpose: 'topup' },
+  }));
+  return { balance: await balanceOf(deps, principal.accountId), claim };
+}
+
+/** Makes a key by the operator's hand, with promotional balance. */
+export async function mintKey(
+  deps: GatewayDeps,
+  input: { balance: Millicents; scopes: readonly Scope[]; label: string | undefined },
+): Promise<IssuedKey> {
+  await takeWindow(deps, 'admin-mint', deps.settings.mintsPerHour);
+  const keyText = newKeyText();
+  const accountId = newUuid();
+  const publisherId = input.scopes.some((scope) => scope === 'publish' || scope === 'all')
+    ? newUuid()
+    : undefined;
+  await withTransaction(deps.sql, async (tx) => {
+    await deps.ledger.openPayer(tx, accountId);
+    if (publisherId) await deps.ledger.openPublisher(tx, publisherId);
+    if (input.balance > 0n)
+      await deps.ledger.promote(tx, { id: newUuid(), accountId, amount: input.balance });
+    await deps.keys.issue(tx, { keyText, accountId, publisherId, scopes: input.scopes, label: input.label });
+  });
+  return { keyText, balance: input.balance, scopes: input.scopes, publisherId };
+}
+
+/** What an account can still spend. */
+export async function balanceOf(deps: Pick<GatewayDeps, 'ledger'>, accountId: Uuid): Promise<Millicents> {
+  const payer = await deps.ledger.balance(accountId);
+  return millicents(payer ? payer.balance - payer.held : 0n);
+}
+
+async function takeWindow(deps: GatewayDeps, name: string, max: number): Promise<void> {
+  const take = await takeFromWindow(deps.sql, { name, max, windowMs: HOUR_MS });
+  if (take.kind === 'taken') return;
+  throw new Problem('too-many-requests', {
+    detail: `This gateway makes at most ${max} keys an hour this way.`,
+    retryAfterSeconds: take.retryAfterSeconds,
+    isUncharged: true,
+  });
+}

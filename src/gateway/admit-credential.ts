@@ -1,0 +1,138 @@
+import { uuidFrom } from '../core/ids.ts';
+import { Problem } from '../core/problem.ts';
+import { withTransaction } from '../db/index.ts';
+import {
+  type Authorization,
+  type Claim,
+  type Credential,
+  claimIdOf,
+  type Failure,
+  findClaim,
+  hashQuoteId,
+  insertClaim,
+  type Quote,
+  type QuoteOpening,
+  type Rail,
+  type Settled,
+  updateClaim,
+} from '../payments/index.ts';
+import { type Demand, demandPayment, railOf } from './demand.ts';
+import type { GatewayDeps } from './deps.ts';
+
+export type Admission =
+  /** The payment was used before. `isProven`: whoever shows it received our challenge for it. */
+  | { kind: 'existing'; claim: Claim; isProven: boolean }
+  | { kind: 'new'; rail: Rail; authorization: Authorization; quote: Quote };
+
+/**
+ * Finds out what a credential is: one that was used already, or a new one that verifies. Changes nothing,
+ * except that money which reached us by itself is credited to its payer. Throws the 402, 409 or 503.
+ */
+export async function admitCredential(
+  deps: GatewayDeps,
+  demand: Demand,
+  credential: Credential,
+  signal: AbortSignal,
+): Promise<Admission> {
+  const refuse = async (detail: string) => demandPayment(deps, demand, signal, { detail });
+  const rail = railOf(deps, credential);
+  if (!rail) throw await refuse('This gateway does not take payments of that kind.');
+  const { claimKey } = rail.identify(credential.form);
+  const opening = credential.quoteToken === undefined ? undefined : deps.quotes.open(credential.quoteToken);
+  const claim = await findClaim(deps.sql, claimIdOf(claimKey));
+  if (claim)
+    return { kind: 'existing', claim: sameRequest(claim, demand), isProven: isProof(claim, opening) };
+  const quote = await admitQuote(deps, demand, opening, refuse);
+  const verification = await rail.verify(credential.form, quote, signal);
+  switch (verification.kind) {
+    case 'authorised':
+      return { kind: 'new', rail, authorization: verification.authorization, quote };
+    case 'refused':
+      throw await refuse(verification.reason);
+    case 'unavailable':
+      throw new Problem('unavailable', {
+        detail:
+          'The payment cannot be checked right now. Nothing was taken: send the same request again shortly.',
+        cause: verification.cause,
+        retryAfterSeconds: 5,
+        isUncharged: true,
+      });
+    case 'spent':
+      await creditStray(deps, demand, credential, verification);
+      throw new Problem(STRAY.problem, {
+        detail: STRAY.detail,
+        members: { reference: verification.settlement.reference },
+      });
+    default:
+      throw verification satisfies never;
+  }
+}
+
+/** A payment buys one request. With any other it is refused for good: a new challenge would pay twice. */
+export function sameRequest(claim: Claim, demand: Demand): Claim {
+  if (claim.requestDigest === demand.requestDigest && claim.purpose === demand.purpose) return claim;
+  throw new Problem('credential-used', {
+    detail: 'This payment was already used for another request. Make a new payment for this one.',
+    isUncharged: true,
+  });
+}
+
+function isProof(claim: Claim, opening: QuoteOpening | undefined): boolean {
+  if (!opening || opening.kind === 'tampered' || !claim.quoteHash) return false;
+  return hashQuoteId(opening.quote).equals(claim.quoteHash);
+}
+
+/** The price lock: the quote a client echoes holds, whatever the price is now. */
+async function admitQuote(
+  deps: GatewayDeps,
+  demand: Demand,
+  opening: QuoteOpening | undefined,
+  refuse: (detail: string) => Promise<Problem>,
+): Promise<Quote> {
+  // A wire without room for an echo pays today's price.
+  if (!opening) return deps.quotes.issue(demand);
+  if (opening.kind === 'tampered') throw await refuse('The payment answers a challenge that is not ours.');
+  if (opening.kind === 'expired')
+    throw await refuse('The challenge has expired. Pay the one in this answer.');
+  const { quote } = opening;
+  if (quote.requestDigest !== demand.requestDigest || quote.purpose !== demand.purpose) {
+    throw await refuse('The payment answers the challenge of another request.');
+  }
+  return quote;
+}
+
+const STRAY: Failure = {
+  problem: 'credential-used',
+  detail:
+    'This payment reached us before its request did, so it bought nothing. It is kept as credit of its payer.',
+};
+
+/** Claims a payment that came by itself, so that it is booked once and never serves a call. */
+async function creditStray(
+  deps: GatewayDeps,
+  demand: Demand,
+  credential: Credential,
+  spent: { authorization: Authorization; settlement: Settled },
+): Promise<void> {
+  const { authorization, settlement } = spent;
+  const { claimKey, rail, payer, unit, amount } = authorization;
+  const accountId = uuidFrom('payer', payer);
+  await withTransaction(deps.sql, async (tx) => {
+    const isOurs = await insertClaim(tx, {
+      ...{ claimKey, rail, payer, accountId, amount, wire: credential.wire, purpose: demand.purpose },
+      ...{ requestDigest: demand.requestDigest, quoteHash: null, mode: 'before-run', state: 'running' },
+      ...{ worker: deps.worker.id, context: { purpose: 'topup' }, intent: null },
+    });
+    if (!isOurs) return;
+    await deps.ledger.openPayer(tx, accountId);
+    const { units, costs } = settlement;
+    await deps.ledger.fund(tx, { rail, reference: claimKey, unit, units, amount, accountId, costs });
+    const { reference } = settlement;
+    await updateClaim(tx, claimIdOf(claimKey), {
+      state: 'failed',
+      reference,
+      failure: STRAY,
+      isClosed: true,
+    });
+  });
+}

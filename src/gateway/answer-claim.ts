@@ -1,0 +1,109 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { invariant } from '../core/invariant.ts';
+import { Problem } from '../core/problem.ts';
+import { type Claim, findClaim, markAnswer } from '../payments/index.ts';
+import { readContext } from './claim-context.ts';
+import type { GatewayDeps } from './deps.ts';
+import { refundKeyText, signupKeyText } from './settle-claim.ts';
+
+/** Who asks for the answer of a claim that is there already. */
+export type Asker = {
+  /** Showed the quote, the idempotency key or a fresh signature: whoever paid, and nobody else. */
+  isProven: boolean;
+  /** This request took over an answer that was owed, so nobody else waits for it. */
+  isOwed: boolean;
+};
+
+/** The stored answer of a claim, in the words of its purpose. */
+export type ClaimAnswer =
+  | { purpose: 'call'; claim: Claim; result: unknown }
+  | { purpose: 'signup'; claim: Claim; keyText: string; scopes: readonly string[] }
+  | { purpose: 'topup'; claim: Claim };
+
+const POLL_MS = 50;
+
+/**
+ * Answers a payment that was used before: the same stored answer, the same failure, 409 while another
+ * request works on it, 503 while nobody knows. Never a fresh challenge once money may have moved.
+ */
+export async function answerClaim(deps: GatewayDeps, first: Claim, asker: Asker): Promise<ClaimAnswer> {
+  const deadline = Date.now() + deps.settings.outcomeWaitMs;
+  let claim = first;
+  for (;;) {
+    if (claim.state === 'delivered') return serve(deps, claim, asker);
+    if (claim.state === 'failed') throw toFailure(deps, claim, asker);
+    if (!asker.isOwed && claim.answerState === 'waiting') throw inFlight();
+    if (Date.now() > deadline) break;
+    await sleep(POLL_MS);
+    const current = await findClaim(deps.sql, claim.id);
+    invariant(current, `claim ${claim.id} vanished`);
+    claim = current;
+  }
+  if (asker.isOwed) await markAnswer(deps.sql, claim.id, 'lost');
+  throw outcomeUnknown(claim);
+}
+
+/** What a payer is told while its money may or may not have moved. */
+export function outcomeUnknown(claim: Pick<Claim, 'id'>, cause?: unknown): Problem {
+  return new Problem('outcome-unknown', {
+    detail:
+      'The payment is not settled yet, and the answer is kept for you. Send the same request with the same payment again; do not pay anew.',
+    cause,
+    retryAfterSeconds: 5,
+    members: { receipt_id: claim.id },
+  });
+}
+
+export function inFlight(): Problem {
+  return new Problem('in-flight', {
+    detail:
+      'A request with this payment is still running. Wait for its answer, or send the same again shortly.',
+    retryAfterSeconds: 1,
+  });
+}
+
+async function serve(deps: GatewayDeps, claim: Claim, asker: Asker): Promise<ClaimAnswer> {
+  if (!asker.isProven) {
+    throw new Problem('credential-used', {
+      detail: 'This payment was already used. Its answer is given only to who received our challenge for it.',
+      members: { receipt_id: claim.id },
+    });
+  }
+  const context = readContext(claim);
+  switch (context.purpose) {
+    case 'call': {
+      const body = await deps.answers.load(claim.id);
+      if (body === undefined) {
+        throw new Problem('answer-expired', {
+          detail: 'The answer to this paid call is no longer stored; its receipt is.',
+          members: { receipt_id: claim.id },
+        });
+      }
+      return { purpose: 'call', claim, result: JSON.parse(body) };
+    }
+    case 'signup':
+      return { purpose: 'signup', claim, keyText: signupKeyText(deps, claim), scopes: context.scopes };
+    case 'topup':
+      return { purpose: 'topup', claim };
+    default:
+      throw context satisfies never;
+  }
+}
+
+/** The failure a claim ended with. Money that arrived all the same is opened by the refund key. */
+export function toFailure(deps: GatewayDeps, claim: Claim, asker: Pick<Asker, 'isProven'>): Problem {
+  invariant(claim.failure, `claim ${claim.id} failed without a reason`);
+  const hasCredit = claim.reference !== null && claim.rail !== null;
+  const isCreditShown = hasCredit && asker.isProven && claim.failure.problem !== 'credential-used';
+  return new Problem(claim.failure.problem, {
+    detail: claim.failure.detail,
+    isUncharged: !hasCredit,
+    members: isCreditShown
+      ? {
+          refund_key: refundKeyText(deps, claim),
+          refund_mcents: Number(claim.amount),
+          note: 'the payment is kept as credit on the refund key',
+        }
+      : {},
+  });
+}

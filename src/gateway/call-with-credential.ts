@@ -1,0 +1,124 @@
+import type { Uuid } from '../core/ids.ts';
+import { invariant } from '../core/invariant.ts';
+import { millicents } from '../core/money.ts';
+import type { Problem } from '../core/problem.ts';
+import { withTransaction } from '../db/index.ts';
+import { type Claim, type Credential, type Failure, findClaim, markAnswer } from '../payments/index.ts';
+import { admitCredential, sameRequest } from './admit-credential.ts';
+import { type Asker, answerClaim, toFailure } from './answer-claim.ts';
+import { demandPayment } from './demand.ts';
+import type { GatewayDeps } from './deps.ts';
+import { noteFailure, refuseIfBlocked, toProblem } from './failure.ts';
+import { openCallClaim } from './open-claim.ts';
+import { explain } from './purchase.ts';
+import { commitCovered, commitOutcome, releaseRun, runSale } from './run-sale.ts';
+import { type Sale, toDemand, toHoldRequest } from './sale.ts';
+import { applySettlement, settleOnRail } from './settle-claim.ts';
+
+/** A delivered call that a credential paid. */
+export type CredentialAnswer = { claim: Claim; result: unknown };
+
+/**
+ * One call paid by a credential, in three commits (MONEY.md, rule 1): claim and hold; outcome and intent;
+ * funds, capture and receipt. `client` aborts when nobody waits for the answer any more; the call goes on.
+ */
+export async function callWithCredential(
+  deps: GatewayDeps,
+  sale: Sale,
+  credential: Credential,
+  client: AbortSignal,
+): Promise<CredentialAnswer> {
+  const demand = toDemand(sale);
+  const bound = AbortSignal.timeout(deps.settings.settleTimeoutMs);
+  const admission = await admitCredential(deps, demand, credential, bound);
+  if (admission.kind === 'existing') {
+    return answerCall(deps, admission.claim, { isProven: admission.isProven, isOwed: false });
+  }
+  refuseIfBlocked(deps, sale, admission.authorization.payer);
+  const opened = await openCallClaim(deps, sale, demand, { ...admission, credential });
+  switch (opened.kind) {
+    case 'owed':
+      return answerCall(deps, opened.claim, { isProven: true, isOwed: true });
+    case 'taken': {
+      const claim = sameRequest(await loadClaim(deps, opened.claimId), demand);
+      return answerCall(deps, claim, { isProven: false, isOwed: false });
+    }
+    case 'insufficient-funds':
+      throw await demandPayment(deps, demand, bound, {
+        detail: 'The payer does not own what this call costs on top of what it owes.',
+      });
+    case 'after-run':
+      return watchClient(deps, opened.claimId, client, () => runThenSettle(deps, sale, opened.claimId));
+    case 'before-run':
+      return watchClient(deps, opened.claimId, client, () => settleThenRun(deps, sale, opened.claimId));
+    default:
+      throw opened satisfies never;
+  }
+}
+
+/** Notes that the answer is owed as soon as nobody waits for it; a retry then finds it. */
+async function watchClient<T>(
+  deps: GatewayDeps,
+  claimId: Uuid,
+  client: AbortSignal,
+  work: () => Promise<T>,
+): Promise<T> {
+  const lose = () => {
+    markAnswer(deps.sql, claimId, 'lost').catch((cause) =>
+      deps.log.warn({ claimId, cause }, 'could not mark an answer as lost'),
+    );
+  };
+  client.addEventListener('abort', lose, { once: true });
+  if (client.aborted) lose();
+  return work();
+}
+
+async function runThenSettle(deps: GatewayDeps, sale: Sale, claimId: Uuid): Promise<CredentialAnswer> {
+  const outcome = await runSale(deps, sale);
+  if (outcome.kind === 'failed') throw await failRun(deps, sale, claimId, toProblem(outcome));
+  const claim = await commitOutcome(deps, claimId, outcome);
+  // Declared gone by another gateway meanwhile: it released the hold, so the result is nobody's.
+  if (claim.state !== 'settling') throw toFailure(deps, claim, { isProven: true });
+  const settlement = await settleOnRail(deps, claim);
+  const settled = await applySettlement(deps, claimId, settlement, { runsNext: false });
+  if (settled.state !== 'delivered') throw await explain(deps, toDemand(sale), settled, settlement);
+  return { claim: settled, result: outcome.result };
+}
+
+async function settleThenRun(deps: GatewayDeps, sale: Sale, claimId: Uuid): Promise<CredentialAnswer> {
+  const settlement = await settleOnRail(deps, await loadClaim(deps, claimId));
+  const settled = await applySettlement(deps, claimId, settlement, { runsNext: true });
+  if (settled.state !== 'running') throw await explain(deps, toDemand(sale), settled, settlement);
+  const price = millicents(settled.amount);
+  const hold = await withTransaction(deps.sql, (tx) =>
+    deps.ledger.holdBalance(
+      tx,
+      toHoldRequest(sale, { id: claimId, accountId: settled.accountId, keyId: undefined, price }),
+    ),
+  );
+  invariant(hold.kind === 'held', `claim ${claimId} was funded and cannot be held`);
+  const outcome = await runSale(deps, sale);
+  if (outcome.kind === 'failed') throw await failRun(deps, sale, claimId, toProblem(outcome));
+  const claim = await commitCovered(deps, claimId, outcome);
+  if (claim.state !== 'delivered') throw toFailure(deps, claim, { isProven: true });
+  return { claim, result: outcome.result };
+}
+
+/** The tool did not deliver: free when no money had moved, credit on a refund key when it had. */
+async function failRun(deps: GatewayDeps, sale: Sale, claimId: Uuid, failure: Failure): Promise<Problem> {
+  const claim = await releaseRun(deps, claimId, failure);
+  await noteFailure(deps, sale, claim.payer, failure);
+  return toFailure(deps, claim, { isProven: true });
+}
+
+async function answerCall(deps: GatewayDeps, claim: Claim, asker: Asker): Promise<CredentialAnswer> {
+  const answer = await answerClaim(deps, claim, asker);
+  invariant(answer.purpose === 'call', `claim ${claim.id} is not a call`);
+  return answer;
+}
+
+async function loadClaim(deps: GatewayDeps, id: Uuid): Promise<Claim> {
+  const claim = await findClaim(deps.sql, id);
+  invariant(claim, `claim ${id} is missing`);
+  return claim;
+}

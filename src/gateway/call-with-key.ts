@@ -1,0 +1,177 @@
+import { sha256Hex } from '../core/bytes.ts';
+import { newUuid, type Uuid } from '../core/ids.ts';
+import { invariant } from '../core/invariant.ts';
+import { Problem } from '../core/problem.ts';
+import { withTransaction } from '../db/index.ts';
+import type { Principal } from '../keys/index.ts';
+import type { HoldResult } from '../ledger/index.ts';
+import { claimIdOf, findClaim, insertClaim, withdrawClaim } from '../payments/index.ts';
+import { opaquePayer, type ReceiptDraft } from '../provenance/index.ts';
+import { sameRequest } from './admit-credential.ts';
+import { answerClaim, toFailure } from './answer-claim.ts';
+import type { ClaimContext } from './claim-context.ts';
+import { demandPayment } from './demand.ts';
+import type { GatewayDeps } from './deps.ts';
+import { noteFailure, refuseIfBlocked, toProblem } from './failure.ts';
+import { commitCovered, type Delivered, releaseRun, runSale } from './run-sale.ts';
+import { hashRequest, hashResult, type Sale, toDemand, toHoldRequest } from './sale.ts';
+
+/** A delivered call that a key paid; free tools have no receipt. */
+export type KeyAnswer = { result: unknown; receiptId: Uuid | undefined; charged: bigint };
+
+/** One call paid from the balance of a bearer key: hold, run, capture; or nothing at all (rule 8). */
+export async function callWithKey(deps: GatewayDeps, sale: Sale, principal: Principal): Promise<KeyAnswer> {
+  const payer = payerOf(principal);
+  refuseIfBlocked(deps, sale, payer);
+  const id = newUuid();
+  const request = toHoldRequest(sale, { id, ...principal, price: sale.price });
+  if (sale.isInstant) {
+    const outcome = await runSale(deps, sale);
+    invariant(outcome.kind === 'delivered', 'an instant tool cannot fail');
+    const charge = await deps.charger.charge(request, toReceipt(deps, sale, principal, id, outcome));
+    await refuseUnlessHeld(deps, sale, charge);
+    return { result: outcome.result, receiptId: id, charged: sale.price };
+  }
+  await refuseUnlessHeld(deps, sale, await deps.charger.hold(request));
+  const outcome = await runSale(deps, sale);
+  if (outcome.kind === 'failed') {
+    await deps.charger.release(request);
+    const failure = toProblem(outcome);
+    await noteFailure(deps, sale, payer, failure);
+    throw new Problem(failure.problem, { detail: failure.detail, isUncharged: true });
+  }
+  const capture = await deps.charger.capture(request, toReceipt(deps, sale, principal, id, outcome));
+  if (capture.kind === 'not-open') {
+    throw new Problem('unavailable', {
+      detail: 'The call took longer than its hold lasts.',
+      isUncharged: true,
+    });
+  }
+  return { result: outcome.result, receiptId: id, charged: sale.price };
+}
+
+/** The same with an `Idempotency-Key`: one execution, and its stored answer to whoever repeats it. */
+export async function callWithIdempotencyKey(
+  deps: GatewayDeps,
+  sale: Sale,
+  principal: Principal,
+  idempotencyKey: string,
+): Promise<KeyAnswer> {
+  refuseIfBlocked(deps, sale, payerOf(principal));
+  const demand = toDemand(sale);
+  const claimKey = `key:${principal.accountId}:${sha256Hex(idempotencyKey)}`;
+  const claimId = claimIdOf(claimKey);
+  const opened = await openKeyClaim(deps, sale, principal, claimKey);
+  if (opened.kind === 'taken') {
+    const claim = await findClaim(deps.sql, claimId);
+    invariant(claim, `claim ${claimId} is missing`);
+    const answer = await answerClaim(deps, sameRequest(claim, demand), { isProven: true, isOwed: false });
+    invariant(answer.purpose === 'call', `claim ${claimId} is not a call`);
+    return { result: answer.result, receiptId: claimId, charged: claim.amount };
+  }
+  await refuseUnlessHeld(deps, sale, opened);
+  const outcome = await runSale(deps, sale);
+  if (outcome.kind === 'failed') {
+    const failure = toProblem(outcome);
+    const claim = await releaseRun(deps, claimId, failure);
+    await noteFailure(deps, sale, payerOf(principal), failure);
+    throw toFailure(deps, claim, { isProven: true });
+  }
+  const claim = await commitCovered(deps, claimId, outcome);
+  if (claim.state !== 'delivered') throw toFailure(deps, claim, { isProven: true });
+  return { result: outcome.result, receiptId: claimId, charged: claim.amount };
+}
+
+/** How a key's account is called in failures and receipts. */
+export function payerOf(principal: Principal): string {
+  return `account:${principal.accountId}`;
+}
+
+async function openKeyClaim(
+  deps: GatewayDeps,
+  sale: Sale,
+  principal: Principal,
+  claimKey: string,
+): Promise<HoldResult | { kind: 'taken' }> {
+  const id = claimIdOf(claimKey);
+  const context: ClaimContext = {
+    purpose: 'call',
+    toolId: sale.toolId,
+    versionId: sale.versionId,
+    toolName: sale.request.tool,
+    payeeId: sale.payeeId,
+    requestHash: hashRequest(sale.request).toString('hex'),
+    keyId: principal.keyId,
+  };
+  return withTransaction(deps.sql, async (tx) => {
+    const { amount, requestDigest } = toDemand(sale);
+    const isOurs = await insertClaim(tx, {
+      ...{
+        claimKey,
+        purpose: 'call',
+        rail: null,
+        wire: null,
+        payer: payerOf(principal),
+        accountId: principal.accountId,
+      },
+      ...{ amount, requestDigest, quoteHash: null, mode: 'after-run', state: 'running' },
+      ...{ worker: deps.worker.id, context, intent: null },
+    });
+    if (!isOurs) return { kind: 'taken' as const };
+    const hold = await deps.ledger.holdBalance(
+      tx,
+      toHoldRequest(sale, { id, ...principal, price: sale.price }),
+    );
+    if (hold.kind !== 'held') await withdrawClaim(tx, claimKey);
+    return hold;
+  });
+}
+
+function toReceipt(
+  deps: GatewayDeps,
+  sale: Sale,
+  principal: Principal,
+  callId: Uuid,
+  outcome: Delivered,
+): ReceiptDraft {
+  return {
+    toolId: sale.toolId,
+    versionId: sale.versionId,
+    toolName: sale.request.tool,
+    payer: opaquePayer(deps.payerSalt, principal.accountId),
+    rail: 'key',
+    paymentRef: callId,
+    requestHash: hashRequest(sale.request),
+    responseHash: hashResult(outcome.result),
+  };
+}
+
+async function refuseUnlessHeld(deps: GatewayDeps, sale: Sale, hold: HoldResult): Promise<void> {
+  if (hold.kind !== 'held') throw await refusal(deps, sale, hold);
+}
+
+async function refusal(
+  deps: GatewayDeps,
+  sale: Sale,
+  hold: Exclude<HoldResult, { kind: 'held' }>,
+): Promise<Problem> {
+  switch (hold.kind) {
+    case 'insufficient': {
+      const detail = `The key has ${hold.available} mcents left and the call costs ${sale.price}. Top it up, or pay this call.`;
+      const members = { balance_mcents: Number(hold.available) };
+      return demandPayment(deps, toDemand(sale), AbortSignal.timeout(deps.settings.settleTimeoutMs), {
+        detail,
+        members,
+      });
+    }
+    case 'key-refused':
+      return new Problem('unauthorized', {
+        detail: 'The key was revoked or has expired.',
+        isUncharged: true,
+      });
+    case 'closed':
+      return new Problem('unavailable', { detail: 'The call was closed before it ran.', isUncharged: true });
+    default:
+      return hold satisfies never;
+  }
+}

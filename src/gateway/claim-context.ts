@@ -1,0 +1,37 @@
+import { z } from 'zod';
+import { SCOPES } from '../keys/index.ts';
+import type { Claim } from '../payments/index.ts';
+
+const uuid = z.string();
+const sha256Hex = z.string().regex(/^[0-9a-f]{64}$/);
+
+/** What finishing a claim needs besides the money, as the database keeps it: enough after any crash. */
+const contextSchema = z.discriminatedUnion('purpose', [
+  z.object({
+    purpose: z.literal('call'),
+    toolId: uuid,
+    versionId: uuid,
+    toolName: z.string(),
+    payeeId: uuid,
+    requestHash: sha256Hex,
+    /** Present once the call was delivered. */
+    responseHash: sha256Hex.optional(),
+    /** The payer was told to expect the answer under a refund key when it fails. */
+    keyId: uuid.optional(),
+  }),
+  z.object({
+    purpose: z.literal('signup'),
+    scopes: z.array(z.enum(SCOPES)),
+    publisherId: uuid.optional(),
+    label: z.string().optional(),
+    creditMcents: z.string().regex(/^[0-9]+$/),
+  }),
+  z.object({ purpose: z.literal('topup') }),
+]);
+
+export type ClaimContext = z.infer<typeof contextSchema>;
+export type CallContext = Extract<ClaimContext, { purpose: 'call' }>;
+
+export function readContext(claim: Pick<Claim, 'context'>): ClaimContext {
+  return contextSchema.parse(claim.context);
+}

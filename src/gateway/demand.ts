@@ -1,0 +1,83 @@
+import type { Millicents } from '../core/money.ts';
+import { formatDollars, toWireNumber } from '../core/money.ts';
+import { Problem } from '../core/problem.ts';
+import type { Carried, Credential, Purpose, Rail } from '../payments/index.ts';
+import type { GatewayDeps } from './deps.ts';
+
+/** What has to be paid for, and how much. */
+export type Demand = {
+  purpose: Purpose;
+  amount: Millicents;
+  /** SHA-256 over the request, hex. */
+  requestDigest: string;
+  resource: { url: string; description: string };
+  runTimeoutMs: number;
+};
+
+type DemandDeps = Pick<GatewayDeps, 'wires' | 'rails' | 'quotes' | 'log'>;
+
+/**
+ * The 402 for a demand, with every wire's challenge. `error` says why what was shown does not pay.
+ * Without any rail it is a 501, and while every rail is down a 503.
+ */
+export async function demandPayment(
+  deps: DemandDeps,
+  demand: Demand,
+  signal: AbortSignal,
+  error?: { detail: string; members?: Record<string, unknown> },
+): Promise<Problem> {
+  if (deps.rails.length === 0) {
+    return new Problem('no-rail', {
+      detail: `${error ? `${error.detail} ` : ''}This gateway has no payment rail configured: ask its operator for a key.`,
+      isUncharged: true,
+    });
+  }
+  const quote = deps.quotes.issue(demand);
+  const offers = (await Promise.all(deps.rails.map((rail) => rail.offer(quote, signal)))).flat();
+  const quoteToken = deps.quotes.seal(quote);
+  const challenges = deps.wires.flatMap(
+    (wire) => wire.challenge({ quote, quoteToken, offers, error: error?.detail }) ?? [],
+  );
+  if (challenges.length === 0) {
+    return new Problem('unavailable', {
+      detail: 'No payment rail can take a payment right now. Try again shortly.',
+      retryAfterSeconds: 10,
+      isUncharged: true,
+    });
+  }
+  return new Problem('payment-required', {
+    detail: error?.detail ?? `${demand.resource.description} costs ${formatDollars(demand.amount)}.`,
+    isUncharged: true,
+    headers: challenges.flatMap((challenge) => challenge.headers),
+    members: {
+      amount_mcents: toWireNumber(demand.amount),
+      expires_at: quote.expiresAt.toISOString(),
+      ...Object.assign({}, ...challenges.map((challenge) => challenge.body)),
+      ...error?.members,
+    },
+  });
+}
+
+/** The first credential any wire finds in what a request carries; a broken one is told so with a new 402. */
+export async function readCredential(
+  deps: DemandDeps,
+  carried: Carried,
+  demand: Demand,
+  signal: AbortSignal,
+): Promise<Credential | undefined> {
+  for (const wire of deps.wires) {
+    const reading = wire.read(carried);
+    if (reading?.kind === 'credential') return reading.credential;
+    if (reading?.kind === 'malformed')
+      throw await demandPayment(deps, demand, signal, { detail: reading.reason });
+  }
+  return undefined;
+}
+
+/** The rail that takes this kind of form. */
+export function railOf(
+  deps: { rails: readonly Rail[] },
+  credential: Pick<Credential, 'form'>,
+): Rail | undefined {
+  return deps.rails.find((rail) => rail.forms.includes(credential.form.kind));
+}

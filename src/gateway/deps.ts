@@ -1,0 +1,55 @@
+import type { Catalog } from '../catalog/index.ts';
+import type { Clock } from '../core/clock.ts';
+import type { Log } from '../core/log.ts';
+import type { Millicents } from '../core/money.ts';
+import type { Sql } from '../db/index.ts';
+import type { Execution } from '../execution/index.ts';
+import type { Keys } from '../keys/index.ts';
+import type { Charger, Ledger, RiskLimits } from '../ledger/index.ts';
+import type { Answers, QuoteSealer, Rail, Wire, Worker } from '../payments/index.ts';
+import type { ReceiptDraft, Receipts } from '../provenance/index.ts';
+import type { Reliability } from '../reliability/index.ts';
+
+export type GatewaySettings = {
+  /** Absolute, without a trailing slash: what challenges and receipts name. */
+  publicUrl: string;
+  signupPrice: Millicents;
+  signupCredit: Millicents;
+  /** The least and the most one top-up may be. */
+  topUpMin: Millicents;
+  topUpMax: Millicents;
+  mintMax: Millicents;
+  mintsPerHour: number;
+  signupsPerHour: number;
+  /** How long a request waits for an outcome before it answers 503. */
+  outcomeWaitMs: number;
+  /** How long the gateway itself waits for a settlement before the reconciler goes on. */
+  settleTimeoutMs: number;
+  /** How long after it arrived a rail's money may still be lost to a reorg. */
+  fundsFinalMs: number;
+};
+
+/** Everything the use cases join. Wired once, in `deps.ts` of the process. */
+export type GatewayDeps = {
+  sql: Sql;
+  clock: Clock;
+  log: Log;
+  settings: GatewaySettings;
+  ledger: Ledger;
+  charger: Charger<ReceiptDraft | null>;
+  risk: RiskLimits;
+  keys: Keys;
+  catalog: Catalog;
+  execution: Execution;
+  receipts: Receipts;
+  reliability: Reliability;
+  quotes: QuoteSealer;
+  answers: Answers;
+  wires: readonly Wire[];
+  rails: readonly Rail[];
+  worker: Worker;
+  /** Derives issued keys, so that none has to be stored. */
+  keySecret: Buffer;
+  /** Hides which account paid in the receipts of key-paid calls. */
+  payerSalt: Buffer;
+};

@@ -1,0 +1,16 @@
+export {
+  balanceOf,
+  type IssuedKey,
+  mintKey,
+  type SignUpInput,
+  signUp,
+  signUpDemand,
+  topUp,
+  topUpDemand,
+} from './account.ts';
+export { type Demand, demandPayment, readCredential } from './demand.ts';
+export type { GatewayDeps, GatewaySettings } from './deps.ts';
+export { type PaidCallAnswer, type PaidCallInput, paidCall } from './paid-call.ts';
+export { paymentHeaders } from './payment-headers.ts';
+export { adoptOrphans, reconcileSettlements } from './recover.ts';
+export { type CallRequest, hashRequest, hashResult, type Sale } from './sale.ts';

@@ -1,0 +1,158 @@
+import { addMs } from '../core/clock.ts';
+import type { Uuid } from '../core/ids.ts';
+import type { Millicents } from '../core/money.ts';
+import { type Tx, withTransaction } from '../db/index.ts';
+import { assessRisk, openExposure } from '../ledger/index.ts';
+import {
+  type Authorization,
+  type Claim,
+  type ClaimMode,
+  type Credential,
+  claimIdOf,
+  hashQuoteId,
+  insertClaim,
+  type Quote,
+  takeOwedClaim,
+  toIntent,
+} from '../payments/index.ts';
+import type { ClaimContext } from './claim-context.ts';
+import type { Demand } from './demand.ts';
+import type { GatewayDeps } from './deps.ts';
+import { hashRequest, type Sale, toHoldRequest } from './sale.ts';
+
+export type OpenedClaim =
+  /** Ours: run now, settle after. */
+  | { kind: 'after-run'; claimId: Uuid }
+  /** Ours: the money has to arrive before the run. */
+  | { kind: 'before-run'; claimId: Uuid }
+  /** An earlier payment of this payer for this very request is still owed its answer; this one stays unused. */
+  | { kind: 'owed'; claim: Claim }
+  /** Another request took the same credential an instant ago. */
+  | { kind: 'taken'; claimId: Uuid }
+  | { kind: 'insufficient-funds' };
+
+export type NewPayment = { authorization: Authorization; quote: Quote; credential: Credential };
+
+const OWED_FOR_MS = 24 * 60 * 60 * 1000;
+
+/** Commit A of a call paid by credential: the claim, the exposure and the hold, or none of them. */
+export async function openCallClaim(
+  deps: GatewayDeps,
+  sale: Sale,
+  demand: Demand,
+  payment: NewPayment,
+): Promise<OpenedClaim> {
+  const { authorization, quote } = payment;
+  const claimId = claimIdOf(authorization.claimKey);
+  return withTransaction(deps.sql, async (tx): Promise<OpenedClaim> => {
+    const owed = await takeOwed(deps, tx, demand, authorization.payer);
+    if (owed) return { kind: 'owed', claim: owed };
+    const mode = await decideMode(deps, tx, sale, authorization);
+    if (mode === 'insufficient-funds') return { kind: mode };
+    const context: ClaimContext = {
+      purpose: 'call',
+      toolId: sale.toolId,
+      versionId: sale.versionId,
+      toolName: sale.request.tool,
+      payeeId: sale.payeeId,
+      requestHash: hashRequest(sale.request).toString('hex'),
+    };
+    if (!(await enterClaim(deps, tx, { demand, payment, mode, accountId: claimId, context }))) {
+      return { kind: 'taken', claimId };
+    }
+    await deps.ledger.openPayer(tx, claimId);
+    await enterExposure(tx, {
+      claimId,
+      payment,
+      payeeId: sale.payeeId,
+      state: mode === 'after-run' ? 'authorised' : 'settling',
+    });
+    if (mode === 'after-run') {
+      const hold = { id: claimId, accountId: claimId, keyId: undefined, price: quote.amount };
+      await deps.ledger.holdExposure(tx, toHoldRequest(sale, hold));
+    }
+    return { kind: mode, claimId };
+  });
+}
+
+/** Commit A of a purchase with nothing to run (a key, more balance): the claim and its settlement intent. */
+export async function openPurchaseClaim(
+  deps: GatewayDeps,
+  demand: Demand,
+  payment: NewPayment,
+  input: { accountId: Uuid; payeeId: Uuid; context: ClaimContext },
+): Promise<OpenedClaim> {
+  const claimId = claimIdOf(payment.authorization.claimKey);
+  return withTransaction(deps.sql, async (tx): Promise<OpenedClaim> => {
+    const owed = await takeOwed(deps, tx, demand, payment.authorization.payer);
+    if (owed) return { kind: 'owed', claim: owed };
+    if (!(await enterClaim(deps, tx, { demand, payment, mode: 'before-run', ...input }))) {
+      return { kind: 'taken', claimId };
+    }
+    await deps.ledger.openPayer(tx, input.accountId);
+    await enterExposure(tx, { claimId, payment, payeeId: input.payeeId, state: 'settling' });
+    return { kind: 'before-run', claimId };
+  });
+}
+
+function takeOwed(deps: GatewayDeps, tx: Tx, demand: Demand, payer: string): Promise<Claim | undefined> {
+  return takeOwedClaim(tx, {
+    payer,
+    requestDigest: demand.requestDigest,
+    purpose: demand.purpose,
+    since: addMs(deps.clock.now(), -OWED_FOR_MS),
+    worker: deps.worker.id,
+  });
+}
+
+async function decideMode(
+  deps: GatewayDeps,
+  tx: Tx,
+  sale: Sale,
+  authorization: Authorization,
+): Promise<ClaimMode | 'insufficient-funds'> {
+  const verdict = await assessRisk(tx, { ...authorization, payeeId: sale.payeeId }, deps.risk);
+  if (verdict.kind === 'insufficient-funds') return verdict.kind;
+  return verdict.kind === 'settle-first' || authorization.mustSettleFirst ? 'before-run' : 'after-run';
+}
+
+function enterClaim(
+  deps: GatewayDeps,
+  tx: Tx,
+  input: { demand: Demand; payment: NewPayment; mode: ClaimMode; accountId: Uuid; context: ClaimContext },
+): Promise<boolean> {
+  const { authorization, quote, credential } = input.payment;
+  return insertClaim(tx, {
+    claimKey: authorization.claimKey,
+    purpose: input.demand.purpose,
+    rail: authorization.rail,
+    wire: credential.wire,
+    payer: authorization.payer,
+    accountId: input.accountId,
+    amount: quote.amount,
+    requestDigest: input.demand.requestDigest,
+    quoteHash: credential.quoteToken === undefined ? null : hashQuoteId(quote),
+    mode: input.mode,
+    state: input.mode === 'after-run' ? 'running' : 'settling',
+    worker: deps.worker.id,
+    context: input.context,
+    intent: toIntent(authorization),
+  });
+}
+
+function enterExposure(
+  tx: Tx,
+  input: { claimId: Uuid; payment: NewPayment; payeeId: Uuid; state: 'authorised' | 'settling' },
+): Promise<void> {
+  const { rail, payer, unit, units, amount } = input.payment.authorization;
+  return openExposure(tx, {
+    id: input.claimId,
+    rail,
+    payer,
+    payeeId: input.payeeId,
+    unit,
+    units,
+    amount: amount as Millicents,
+    state: input.state,
+  });
+}

@@ -1,0 +1,59 @@
+import type { Uuid } from '../core/ids.ts';
+import { invariant } from '../core/invariant.ts';
+import type { Problem } from '../core/problem.ts';
+import { type Claim, type Credential, claimIdOf, findClaim, markAnswer } from '../payments/index.ts';
+import { admitCredential, sameRequest } from './admit-credential.ts';
+import { answerClaim, type ClaimAnswer, outcomeUnknown, toFailure } from './answer-claim.ts';
+import type { ClaimContext } from './claim-context.ts';
+import { type Demand, demandPayment } from './demand.ts';
+import type { GatewayDeps } from './deps.ts';
+import { openPurchaseClaim } from './open-claim.ts';
+import { applySettlement, settleOnRail } from './settle-claim.ts';
+
+/** What a purchase opens or fills, decided by the payment's own id so that a retry decides the same. */
+export type Purchase = { accountId: Uuid; payeeId: Uuid; context: ClaimContext };
+
+/**
+ * Buys something that needs no run: a key, or more balance. The money is here before anything is given,
+ * and whoever repeats the payment with its challenge is given the same again.
+ */
+export async function purchase(
+  deps: GatewayDeps,
+  demand: Demand,
+  credential: Credential,
+  decide: (claimKey: string) => Purchase,
+): Promise<ClaimAnswer> {
+  const bound = AbortSignal.timeout(deps.settings.settleTimeoutMs);
+  const admission = await admitCredential(deps, demand, credential, bound);
+  if (admission.kind === 'existing') {
+    return answerClaim(deps, admission.claim, { isProven: admission.isProven, isOwed: false });
+  }
+  const payment = { ...admission, credential };
+  const opened = await openPurchaseClaim(deps, demand, payment, decide(admission.authorization.claimKey));
+  if (opened.kind === 'owed') return answerClaim(deps, opened.claim, { isProven: true, isOwed: true });
+  const claim = await findClaim(deps.sql, claimIdOf(admission.authorization.claimKey));
+  invariant(claim, 'a purchase has a claim');
+  if (opened.kind === 'taken') {
+    return answerClaim(deps, sameRequest(claim, demand), { isProven: false, isOwed: false });
+  }
+  const settlement = await settleOnRail(deps, claim);
+  const settled = await applySettlement(deps, claim.id, settlement, { runsNext: false });
+  if (settled.state === 'delivered') return answerClaim(deps, settled, { isProven: true, isOwed: true });
+  throw await explain(deps, demand, settled, settlement);
+}
+
+/** What a payer hears when a settlement did not end as it should: 402 only when surely nothing moved. */
+export async function explain(
+  deps: GatewayDeps,
+  demand: Demand,
+  claim: Claim,
+  settlement: { kind: string; cause?: unknown },
+): Promise<Problem> {
+  if (claim.state !== 'failed') {
+    await markAnswer(deps.sql, claim.id, 'lost');
+    return outcomeUnknown(claim, settlement.cause);
+  }
+  if (claim.failure?.problem !== 'payment-required') return toFailure(deps, claim, { isProven: true });
+  const bound = AbortSignal.timeout(deps.settings.settleTimeoutMs);
+  return demandPayment(deps, demand, bound, { detail: claim.failure.detail });
+}

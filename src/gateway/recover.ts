@@ -1,0 +1,47 @@
+import { listOrphanedRuns, loseAnswersOfStoppedWorkers, takeDueSettlements } from '../payments/index.ts';
+import type { GatewayDeps } from './deps.ts';
+import { releaseRun } from './run-sale.ts';
+import { applySettlement, INTERRUPTED } from './settle-claim.ts';
+
+const ROWS_MAX = 100;
+const LEASE_MS = 2_000;
+
+/**
+ * Takes over what gateways that are gone left behind: runs are released and never run again, and answers
+ * nobody received are owed. Runs before the first request and then on a timer.
+ */
+export async function adoptOrphans(deps: GatewayDeps): Promise<number> {
+  await loseAnswersOfStoppedWorkers(deps.sql);
+  const orphans = await listOrphanedRuns(deps.sql, ROWS_MAX);
+  for (const claimId of orphans) {
+    await releaseRun(deps, claimId, INTERRUPTED);
+    deps.log.info({ claimId }, 'released the run of a gateway that is gone');
+  }
+  return orphans.length;
+}
+
+/** Finishes settlements whose request could not: asks the rail again until it knows. */
+export async function reconcileSettlements(deps: GatewayDeps, signal: AbortSignal): Promise<number> {
+  const claims = await takeDueSettlements(deps.sql, {
+    worker: deps.worker.id,
+    rowsMax: ROWS_MAX,
+    leaseMs: LEASE_MS,
+  });
+  for (const claim of claims) {
+    const rail = deps.rails.find(({ name }) => name === claim.rail);
+    if (!rail || !claim.intent || signal.aborted) continue;
+    const bound = AbortSignal.any([signal, AbortSignal.timeout(deps.settings.settleTimeoutMs)]);
+    try {
+      const settlement = await rail.settle(claim.intent, bound);
+      const settled = await applySettlement(deps, claim.id, settlement, { runsNext: false });
+      deps.log.info(
+        { claimId: claim.id, settlement: settlement.kind, state: settled.state },
+        'reconciled a settlement',
+      );
+    } catch (cause) {
+      // One claim that cannot be finished must not keep the others waiting; it is due again later.
+      deps.log.error({ err: cause, claimId: claim.id }, 'could not reconcile a settlement');
+    }
+  }
+  return claims.length;
+}

@@ -1,0 +1,79 @@
+import { sha256, sha256Hex } from '../core/bytes.ts';
+import { canonicalJson } from '../core/canonical-json.ts';
+import type { Uuid } from '../core/ids.ts';
+import type { Millicents } from '../core/money.ts';
+import type { Outcome } from '../execution/index.ts';
+import type { Scope } from '../keys/index.ts';
+import { feeOf, type Tier } from '../ledger/index.ts';
+import type { Demand } from './demand.ts';
+
+/** What names a call, and all a request hash covers: RFC 8785 JSON of exactly these members. */
+export type CallRequest = {
+  server: string;
+  tool: string;
+  arguments: Record<string, unknown>;
+  /** Only when the caller pinned one. */
+  version?: string;
+};
+
+/** One validated call that can be sold: what it costs, who is paid, and how to run it. */
+export type Sale = {
+  request: CallRequest;
+  toolId: Uuid;
+  versionId: Uuid;
+  version: string;
+  payeeId: Uuid;
+  tier: Tier;
+  price: Millicents;
+  /** What a bearer key must be allowed. */
+  scope: Scope;
+  resource: { url: string; description: string };
+  /** Runs in this process and cannot fail: it may run first and be charged in one statement. */
+  isInstant: boolean;
+  runTimeoutMs: number;
+  /** When the tool was last published: older failures do not count against it. */
+  repairedAt: Date;
+  run(signal: AbortSignal): Promise<Outcome>;
+};
+
+/** The hash a receipt binds: anyone who has the request can compute it. */
+export function hashRequest(request: CallRequest): Buffer {
+  return sha256(canonicalJson(request));
+}
+
+/** The hash of an MCP result as it was answered. */
+export function hashResult(result: unknown): Buffer {
+  return sha256(canonicalJson(result));
+}
+
+/** What a payment for this sale has to cover, and the one request it is good for. */
+export function toDemand(sale: Sale): Demand {
+  return {
+    purpose: 'call',
+    amount: sale.price,
+    requestDigest: sha256Hex('call', hashRequest(sale.request)),
+    resource: sale.resource,
+    runTimeoutMs: sale.runTimeoutMs,
+  };
+}
+
+/** What the ledger has to set aside for this sale under the id of the call. */
+export function toHoldRequest(
+  sale: Sale,
+  input: { id: Uuid; accountId: Uuid; keyId: Uuid | undefined; price: Millicents },
+) {
+  return {
+    id: input.id,
+    accountId: input.accountId,
+    keyId: input.keyId,
+    payeeId: sale.payeeId,
+    subject: sale.versionId,
+    label: sale.request.tool,
+    amount: input.price,
+    fee: feeOf(input.price, sale.tier, input.id),
+    // Long enough for the queue, the run and the capture; what a crash leaves expires.
+    lifetimeMs: sale.runTimeoutMs + HOLD_SLACK_MS,
+  };
+}
+
+const HOLD_SLACK_MS = 60_000;

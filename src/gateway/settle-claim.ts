@@ -1,0 +1,194 @@
+import { addMs } from '../core/clock.ts';
+import type { Uuid } from '../core/ids.ts';
+import { invariant } from '../core/invariant.ts';
+import { millicents } from '../core/money.ts';
+import { type Tx, withTransaction } from '../db/index.ts';
+import { deriveKeyText } from '../keys/index.ts';
+import { moveExposure } from '../ledger/index.ts';
+import {
+  type Claim,
+  deferSettlement,
+  type Failure,
+  lockClaim,
+  type Settled,
+  type Settlement,
+  updateClaim,
+} from '../payments/index.ts';
+import { opaquePayer } from '../provenance/index.ts';
+import { type ClaimContext, readContext } from './claim-context.ts';
+import type { GatewayDeps } from './deps.ts';
+
+/** Asks the claim's rail to move the money, within the time a request may wait for it. */
+export async function settleOnRail(deps: GatewayDeps, claim: Claim): Promise<Settlement> {
+  const rail = deps.rails.find(({ name }) => name === claim.rail);
+  if (!rail || !claim.intent)
+    return { kind: 'unknown', cause: new Error(`no rail ${claim.rail} for claim ${claim.id}`) };
+  // The reconciler leaves this claim alone while we are at it.
+  await deferSettlement(deps.sql, claim.id, deps.settings.settleTimeoutMs + 1_000);
+  return rail.settle(claim.intent, AbortSignal.timeout(deps.settings.settleTimeoutMs));
+}
+
+/**
+ * Books what a settlement came to, once, whoever learns of it first: the request, the reconciler, another
+ * gateway. `runsNext` keeps a call that was paid before its run open for that run.
+ */
+export async function applySettlement(
+  deps: GatewayDeps,
+  claimId: Uuid,
+  settlement: Settlement,
+  options: { runsNext: boolean },
+): Promise<Claim> {
+  return withTransaction(deps.sql, async (tx) => {
+    const claim = await lockClaim(tx, claimId);
+    invariant(claim, `claim ${claimId} is missing`);
+    if (claim.state !== 'settling') return claim;
+    const context = readContext(claim);
+    switch (settlement.kind) {
+      case 'settled':
+        await bookFunds(deps, tx, claim, context, settlement);
+        await finishSettled(deps, tx, claim, context, { settlement, ...options });
+        break;
+      case 'refused':
+        await finishRefused(deps, tx, claim, settlement.reason);
+        break;
+      case 'unknown':
+        await moveExposure(tx, claimId, { state: 'unknown' });
+        break;
+      default:
+        settlement satisfies never;
+    }
+    const changed = await lockClaim(tx, claimId);
+    invariant(changed, `claim ${claimId} is missing`);
+    return changed;
+  });
+}
+
+async function bookFunds(
+  deps: GatewayDeps,
+  tx: Tx,
+  claim: Claim,
+  context: ClaimContext,
+  settlement: Settled,
+) {
+  invariant(claim.rail && claim.intent, `claim ${claim.id} has no rail`);
+  // A signup's price and credit may differ by configuration; the difference is booked as promotion.
+  const isBooked = await deps.ledger.fund(tx, {
+    rail: claim.rail,
+    reference: claim.claimKey,
+    unit: claim.intent.unit,
+    units: settlement.units,
+    amount: millicents(claim.amount),
+    accountId: claim.accountId,
+    costs: settlement.costs,
+  });
+  invariant(isBooked, `claim ${claim.id} was funded before`);
+  if (context.purpose === 'signup') await bookSignupBonus(deps, tx, claim, BigInt(context.creditMcents));
+  await moveExposure(tx, claim.id, { state: 'posted' });
+}
+
+async function bookSignupBonus(deps: GatewayDeps, tx: Tx, claim: Claim, credit: bigint): Promise<void> {
+  const bonus = credit - claim.amount;
+  if (bonus <= 0n) return;
+  await deps.ledger.promote(tx, { id: claim.id, accountId: claim.accountId, amount: millicents(bonus) });
+}
+
+async function finishSettled(
+  deps: GatewayDeps,
+  tx: Tx,
+  claim: Claim,
+  context: ClaimContext,
+  input: { settlement: Settled; runsNext: boolean },
+): Promise<void> {
+  const { reference } = input.settlement;
+  switch (context.purpose) {
+    case 'call':
+      if (claim.mode === 'after-run') return captureCall(deps, tx, claim, reference);
+      if (input.runsNext)
+        return updateClaim(tx, claim.id, { state: 'running', reference, worker: deps.worker.id });
+      // The client is gone and its call never ran: what it paid is its credit.
+      return failWithCredit(deps, tx, claim, { reference, failure: INTERRUPTED });
+    case 'signup':
+      if (context.publisherId) await deps.ledger.openPublisher(tx, context.publisherId);
+      await deps.keys.issue(tx, {
+        ...context,
+        keyText: signupKeyText(deps, claim),
+        accountId: claim.accountId,
+      });
+      return updateClaim(tx, claim.id, { state: 'delivered', reference, isClosed: true });
+    case 'topup':
+      return updateClaim(tx, claim.id, { state: 'delivered', reference, isClosed: true });
+    default:
+      context satisfies never;
+  }
+}
+
+/** The money of a delivered call is here: take it, split it, write its receipt. */
+export async function captureCall(deps: GatewayDeps, tx: Tx, claim: Claim, reference: string): Promise<void> {
+  const context = readContext(claim);
+  invariant(context.purpose === 'call' && context.responseHash, `claim ${claim.id} was not delivered`);
+  const hold = await deps.ledger.hold(tx, claim.id);
+  invariant(hold, `claim ${claim.id} has no hold`);
+  const isCaptured = await deps.ledger.capture(
+    tx,
+    claim.id,
+    addMs(deps.clock.now(), deps.settings.fundsFinalMs),
+  );
+  invariant(isCaptured, `the hold of claim ${claim.id} is not open`);
+  await deps.receipts.append(tx, {
+    id: claim.id,
+    toolId: context.toolId,
+    versionId: context.versionId,
+    toolName: context.toolName,
+    payer: claim.rail ? claim.payer : opaquePayer(deps.payerSalt, claim.accountId),
+    price: hold.amount,
+    fee: hold.fee,
+    rail: claim.rail ?? 'key',
+    paymentRef: reference,
+    requestHash: Buffer.from(context.requestHash, 'hex'),
+    responseHash: Buffer.from(context.responseHash, 'hex'),
+  });
+  await deps.answers.startClock(tx, claim.id);
+  await updateClaim(tx, claim.id, { state: 'delivered', reference, isClosed: true });
+}
+
+async function finishRefused(deps: GatewayDeps, tx: Tx, claim: Claim, reason: string): Promise<void> {
+  const isLoss = claim.mode === 'after-run';
+  await deps.ledger.release(tx, claim.id);
+  await moveExposure(tx, claim.id, { state: 'void', isLoss });
+  await deps.answers.destroy(tx, claim.id);
+  await updateClaim(tx, claim.id, {
+    state: 'failed',
+    failure: { problem: 'payment-required', detail: reason },
+    isClosed: true,
+  });
+}
+
+/** The payment stands and bought nothing: it opens an account whose key is returned with the answer. */
+export async function failWithCredit(
+  deps: GatewayDeps,
+  tx: Tx,
+  claim: Claim,
+  input: { reference: string; failure: Failure },
+): Promise<void> {
+  await deps.keys.issue(tx, {
+    keyText: refundKeyText(deps, claim),
+    accountId: claim.accountId,
+    scopes: ['example', 'invoke'],
+    label: 'refund',
+  });
+  await updateClaim(tx, claim.id, { ...input, state: 'failed', isClosed: true });
+}
+
+export const INTERRUPTED: Failure = {
+  problem: 'unavailable',
+  detail: 'The gateway stopped before the call was finished.',
+};
+
+export function signupKeyText(deps: GatewayDeps, claim: Claim): string {
+  return deriveKeyText(deps.keySecret, `signup:${claim.claimKey}`);
+}
+
+/** Opens the credit of a payment that bought nothing; given only to who made it. */
+export function refundKeyText(deps: GatewayDeps, claim: Claim): string {
+  return deriveKeyText(deps.keySecret, `refund:${claim.claimKey}`);
+}

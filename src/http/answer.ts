@@ -1,0 +1,35 @@
+import { paymentHeaders } from '../gateway/index.ts';
+import type { Claim } from '../payments/index.ts';
+import { markAnswer } from '../payments/index.ts';
+import type { Ctx, HttpDeps } from './env.ts';
+
+/** A JSON answer to who paid with a credential: with the wires' receipts, and watched until it is delivered. */
+export function answerPaid(deps: HttpDeps, c: Ctx, claim: Claim, body: Record<string, unknown>): Response {
+  watchDelivery(deps, c, claim);
+  for (const [name, value] of paymentHeaders(deps, claim)) c.header(name, value, { append: true });
+  c.header('cache-control', 'no-store');
+  return c.json(body);
+}
+
+/** An answer that never left is owed: the payer's next try gets it without paying again. */
+function watchDelivery(deps: HttpDeps, c: Ctx, claim: Claim): void {
+  const outgoing = c.env?.outgoing;
+  const note = (isDelivered: boolean) => {
+    markAnswer(deps.sql, claim.id, isDelivered ? 'answered' : 'lost').catch((cause: unknown) => {
+      deps.log.warn({ claimId: claim.id, err: cause }, 'could not note whether an answer was delivered');
+    });
+  };
+  if (!outgoing) return note(true);
+  if (outgoing.destroyed) return note(false);
+  outgoing.once('close', () => note(outgoing.writableFinished));
+}
+
+/** Aborts when the client is gone before it was answered. */
+export function clientSignal(c: Ctx): AbortSignal {
+  const controller = new AbortController();
+  const outgoing = c.env?.outgoing;
+  outgoing?.once('close', () => {
+    if (!outgoing.writableFinished) controller.abort();
+  });
+  return controller.signal;
+}

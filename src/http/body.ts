@@ -1,0 +1,91 @@
+import type { z } from 'zod';
+import { isWithinDepth } from '../core/canonical-json.ts';
+import { Problem } from '../core/problem.ts';
+import type { Ctx } from './env.ts';
+
+const KIB = 1024;
+/** How large a body may be, by what it is for. */
+export const BODY_BYTES_MAX = { key: 16 * KIB, call: 1024 * KIB, upload: 10 * 1024 * KIB } as const;
+
+const BODY_TIMEOUT_MS = 30_000;
+
+/** The JSON body, bounded, parsed and checked. An absent body reads as `{}`. */
+export async function readBody<T>(c: Ctx, schema: z.ZodType<T>, bytesMax: number): Promise<T> {
+  const parsed = schema.safeParse(await readJson(c, bytesMax));
+  if (parsed.success) return parsed.data;
+  throw new Problem('malformed-request', { detail: describeIssues(parsed.error), isUncharged: true });
+}
+
+/** The JSON body, bounded in bytes and depth, with its shape still unknown. */
+export async function readJson(c: Ctx, bytesMax: number): Promise<unknown> {
+  const type = c.req.header('content-type');
+  const text = await readText(c, bytesMax);
+  if (text.trim() === '') return {};
+  if (type !== undefined && !/^application\/(?:[a-z.+-]+\+)?json\b/i.test(type)) {
+    throw new Problem('unsupported-media-type', {
+      detail: 'Send the body as application/json.',
+      isUncharged: true,
+    });
+  }
+  const value = parseJson(text);
+  if (!isWithinDepth(value)) {
+    throw new Problem('malformed-request', { detail: 'The JSON body nests too deep.', isUncharged: true });
+  }
+  return value;
+}
+
+/** Where a value breaks its schema, in one sentence for people. */
+export function describeIssues(error: z.ZodError): string {
+  return error.issues
+    .slice(0, 5)
+    .map((issue) => `${issue.path.length > 0 ? `${issue.path.join('.')}: ` : ''}${issue.message}`)
+    .join('; ');
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    const detail = `The body is not JSON: ${cause instanceof Error ? cause.message.slice(0, 120) : 'unreadable'}`;
+    throw new Problem('malformed-request', { detail, isUncharged: true });
+  }
+}
+
+async function readText(c: Ctx, bytesMax: number): Promise<string> {
+  const declared = Number(c.req.header('content-length') ?? 0);
+  if (declared > bytesMax) throw tooLarge(bytesMax);
+  const stream = c.req.raw.body;
+  if (!stream) return '';
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  const reader = stream.getReader();
+  // A body that trickles in must not hold its connection and our memory for long.
+  const timer = setTimeout(() => reader.cancel().catch(() => {}), BODY_TIMEOUT_MS);
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) break;
+      bytes += value.length;
+      if (bytes > bytesMax) throw tooLarge(bytesMax);
+      chunks.push(value);
+    }
+  } finally {
+    clearTimeout(timer);
+  }
+  return decodeUtf8(Buffer.concat(chunks));
+}
+
+function decodeUtf8(bytes: Uint8Array): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch {
+    throw new Problem('malformed-request', { detail: 'The body is not UTF-8.', isUncharged: true });
+  }
+}
+
+function tooLarge(bytesMax: number): Problem {
+  return new Problem('body-too-large', {
+    detail: `The body may be ${bytesMax} bytes at most.`,
+    isUncharged: true,
+  });
+}

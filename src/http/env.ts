@@ -1,0 +1,20 @@
+import type { HttpBindings } from '@hono/node-server';
+import type { Context, Hono } from 'hono';
+import type { GatewayDeps } from '../gateway/index.ts';
+
+/** What every request carries through the app. */
+export type Env = {
+  // Absent when a test calls the app without a socket.
+  Bindings: Partial<HttpBindings>;
+  Variables: { requestId: string };
+};
+export type App = Hono<Env>;
+export type Ctx = Context<Env>;
+
+export type HttpDeps = GatewayDeps & {
+  /** Undefined: the admin routes answer 503. */
+  adminKey: string | undefined;
+  /** Whether the process takes new requests: false while it drains. */
+  isReady(): Promise<{ isReady: boolean; checks: Record<string, string> }>;
+  version: string;
+};

@@ -1,0 +1,38 @@
+import { HTTPException } from 'hono/http-exception';
+import type { Log } from '../core/log.ts';
+import { Problem, toProblemDocument } from '../core/problem.ts';
+import type { Ctx } from './env.ts';
+
+/** Turns whatever was thrown into `application/problem+json` (RFC 9457). Only a `Problem` may speak. */
+export function answerProblem(log: Log, thrown: unknown, c: Ctx): Response {
+  const problem = toProblem(thrown);
+  const requestId = c.get('requestId');
+  if (problem.status >= 500 || problem.options.cause) {
+    const level = problem.type === 'internal-error' ? 'error' : 'warn';
+    log[level](
+      { requestId, problem: problem.type, path: c.req.path, err: problem.options.cause ?? problem },
+      problem.title,
+    );
+  }
+  const headers = new Headers({ 'content-type': 'application/problem+json', 'x-request-id': requestId });
+  for (const [name, value] of problem.options.headers ?? []) headers.append(name, value);
+  if (problem.status === 402 || problem.status === 409) headers.set('cache-control', 'no-store');
+  if (problem.type === 'unauthorized') headers.set('www-authenticate', 'Bearer error="invalid_token"');
+  if (problem.options.retryAfterSeconds !== undefined)
+    headers.set('retry-after', String(problem.options.retryAfterSeconds));
+  return c.body(JSON.stringify(toProblemDocument(problem, requestId)), {
+    status: problem.status as 400,
+    headers,
+  });
+}
+
+function toProblem(thrown: unknown): Problem {
+  if (thrown instanceof Problem) return thrown;
+  if (thrown instanceof HTTPException && thrown.status === 404) {
+    return new Problem('not-found', { detail: 'There is nothing at this address.' });
+  }
+  return new Problem('internal-error', {
+    detail: 'The request id names the entry in our log.',
+    cause: thrown,
+  });
+}

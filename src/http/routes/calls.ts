@@ -1,0 +1,115 @@
+import { Hono } from 'hono';
+import { z } from 'zod';
+import { toWireNumber } from '../../core/money.ts';
+import { Problem } from '../../core/problem.ts';
+import { exampleSale, paidCall, resolveSale, type Sale } from '../../gateway/index.ts';
+import { answerPaid, clientSignal } from '../answer.ts';
+import { readPrincipal, requirePrincipal } from '../auth.ts';
+import { BODY_BYTES_MAX, readBody } from '../body.ts';
+import type { App, Ctx, Env, HttpDeps } from '../env.ts';
+import { carriedBy } from '../payment.ts';
+
+const callSchema = z.strictObject({
+  tool: z.string().min(1).max(128),
+  arguments: z.record(z.string(), z.unknown()).default({}),
+  version: z.string().min(1).max(64).optional(),
+});
+const listSchema = z.object({
+  limit: z.coerce.number().int().min(1).max(100).default(50),
+  before: z.iso.datetime().optional(),
+});
+
+/** Calling tools: the example of every installation, and what publishers listed. */
+export function callRoutes(deps: HttpDeps): App {
+  const app = new Hono<Env>();
+  app.on(['GET', 'POST'], '/v1/example', async (c) => {
+    const body =
+      c.req.method === 'POST' ? await readBody(c, z.record(z.string(), z.unknown()), BODY_BYTES_MAX.key) : {};
+    return answerExample(deps, c, exampleSale(deps, body));
+  });
+  app.post('/invoke/:id', async (c) => {
+    const body = await readBody(c, callSchema, BODY_BYTES_MAX.call);
+    const sale = await resolveSale(deps, { ...body, server: c.req.param('id') });
+    return answerCall(deps, c, sale);
+  });
+  app.get('/v1/calls', async (c) => {
+    const principal = await requirePrincipal(deps, c);
+    const query = listSchema.safeParse(c.req.query());
+    if (!query.success)
+      throw new Problem('malformed-request', { detail: 'limit is 1 to 100, before is an ISO time.' });
+    const { limit, before } = query.data;
+    const calls = await deps.ledger.calls({
+      accountId: principal.accountId,
+      before: before ? new Date(before) : new Date(Date.now() + 60_000),
+      rowsMax: limit,
+    });
+    return c.json({ ok: true, calls: calls.map(toCallFields) });
+  });
+  return app;
+}
+
+async function answerCall(deps: HttpDeps, c: Ctx, sale: Sale): Promise<Response> {
+  const answer = await pay(deps, c, sale);
+  const body = {
+    ok: true,
+    result: answer.result,
+    charged_mcents: toWireNumber(answer.charged),
+    ...(answer.receiptId ? { receipt_id: answer.receiptId } : {}),
+    ...(answer.receipt ? { receipt: answer.receipt } : {}),
+    ...(answer.balance === undefined ? {} : { balance_mcents: toWireNumber(answer.balance) }),
+  };
+  return answer.claim ? answerPaid(deps, c, answer.claim, body) : c.json(body);
+}
+
+/** The example keeps the shape that users of pay-per-call templates know: a bare message. */
+async function answerExample(deps: HttpDeps, c: Ctx, sale: Sale): Promise<Response> {
+  const answer = await pay(deps, c, sale);
+  const { message } = exampleResultSchema.parse(answer.result).structuredContent;
+  const body = {
+    ok: true,
+    message,
+    charged_mcents: toWireNumber(answer.charged),
+    receipt_id: answer.receiptId,
+    ...(answer.receipt ? { receipt: answer.receipt } : {}),
+  };
+  return answer.claim ? answerPaid(deps, c, answer.claim, body) : c.json(body);
+}
+
+const exampleResultSchema = z.object({ structuredContent: z.object({ message: z.string() }) });
+
+async function pay(deps: HttpDeps, c: Ctx, sale: Sale) {
+  const input = {
+    sale,
+    principal: await readPrincipal(deps, c),
+    carried: carriedBy(c),
+    idempotencyKey: readIdempotencyKey(c),
+    wantsReceipt: /\breceipt\b/i.test(c.req.header('prefer') ?? ''),
+  };
+  return paidCall(deps, input, clientSignal(c));
+}
+
+function readIdempotencyKey(c: Ctx): string | undefined {
+  const key = c.req.header('idempotency-key');
+  if (key === undefined || (key.length >= 1 && key.length <= 255)) return key;
+  throw new Problem('malformed-request', {
+    detail: 'Idempotency-Key is 1 to 255 characters.',
+    isUncharged: true,
+  });
+}
+
+function toCallFields(
+  call: Awaited<ReturnType<HttpDeps['ledger']['calls']>>[number],
+): Record<string, unknown> {
+  const isCharged = call.state === 'captured';
+  return {
+    id: call.id,
+    tool: call.label,
+    version_id: call.subject,
+    state: call.state,
+    price_mcents: toWireNumber(call.amount),
+    charged_mcents: isCharged ? toWireNumber(call.amount) : 0,
+    receipt_id: isCharged ? call.id : null,
+    created_at: call.createdAt,
+    closed_at: call.closedAt,
+  };
+}

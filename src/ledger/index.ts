@@ -1,0 +1,21 @@
+export { MILLICENT_UNIT } from './account.ts';
+export {
+  type Charger,
+  type CloseResult,
+  createCharger,
+  type HoldRequest,
+  type HoldResult,
+} from './charge/charger.ts';
+export { checkLedger, type LedgerReport } from './check/check.ts';
+export {
+  assessRisk,
+  DEFAULT_RISK_LIMITS,
+  moveExposure,
+  openExposure,
+  type RiskLimits,
+  type RiskVerdict,
+} from './exposure/exposure.ts';
+export { createLedger, type Funding, type Ledger } from './ledger.ts';
+export type { KeyGuard, Rider } from './rider.ts';
+export { FEE_BPS, feeOf, type Tier } from './split.ts';
+export type { HoldRow } from './store.ts';

@@ -1,0 +1,196 @@
+import type { Uuid } from '../core/ids.ts';
+import { invariant } from '../core/invariant.ts';
+import type { Millicents } from '../core/money.ts';
+import { type Queryable, type Sql, type Tx, withTransaction } from '../db/index.ts';
+import {
+  type Account,
+  clearingAccount,
+  named,
+  payerAccount,
+  publisherAccount,
+  railAssetAccount,
+  unappliedAccount,
+} from './account.ts';
+import type { HoldRequest, HoldResult } from './charge/charger.ts';
+import {
+  closeHold,
+  findHold,
+  findPayer,
+  type HoldRow,
+  insertAccounts,
+  insertEntries,
+  insertExternal,
+  insertHold,
+  insertPayer,
+  listDueHolds,
+  listHolds,
+  lockHold,
+  lockPayer,
+  sumPublisher,
+  updatePayer,
+} from './store.ts';
+import { captureTransfer, costTransfer, fundTransfer, PLATFORM_ACCOUNTS, promoTransfer } from './transfer.ts';
+
+export type Funding = {
+  rail: string;
+  /** Unique on the rail: the same arrival is booked once. */
+  reference: string;
+  unit: string;
+  units: bigint;
+  amount: Millicents;
+  /** Who it belongs to; without one it waits as unapplied. */
+  accountId: Uuid | undefined;
+  costs: { account: string; expense: string; unit: string; units: bigint }[];
+};
+
+/** The books, one operation at a time inside the caller's transaction; the hot path is the `Charger`. */
+export type Ledger = {
+  /** Opens what every installation has; safe to repeat. */
+  openPlatform(tx: Tx): Promise<void>;
+  openPayer(tx: Tx, accountId: Uuid): Promise<void>;
+  openPublisher(tx: Tx, publisherId: Uuid): Promise<void>;
+  /** Sets balance aside for a call that has a claim. */
+  holdBalance(tx: Tx, request: HoldRequest): Promise<HoldResult>;
+  /** Notes a call whose money has not arrived; an exposure of the same id backs it. */
+  holdExposure(tx: Tx, request: HoldRequest): Promise<void>;
+  /** Books money that arrived. False when this arrival was booked before. */
+  fund(tx: Tx, funding: Funding): Promise<boolean>;
+  /** Gives balance away, from the operator's promotion. */
+  promote(tx: Tx, input: { id: Uuid; accountId: Uuid; amount: Millicents }): Promise<void>;
+  /** Takes a held call's money and splits it. False when the hold is no longer open. */
+  capture(tx: Tx, id: Uuid, availableAt: Date): Promise<boolean>;
+  /** Gives a held call's money back. False when the hold is no longer open. */
+  release(tx: Tx, id: Uuid): Promise<boolean>;
+  /** Releases balance holds past their time and answers how many. */
+  expireDue(): Promise<number>;
+  balance(accountId: Uuid): Promise<{ balance: bigint; held: bigint } | undefined>;
+  earnings(publisherId: Uuid): Promise<{ earned: bigint; available: bigint }>;
+  hold(queryable: Queryable, id: Uuid): Promise<HoldRow | undefined>;
+  calls(input: { accountId: Uuid; before: Date; rowsMax: number }): Promise<HoldRow[]>;
+};
+
+const DUE_ROWS_MAX = 500;
+
+export function createLedger(deps: { sql: Sql }): Ledger {
+  const { sql } = deps;
+  return {
+    openPlatform: (tx) => insertAccounts(tx, PLATFORM_ACCOUNTS),
+    async openPayer(tx, accountId) {
+      await insertAccounts(tx, [payerAccount(accountId)]);
+      await insertPayer(tx, accountId);
+    },
+    openPublisher: (tx, publisherId) => insertAccounts(tx, [publisherAccount(publisherId)]),
+    holdBalance,
+    async holdExposure(tx, request) {
+      await insertHold(tx, toHoldRow(request, 'exposure'));
+    },
+    fund,
+    async promote(tx, input) {
+      const payer = await lockPayer(tx, input.accountId);
+      await updatePayer(tx, input.accountId, {
+        ...payer,
+        balance: payer.balance + input.amount,
+        promo: payer.promo + input.amount,
+      });
+      await insertEntries(tx, promoTransfer(input));
+    },
+    capture,
+    release: (tx, id) => giveBack(tx, id, 'released'),
+    async expireDue() {
+      const due = await listDueHolds(sql, DUE_ROWS_MAX);
+      let expired = 0;
+      for (const { id } of due) {
+        if (await withTransaction(sql, (tx) => giveBack(tx, id, 'expired'))) expired++;
+      }
+      return expired;
+    },
+    balance: (accountId) => findPayer(sql, accountId),
+    earnings: (publisherId) => sumPublisher(sql, publisherId),
+    hold: findHold,
+    calls: (input) => listHolds(sql, input),
+  };
+}
+
+async function holdBalance(tx: Tx, request: HoldRequest): Promise<HoldResult> {
+  const payer = await lockPayer(tx, request.accountId);
+  const available = payer.balance - payer.held;
+  if (available < request.amount) return { kind: 'insufficient', available };
+  await insertHold(tx, toHoldRow(request, 'balance'));
+  await updatePayer(tx, request.accountId, { ...payer, held: payer.held + request.amount });
+  return { kind: 'held' };
+}
+
+function toHoldRow(request: HoldRequest, backing: HoldRow['backing']) {
+  const { lifetimeMs, keyId, subject, ...rest } = request;
+  return {
+    ...rest,
+    keyId: keyId ?? null,
+    subject: subject ?? null,
+    backing,
+    state: 'held' as const,
+    expiresAt: new Date(Date.now() + lifetimeMs),
+  };
+}
+
+async function fund(tx: Tx, funding: Funding): Promise<boolean> {
+  const transfer = fundTransfer(funding);
+  if (!(await insertExternal(tx, funding.rail, funding.reference, transfer.id))) return false;
+  await insertAccounts(tx, [
+    railAssetAccount(funding.rail, funding.unit),
+    clearingAccount(funding.unit),
+    ...(funding.accountId === undefined ? [unappliedAccount(funding.rail)] : []),
+  ]);
+  if (funding.accountId !== undefined) {
+    const payer = await lockPayer(tx, funding.accountId);
+    await updatePayer(tx, funding.accountId, { ...payer, balance: payer.balance + funding.amount });
+  }
+  await insertEntries(tx, transfer);
+  for (const cost of funding.costs) await bookCost(tx, funding.reference, cost);
+  return true;
+}
+
+async function bookCost(tx: Tx, reference: string, cost: Funding['costs'][number]): Promise<void> {
+  const expense: Account = named(cost.expense, cost.unit);
+  const asset: Account = named(cost.account, cost.unit);
+  await insertAccounts(tx, [expense, asset]);
+  await insertEntries(tx, costTransfer({ reference, expense, asset, units: cost.units }));
+}
+
+async function capture(tx: Tx, id: Uuid, availableAt: Date): Promise<boolean> {
+  const known = await lockAccountOf(tx, id);
+  if (known?.hold.state !== 'held') return false;
+  const { hold, payer } = known;
+  const fromHeld = hold.backing === 'balance' ? hold.amount : 0n;
+  invariant(payer.balance - payer.held + fromHeld >= hold.amount, `capture ${id} is not covered`);
+  await updatePayer(tx, hold.accountId, {
+    balance: payer.balance - hold.amount,
+    held: payer.held - fromHeld,
+    promo: payer.promo > hold.amount ? payer.promo - hold.amount : 0n,
+  });
+  await closeHold(tx, id, 'captured');
+  await insertEntries(
+    tx,
+    captureTransfer({ ...hold, callId: hold.id, availableAt: payer.promo > 0n ? 'infinity' : availableAt }),
+  );
+  return true;
+}
+
+async function giveBack(tx: Tx, id: Uuid, state: 'released' | 'expired'): Promise<boolean> {
+  const known = await lockAccountOf(tx, id);
+  if (known?.hold.state !== 'held') return false;
+  const { hold, payer } = known;
+  if (hold.backing === 'balance') {
+    await updatePayer(tx, hold.accountId, { ...payer, held: payer.held - hold.amount });
+  }
+  await closeHold(tx, id, state);
+  return true;
+}
+
+/** Locks the payer first and the hold second, the order of every statement that closes one. */
+async function lockAccountOf(tx: Tx, id: Uuid) {
+  const found = await findHold(tx, id);
+  if (!found) return undefined;
+  const payer = await lockPayer(tx, found.accountId);
+  const hold = await lockHold(tx, id);
+  return hold && { hold, payer };
+}

@@ -1,0 +1,1 @@
+export { createReliability, isFailingTooOften, type Reliability } from './reliability.ts';
