@@ -5,13 +5,13 @@ declare const millicentsBrand: unique symbol;
 /** An amount of US dollars in millicents: $1 = 100,000. Never negative past the door. */
 export type Millicents = bigint & { readonly [millicentsBrand]: 'millicents' };
 
-export const ZERO = millicents(0n);
-
 /** 1 millicent is 10 atomic units of a 6-decimal dollar token. */
 const ATOMIC_UNITS_PER_MILLICENT = 10n;
 
 /** The largest amount any one field may carry: $10,000,000, far inside a safe integer. */
 export const AMOUNT_MILLICENTS_MAX = 1_000_000_000_000n;
+
+export const ZERO = millicents(0n);
 
 /** Brands a bigint (or a safe integer) as millicents; a negative or oversized amount is our bug. */
 export function millicents(amount: bigint | number): Millicents {
