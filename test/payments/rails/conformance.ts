@@ -1,0 +1,190 @@
+import { randomBytes } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { millicents } from '../../../src/core/money.ts';
+import type { Form } from '../../../src/payments/form.ts';
+import type { Quote } from '../../../src/payments/quote.ts';
+import type { Authorization, Offer, Rail, SettlementIntent } from '../../../src/payments/rail.ts';
+
+/** What is wrong with a credential that a rail must refuse. */
+export type Fault = 'pays-less' | 'pays-more' | 'pays-another' | 'expires-too-soon' | 'forged';
+
+/** A rail with everything outside of it, as the suite drives it. */
+export type RailHarness = {
+  /** A new rail object over the same database and the same outside: what a restarted gateway has. */
+  createRail(): Rail;
+  /** What an honest payer makes of an offer; with a fault, what another one makes of it. */
+  pay(offer: Offer, fault?: Fault): Promise<Form>;
+  /** Native units that have arrived for us so far. */
+  received(): Promise<bigint>;
+  close(): Promise<void>;
+};
+
+export type QuoteTerms = Partial<Pick<Quote, 'amount' | 'runTimeoutMs'>>;
+
+export const anySignal = (): AbortSignal => AbortSignal.timeout(30_000);
+
+/** A quote as the gateway makes it; 250 millicents for one call. */
+export function quoteOf(terms: QuoteTerms = {}): Quote {
+  return {
+    id: randomBytes(16).toString('base64url'),
+    purpose: 'call',
+    amount: millicents(250n),
+    requestDigest: randomBytes(32).toString('hex'),
+    resource: { url: 'https://gateway.example/invoke/text-stats', description: 'Counts words.' },
+    expiresAt: new Date(Date.now() + 300_000),
+    runTimeoutMs: 5_000,
+    ...terms,
+  };
+}
+
+/** The one offer of a rail that has one. */
+export async function offerOf(rail: Rail, quote: Quote): Promise<Offer> {
+  const [offer] = await rail.offer(quote, anySignal());
+  if (offer === undefined) throw new Error('the rail makes no offer');
+  return offer;
+}
+
+/** Verifies, and insists that the rail authorises. */
+export async function authorise(rail: Rail, form: Form, quote: Quote): Promise<Authorization> {
+  const verification = await rail.verify(form, quote, anySignal());
+  if (verification.kind !== 'authorised') throw new Error(`not authorised: ${JSON.stringify(verification)}`);
+  return verification.authorization;
+}
+
+/** What the gateway stores of an authorization before it settles. */
+export function intentOf(authorization: Authorization): SettlementIntent {
+  const { claimKey, payer, unit, units, form, validUntil } = authorization;
+  return { claimKey, payer, unit, units, form, validUntil };
+}
+
+/** What every rail promises. */
+export function describeRail(name: string, start: () => Promise<RailHarness>): void {
+  describe(`${name}: what every rail promises`, () => {
+    let harness: RailHarness;
+    beforeAll(async () => {
+      harness = await start();
+    });
+    afterAll(() => harness.close());
+
+    /** An honest payment, authorised and ready to settle. */
+    async function prepare() {
+      const rail = harness.createRail();
+      const quote = quoteOf();
+      const form = await harness.pay(await offerOf(rail, quote));
+      const authorization = await authorise(rail, form, quote);
+      return { rail, quote, form, authorization, intent: intentOf(authorization) };
+    }
+
+    test('an honest credential is authorised for the whole price, and nothing moves', async () => {
+      const before = await harness.received();
+      const { rail, quote, form, authorization } = await prepare();
+      expect(authorization.amount).toBe(quote.amount);
+      expect(rail.identify(form)).toEqual({
+        claimKey: authorization.claimKey,
+        payer: authorization.payer,
+      });
+      expect(authorization.validUntil.getTime()).toBeGreaterThan(Date.now() + quote.runTimeoutMs);
+      expect(await harness.received()).toBe(before);
+    });
+
+    test.each<Fault>(['pays-less', 'pays-more', 'pays-another', 'expires-too-soon', 'forged'])(
+      'a credential that is faulty (%s) is refused with a reason',
+      async (fault) => {
+        const rail = harness.createRail();
+        const quote = quoteOf();
+        const form = await harness.pay(await offerOf(rail, quote), fault);
+        const verification = await rail.verify(form, quote, anySignal());
+        expect(verification).toEqual({ kind: 'refused', reason: expect.stringMatching(/^[A-Z].+\.$/) });
+      },
+    );
+
+    test('a credential made for a cheaper quote does not pay a dearer one', async () => {
+      const rail = harness.createRail();
+      const form = await harness.pay(await offerOf(rail, quoteOf({ amount: millicents(100n) })));
+      const verification = await rail.verify(form, quoteOf({ amount: millicents(250n) }), anySignal());
+      expect(verification.kind).toBe('refused');
+    });
+
+    test('settling moves exactly the units promised, and tells what it cost', async () => {
+      const { rail, intent } = await prepare();
+      const before = await harness.received();
+      const settlement = await rail.settle(intent, anySignal());
+      expect(settlement).toMatchObject({ kind: 'settled', units: intent.units });
+      expect(await harness.received()).toBe(before + intent.units);
+    });
+
+    test('settling twice moves once and answers the same', async () => {
+      const { rail, intent } = await prepare();
+      const before = await harness.received();
+      const first = await rail.settle(intent, anySignal());
+      expect(await rail.settle(intent, anySignal())).toEqual(first);
+      expect(await harness.received()).toBe(before + intent.units);
+    });
+
+    test('five settles of one intent at once, from two gateways, move once', async () => {
+      const { rail, intent } = await prepare();
+      const other = harness.createRail();
+      const before = await harness.received();
+      const settlements = await Promise.all(
+        [rail, other, rail, other, rail].map((each) => each.settle(intent, anySignal())),
+      );
+      expect(settlements.map((settlement) => settlement.kind)).toEqual(Array(5).fill('settled'));
+      expect(new Set(settlements.map((settlement) => JSON.stringify(settlement, bigints))).size).toBe(1);
+      expect(await harness.received()).toBe(before + intent.units);
+    });
+
+    test('a restarted gateway that settles again moves nothing more', async () => {
+      const { rail, intent } = await prepare();
+      const before = await harness.received();
+      const first = await rail.settle(intent, anySignal());
+      expect(await harness.createRail().settle(intent, anySignal())).toEqual(first);
+      expect(await harness.received()).toBe(before + intent.units);
+    });
+
+    test('a credential shown again after it was settled is spent, never authorised', async () => {
+      const { rail, quote, form, intent } = await prepare();
+      const settled = await rail.settle(intent, anySignal());
+      const verification = await harness.createRail().verify(form, quote, anySignal());
+      if (verification.kind !== 'spent' || settled.kind !== 'settled') throw new Error(verification.kind);
+      expect(verification.settlement).toMatchObject({ reference: settled.reference, units: intent.units });
+      expect(verification.authorization).toMatchObject({ claimKey: intent.claimKey, state: 'paid' });
+    });
+
+    test('a look moves nothing: unknown before the settlement, settled after it', async () => {
+      const { rail, intent } = await prepare();
+      const before = await harness.received();
+      expect((await rail.lookup(intent, anySignal())).kind).toBe('unknown');
+      expect(await harness.received()).toBe(before);
+      const settled = await rail.settle(intent, anySignal());
+      expect(await rail.lookup(intent, anySignal())).toEqual(settled);
+      expect(await harness.received()).toBe(before + intent.units);
+    });
+
+    test('ten different payments at once are ten settlements with ten references', async () => {
+      const prepared = await Promise.all(Array.from({ length: 10 }, prepare));
+      const before = await harness.received();
+      const settlements = await Promise.all(
+        prepared.map(({ rail, intent }) => rail.settle(intent, anySignal())),
+      );
+      const references = settlements.map((each) => (each.kind === 'settled' ? each.reference : each.kind));
+      expect(new Set(references).size).toBe(10);
+      expect(settlements.map((each) => each.kind)).toEqual(Array(10).fill('settled'));
+      const total = prepared.reduce((sum, { intent }) => sum + intent.units, 0n);
+      expect(await harness.received()).toBe(before + total);
+    });
+
+    test('cancelling is safe to repeat, and a caller who has gone gets no exception', async () => {
+      const { rail, quote, form, intent } = await prepare();
+      await rail.cancel(intent, anySignal());
+      await rail.cancel(intent, anySignal());
+      const gone = AbortSignal.abort();
+      expect((await rail.verify(form, quote, gone)).kind).toBe('unavailable');
+      expect((await rail.settle(intent, gone)).kind).toBe('unknown');
+      expect((await rail.lookup(intent, gone)).kind).toBe('unknown');
+    });
+  });
+}
+
+function bigints(_: string, value: unknown): unknown {
+  return typeof value === 'bigint' ? value.toString() : value;
+}
