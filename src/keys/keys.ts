@@ -4,9 +4,9 @@ import { invariant } from '../core/invariant.ts';
 import { Problem } from '../core/problem.ts';
 import type { Sql, Tx } from '../db/index.ts';
 import { hashKey, parseKey } from './key-text.ts';
-import { createPrincipalCache, type Known } from './principal-cache.ts';
+import { createPrincipalLookup } from './principal-lookup.ts';
 import { isScope, type Scope } from './scope.ts';
-import { findKeyByHash, insertKey, type ListedKeyRow, listKeys, revokeKey } from './store.ts';
+import { insertKey, type ListedKeyRow, listKeys, revokeKey } from './store.ts';
 
 /** Who a valid key speaks for. */
 export type Principal = {
@@ -40,66 +40,21 @@ export type Keys = {
   revoke(input: { accountId: Uuid; keyId: Uuid }): Promise<void>;
 };
 
-/** How long another gateway's revocation may go unnoticed here; charging asks the database itself. */
-const CACHE_TTL_MS = 1_000;
-const CACHE_ENTRIES_MAX = 10_000;
 const LISTED_KEYS_MAX = 500;
 
 export function createKeys(deps: { sql: Sql; clock: Clock }): Keys {
-  const { sql, clock } = deps;
-  const cache = createPrincipalCache({ entriesMax: CACHE_ENTRIES_MAX, ttlMs: CACHE_TTL_MS });
-  const lookups = new Map<string, Promise<Known | undefined>>();
-
-  /** One query for everyone who asks for the same key at the same time. Misses are not remembered. */
-  function lookUp(hash: Buffer, name: string): Promise<Known | undefined> {
-    const running = lookups.get(name);
-    if (running) return running;
-    const lookup = find(hash)
-      .then((known) => {
-        // A revocation clears `lookups`: what was read before it must not be remembered after it.
-        if (known && lookups.get(name) === lookup) cache.set(name, known, clock.now().getTime());
-        return known;
-      })
-      .finally(() => {
-        if (lookups.get(name) === lookup) lookups.delete(name);
-      });
-    lookups.set(name, lookup);
-    return lookup;
-  }
-
-  async function find(hash: Buffer): Promise<Known | undefined> {
-    const row = await findKeyByHash(sql, hash);
-    if (!row || row.revokedAt) return undefined;
-    return {
-      principal: {
-        keyId: row.id,
-        accountId: row.accountId,
-        publisherId: row.publisherId ?? undefined,
-        scopes: row.scopes.filter(isScope),
-      },
-      expiresAt: row.expiresAt ?? undefined,
-    };
-  }
-
+  const lookup = createPrincipalLookup(deps);
   return {
     issue: issueKey,
-    async resolve(keyText) {
-      if (!parseKey(keyText)) return undefined;
-      const hash = hashKey(keyText);
-      const name = hash.toString('hex');
-      const known = cache.get(name, clock.now().getTime()) ?? (await lookUp(hash, name));
-      const isExpired = known?.expiresAt !== undefined && known.expiresAt <= clock.now();
-      return isExpired ? undefined : known?.principal;
-    },
+    resolve: async (keyText) => (parseKey(keyText) ? lookup.find(keyText) : undefined),
     async list(accountId) {
-      const rows = await listKeys(sql, { accountId, rowsMax: LISTED_KEYS_MAX });
+      const rows = await listKeys(deps.sql, { accountId, rowsMax: LISTED_KEYS_MAX });
       return rows.map((row) => ({ ...row, scopes: row.scopes.filter(isScope) }));
     },
     async revoke(input) {
-      const isFound = isUuid(input.keyId) && (await revokeKey(sql, input));
+      const isFound = isUuid(input.keyId) && (await revokeKey(deps.sql, input));
       if (!isFound) throw new Problem('not-found', { detail: 'Your account has no key with this id.' });
-      cache.forget(input.keyId);
-      lookups.clear();
+      lookup.forget(input.keyId);
     },
   };
 }

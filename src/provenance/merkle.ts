@@ -39,6 +39,13 @@ export function inclusionPath(leafHashes: readonly Hash[], index: number): Hash[
     : [...inclusionPath(right, index - split), merkleRoot(left)];
 }
 
+/** The hashes that stand one after another in these bytes. */
+export function splitHashes(bytes: Buffer): Hash[] {
+  return Array.from({ length: bytes.length / HASH_BYTES }, (_, at) =>
+    bytes.subarray(at * HASH_BYTES, (at + 1) * HASH_BYTES),
+  );
+}
+
 export type InclusionClaim = {
   index: number;
   treeSize: number;

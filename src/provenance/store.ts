@@ -1,7 +1,7 @@
 import { BUCKETS, bucketOf, type Uuid } from '../core/ids.ts';
 import { invariant } from '../core/invariant.ts';
 import type { Queryable, Tx } from '../db/index.ts';
-import type { Receipt, ReceiptDraft } from './receipt.ts';
+import type { Receipt, ReceiptDraft, VersionDescription } from './receipt.ts';
 import type { logEntry, receiptBatch } from './schema.ts';
 
 export type LogEntryRow = Pick<typeof logEntry.$inferSelect, 'leafIndex' | 'entry' | 'leafHash'>;
@@ -9,6 +9,12 @@ export type LogEntryRow = Pick<typeof logEntry.$inferSelect, 'leafIndex' | 'entr
 type BatchRow = typeof receiptBatch.$inferSelect;
 export type OpenBatchRow = Pick<BatchRow, 'id' | 'leafCount'>;
 export type BatchSeal = { id: Uuid; leafHashes: Buffer; root: Buffer; jws: string; signedAt: Date };
+export type BatchLeavesInput = {
+  batchIds: readonly Uuid[];
+  versions: readonly (VersionDescription & { id: Uuid })[];
+  issuer: { iss: string; log: string };
+};
+export type BatchLeavesRow = { id: Uuid; leafHashes: Buffer };
 export type SealedBatchRow = { index: number; leafCount: number; leafHashes: Buffer; jws: string };
 
 /** Locks the log for this transaction and answers its size. */
@@ -129,6 +135,13 @@ export async function insertReceipt(
   return written;
 }
 
+/** How many receipts a tool has: the lanes count without a gap. */
+export async function sumLanes(sql: Queryable, toolId: Uuid): Promise<bigint> {
+  const [row] = await sql<{ sold: bigint }[]>`
+    SELECT coalesce(sum(last_seq), 0)::bigint AS sold FROM receipt_lane WHERE tool_id = ${toolId}`;
+  return row?.sold ?? 0n;
+}
+
 export async function findReceipt(sql: Queryable, id: Uuid): Promise<Receipt | undefined> {
   const [row] = await sql<Receipt[]>`
     SELECT id, tool_id, version_id, tool_name, lane, seq, payer, price, fee, rail, payment_ref, request_hash,
@@ -162,16 +175,40 @@ export async function findOpenBatch(sql: Queryable, batchId: Uuid): Promise<Open
   return row;
 }
 
-/** The receipts of these batches, each batch's in leaf order. */
-export function readBatchReceipts(
-  sql: Queryable,
-  batchIds: readonly Uuid[],
-): Promise<(Receipt & { batchId: Uuid })[]> {
-  return sql<(Receipt & { batchId: Uuid })[]>`
-    SELECT r.id, r.tool_id, r.version_id, r.tool_name, r.lane, r.seq, r.payer, r.price, r.fee, r.rail, r.payment_ref,
-      r.request_hash, r.response_hash, b.id AS batch_id, r.issued_at
+/** Which versions the receipts of these batches name. */
+export async function listBatchVersions(sql: Queryable, batchIds: readonly Uuid[]): Promise<Uuid[]> {
+  const rows = await sql<{ versionId: Uuid }[]>`
+    SELECT DISTINCT r.version_id FROM receipt_batch b, unnest(b.receipt_ids) AS t(id) JOIN receipt r ON r.id = t.id
+    WHERE b.id = ANY(${toArray(batchIds, (id) => id)}::uuid[])`;
+  return rows.map((row) => row.versionId);
+}
+
+/**
+ * The leaf hashes of these batches, each batch's in order and one after another: `receiptLeafHash` of
+ * `toReceiptPayload`, said in SQL, because fetching and spelling every receipt here would cost more than the
+ * call did. The members stand in the order of RFC 8785, and `to_json` escapes as JSON.stringify does.
+ */
+export function readBatchLeaves(sql: Queryable, input: BatchLeavesInput): Promise<BatchLeavesRow[]> {
+  const { batchIds, versions, issuer } = input;
+  return sql<BatchLeavesRow[]>`
+    SELECT b.id, string_agg(sha256('\\x00'::bytea || convert_to(concat(
+      '{"code":"sha256:', v.code, '","fee_mcents":"', r.fee, '","iat":', floor(extract(epoch FROM r.issued_at))::bigint,
+      ',"iss":', i.iss, ',"jti":"', r.id, '","lane":', to_json(r.lane), ',"log":{"index":', v.log_index, ',"origin":', i.log,
+      '},"payer":', to_json(r.payer), ',"payment_ref":', to_json(r.payment_ref), ',"price_mcents":"', r.price,
+      '","rail":', to_json(r.rail), ',"req":"sha256:', encode(r.request_hash, 'hex'),
+      '","res":"sha256:', encode(r.response_hash, 'hex'), '","seq":', r.seq, ',"server":', v.name,
+      ',"tool":', to_json(r.tool_name), ',"tool_id":"', r.tool_id, '","v":1,"version":', v.version, '}'
+    ), 'UTF8')), ''::bytea ORDER BY t.ord) AS leaf_hashes
     FROM receipt_batch b CROSS JOIN unnest(b.receipt_ids) WITH ORDINALITY AS t(id, ord) JOIN receipt r ON r.id = t.id
-    WHERE b.id = ANY(${toArray(batchIds, (id) => id)}::uuid[]) ORDER BY b.id, t.ord`;
+    JOIN (SELECT id, to_json(name) AS name, to_json(version) AS version, code, log_index FROM unnest(
+      ${toArray(versions, ({ id }) => id)}::uuid[],
+      ${toArray(versions, ({ name }) => quote(name))}::text[],
+      ${toArray(versions, ({ version }) => quote(version))}::text[],
+      ${toArray(versions, ({ codeSha256 }) => quote(codeSha256))}::text[],
+      ${toArray(versions, ({ logIndex }) => logIndex.toString())}::bigint[]
+    ) AS t(id, name, version, code, log_index)) v ON v.id = r.version_id,
+    (SELECT to_json(${issuer.iss}::text) AS iss, to_json(${issuer.log}::text) AS log) i
+    WHERE b.id = ANY(${toArray(batchIds, (id) => id)}::uuid[]) GROUP BY b.id`;
 }
 
 /**

@@ -1,0 +1,70 @@
+import type { Clock } from '../core/clock.ts';
+import type { Uuid } from '../core/ids.ts';
+import type { Sql } from '../db/index.ts';
+import { hashKey } from './key-text.ts';
+import type { Principal } from './keys.ts';
+import { createPrincipalCache, type Known } from './principal-cache.ts';
+import { isScope } from './scope.ts';
+import { findKeyByHash } from './store.ts';
+
+/** Finds who a well-formed key speaks for, mostly without asking the database. */
+export type PrincipalLookup = {
+  find(keyText: string): Promise<Principal | undefined>;
+  /** A key was revoked: nothing that was read before is used after. */
+  forget(keyId: Uuid): void;
+};
+
+/** How long another gateway's revocation may go unnoticed here; charging asks the database itself. */
+const CACHE_TTL_MS = 1_000;
+const CACHE_ENTRIES_MAX = 10_000;
+
+export function createPrincipalLookup(deps: { sql: Sql; clock: Clock }): PrincipalLookup {
+  const { sql, clock } = deps;
+  const cache = createPrincipalCache({ entriesMax: CACHE_ENTRIES_MAX, ttlMs: CACHE_TTL_MS });
+  const running = new Map<string, Promise<Known | undefined>>();
+
+  /** One query for everyone who asks for the same key at the same time. Misses are not remembered. */
+  function ask(hash: Buffer, name: string): Promise<Known | undefined> {
+    const asked = running.get(name);
+    if (asked) return asked;
+    const answer = findKnown(sql, hash)
+      .then((known) => {
+        // `forget` clears `running`: what was read before it must not be remembered after it.
+        if (known && running.get(name) === answer) cache.set(name, known, clock.now().getTime());
+        return known;
+      })
+      .finally(() => {
+        if (running.get(name) === answer) running.delete(name);
+      });
+    running.set(name, answer);
+    return answer;
+  }
+
+  return {
+    async find(keyText) {
+      const hash = hashKey(keyText);
+      const name = hash.toString('hex');
+      const known = cache.get(name, clock.now().getTime()) ?? (await ask(hash, name));
+      const isExpired = known?.expiresAt !== undefined && known.expiresAt <= clock.now();
+      return isExpired ? undefined : known?.principal;
+    },
+    forget(keyId) {
+      cache.forget(keyId);
+      running.clear();
+    },
+  };
+}
+
+async function findKnown(sql: Sql, hash: Buffer): Promise<Known | undefined> {
+  const row = await findKeyByHash(sql, hash);
+  if (!row || row.revokedAt) return undefined;
+  return {
+    principal: {
+      keyId: row.id,
+      accountId: row.accountId,
+      publisherId: row.publisherId ?? undefined,
+      scopes: row.scopes.filter(isScope),
+    },
+    expiresAt: row.expiresAt ?? undefined,
+  };
+}

@@ -1,0 +1,106 @@
+import { randomBytes } from 'node:crypto';
+import { systemClock } from '../../src/core/clock.ts';
+import { newUuid } from '../../src/core/ids.ts';
+import { silentLog } from '../../src/core/log.ts';
+import type { Sql, Tx } from '../../src/db/index.ts';
+import type { Rider } from '../../src/ledger/index.ts';
+import {
+  createReceiptSigner,
+  createReceipts,
+  newLane,
+  newReceiptKeyPem,
+  type ReceiptDraft,
+  type ReceiptPayload,
+  type ReceiptsDeps,
+} from '../../src/provenance/index.ts';
+
+export const ISSUER = 'https://market.example';
+export const LOG_ORIGIN = 'market.example/versions';
+
+export function createSigner() {
+  return createReceiptSigner({ issuer: ISSUER, privateKey: newReceiptKeyPem(), retiredPublicKeys: [] });
+}
+
+/** The receipts of one gateway process; every version is 1.2.3 of acme/text-stats. */
+export function createTestReceipts(sql: Sql, overrides: Partial<ReceiptsDeps> = {}) {
+  return createReceipts({
+    sql,
+    clock: systemClock,
+    log: silentLog,
+    signer: createSigner(),
+    lane: newLane(),
+    logOrigin: LOG_ORIGIN,
+    describeVersion: async () => ({
+      name: 'acme/text-stats',
+      version: '1.2.3',
+      codeSha256: 'c0de'.repeat(16),
+      logIndex: 7n,
+    }),
+    ...overrides,
+  });
+}
+
+export function createDraft(overrides: Partial<ReceiptDraft> = {}): ReceiptDraft {
+  return {
+    toolId: newUuid(),
+    versionId: newUuid(),
+    toolName: 'count_words',
+    payer: 'payer:00112233445566778899aabbccddeeff',
+    rail: 'key',
+    paymentRef: `call:${newUuid()}`,
+    requestHash: randomBytes(32),
+    responseHash: randomBytes(32),
+    ...overrides,
+  };
+}
+
+export const PAYLOAD: ReceiptPayload = {
+  v: 1,
+  iss: ISSUER,
+  jti: '01890000-0000-7000-8000-000000000001',
+  server: 'acme/text-stats',
+  tool: 'count_words',
+  tool_id: '01890000-0000-7000-8000-000000000002',
+  version: '1.2.3',
+  code: `sha256:${'c0de'.repeat(16)}`,
+  log: { origin: LOG_ORIGIN, index: 7 },
+  lane: '0011223344556677',
+  seq: 42,
+  payer: 'eip155:84532:0x1111111111111111111111111111111111111111',
+  price_mcents: '250',
+  fee_mcents: '50',
+  rail: 'evm',
+  payment_ref: '0xabc',
+  req: `sha256:${'aa'.repeat(32)}`,
+  res: `sha256:${'bb'.repeat(32)}`,
+  iat: 1_763_702_345,
+};
+
+/** One call of a batch; an amount of `undefined` is a call the ledger did not accept. */
+export type Call = { id: string; draft: ReceiptDraft | null; amount: bigint | undefined };
+
+export function createCall(
+  draft: ReceiptDraft | null = createDraft(),
+  amount: bigint | undefined = 250n,
+): Call {
+  return { id: newUuid(), draft, amount };
+}
+
+/** Charges a batch the way the ledger's statement does, with `accepted` made of values. */
+export async function chargeBatch(
+  sql: Sql | Tx,
+  rider: Rider<ReceiptDraft | null>,
+  calls: readonly Call[],
+): Promise<void> {
+  const statement = `WITH accepted AS (
+    SELECT ord, id, amount, amount / 5 AS fee FROM unnest($1::uuid[], $2::bigint[]) WITH ORDINALITY AS t(id, amount, ord)
+    WHERE amount IS NOT NULL),
+  ${rider.cte(3)}
+  SELECT count(*) FROM accepted`;
+  const parameters = [
+    calls.map(({ id }) => id),
+    `{${calls.map(({ amount }) => amount ?? 'NULL').join(',')}}`,
+    ...rider.parameters(calls.map(({ draft }) => draft)),
+  ];
+  await sql.unsafe(statement, parameters as never[], { prepare: true });
+}
