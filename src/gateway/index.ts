@@ -10,6 +10,7 @@ export {
 } from './account.ts';
 export { type Demand, demandPayment, readCredential } from './demand.ts';
 export type { GatewayDeps, GatewaySettings } from './deps.ts';
+export { creditLateArrivals } from './late-arrivals.ts';
 export { type PaidCallAnswer, type PaidCallInput, paidCall } from './paid-call.ts';
 export { paymentHeaders } from './payment-headers.ts';
 export { adoptOrphans, reconcileSettlements } from './recover.ts';

@@ -19,9 +19,9 @@ function watchDelivery(deps: HttpDeps, c: Ctx, claim: Claim): void {
       deps.log.warn({ claimId: claim.id, err: cause }, 'could not note whether an answer was delivered');
     });
   };
-  if (!outgoing) return note(true);
-  if (outgoing.destroyed) return note(false);
-  outgoing.once('close', () => note(outgoing.writableFinished));
+  if (!outgoing) note(true);
+  else if (outgoing.destroyed) note(false);
+  else outgoing.once('close', () => note(outgoing.writableFinished));
 }
 
 /** Aborts when the client is gone before it was answered. */

@@ -17,4 +17,6 @@ export type HttpDeps = GatewayDeps & {
   /** Whether the process takes new requests: false while it drains. */
   isReady(): Promise<{ isReady: boolean; checks: Record<string, string> }>;
   version: string;
+  /** The public keys of the receipts (RFC 7517). */
+  jwks(): object;
 };

@@ -131,7 +131,7 @@ export const ledgerExposure = pgTable(
   },
   (table) => [
     primaryKey({ columns: [table.id, table.bucket] }),
-    index('ledger_exposure_payer').on(table.payer, table.unit, table.createdAt),
+    index('ledger_exposure_of_payer').on(table.payer, table.unit, table.createdAt),
     index('ledger_exposure_loss').on(table.updatedAt).where(sql`${table.isLoss} = 1`),
   ],
 );

@@ -32,7 +32,9 @@ export {
   markAnswer,
   takeDueSettlements,
   takeOwedClaim,
+  takeVoidedClaims,
   updateClaim,
+  watchNoLonger,
   withdrawClaim,
 } from './store.ts';
 export type { Carried, Challenge, Credential, CredentialReading, Wire, WireName } from './wire.ts';

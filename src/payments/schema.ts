@@ -58,6 +58,9 @@ export const paymentClaim = pgTable(
   (table) => [
     primaryKey({ columns: [table.id, table.bucket] }),
     index('payment_claim_open').on(table.nextAttemptAt).where(sql`${table.state} IN ('running', 'settling')`),
+    index('payment_claim_let_go')
+      .on(table.nextAttemptAt)
+      .where(sql`${table.state} = 'failed' AND ${table.reference} IS NULL AND ${table.rail} IS NOT NULL`),
     index('payment_claim_owed').on(table.payer, table.requestDigest, table.createdAt),
   ],
 );

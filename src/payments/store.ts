@@ -121,6 +121,22 @@ export async function takeDueSettlements(
   return rows.map(toClaim);
 }
 
+/** Failed claims whose authorization can no longer settle by us, each looked at once more for late money. */
+export async function takeVoidedClaims(sql: Sql, input: { rowsMax: number; leaseMs: number }): Promise<Claim[]> {
+  const rows = await sql<ClaimRow[]>`
+    UPDATE payment_claim SET next_attempt_at = now() + ${input.leaseMs} * interval '1 millisecond'
+    WHERE (id, bucket) IN (SELECT id, bucket FROM payment_claim
+      WHERE state = 'failed' AND rail IS NOT NULL AND reference IS NULL AND next_attempt_at <= now()
+        AND (intent ->> 'validUntil')::timestamptz < now()
+      ORDER BY next_attempt_at FOR UPDATE SKIP LOCKED LIMIT ${input.rowsMax})
+    RETURNING *`;
+  return rows.map(toClaim);
+}
+
+export async function watchNoLonger(sql: Sql, id: Uuid): Promise<void> {
+  await sql`UPDATE payment_claim SET next_attempt_at = 'infinity' WHERE id = ${id}`;
+}
+
 /** Puts off the reconciler while a request is still settling this claim itself. */
 export async function deferSettlement(sql: Queryable, id: Uuid, byMs: number): Promise<void> {
   await sql`UPDATE payment_claim SET next_attempt_at = now() + ${byMs} * interval '1 millisecond' WHERE id = ${id}`;

@@ -1,0 +1,38 @@
+CREATE FUNCTION refuse_rewrite() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE EXCEPTION '% on % is refused: this table is append-only', TG_OP, TG_TABLE_NAME USING ERRCODE = 'restrict_violation';
+END $$;
+--> statement-breakpoint
+CREATE TRIGGER ledger_entry_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON ledger_entry
+  FOR EACH STATEMENT EXECUTE FUNCTION refuse_rewrite();
+--> statement-breakpoint
+CREATE TRIGGER ledger_external_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON ledger_external
+  FOR EACH STATEMENT EXECUTE FUNCTION refuse_rewrite();
+--> statement-breakpoint
+CREATE VIEW ledger_leg AS
+  SELECT transfer_id, leg, kind, debit_id AS account_id, unit, amount AS debit, 0::bigint AS credit, -amount AS signed, created_at, available_at FROM ledger_entry
+  UNION ALL
+  SELECT transfer_id, leg, kind, credit_id, unit, 0::bigint, amount, amount, created_at, available_at FROM ledger_entry;
+--> statement-breakpoint
+CREATE FUNCTION refuse_provenance_rewrite() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE EXCEPTION '% on % is refused: what is proven here is never rewritten', TG_OP, TG_TABLE_NAME USING ERRCODE = 'restrict_violation';
+END $$;
+--> statement-breakpoint
+CREATE TRIGGER log_entry_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON log_entry
+  FOR EACH STATEMENT EXECUTE FUNCTION refuse_provenance_rewrite();
+--> statement-breakpoint
+CREATE TRIGGER receipt_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON receipt
+  FOR EACH STATEMENT EXECUTE FUNCTION refuse_provenance_rewrite();
+--> statement-breakpoint
+CREATE TRIGGER log_state_append_only BEFORE DELETE OR TRUNCATE ON log_state
+  FOR EACH STATEMENT EXECUTE FUNCTION refuse_provenance_rewrite();
+--> statement-breakpoint
+CREATE TRIGGER receipt_lane_append_only BEFORE DELETE OR TRUNCATE ON receipt_lane
+  FOR EACH STATEMENT EXECUTE FUNCTION refuse_provenance_rewrite();
+--> statement-breakpoint
+CREATE TRIGGER receipt_batch_append_only BEFORE DELETE OR TRUNCATE ON receipt_batch
+  FOR EACH STATEMENT EXECUTE FUNCTION refuse_provenance_rewrite();
+--> statement-breakpoint
+CREATE TRIGGER receipt_batch_sealed_once BEFORE UPDATE ON receipt_batch
+  FOR EACH ROW WHEN (OLD.signed_at IS NOT NULL) EXECUTE FUNCTION refuse_provenance_rewrite();

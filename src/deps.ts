@@ -1,0 +1,213 @@
+import { mkdirSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { privateKeyToAccount } from 'viem/accounts';
+import { createCatalog } from './catalog/index.ts';
+import { createChainClient, createWriter } from './chain/index.ts';
+import type { Config, EvmConfig } from './config.ts';
+import { archiveHash } from './core/archive.ts';
+import { deriveKey } from './core/bytes.ts';
+import { type Clock, systemClock } from './core/clock.ts';
+import type { Log } from './core/log.ts';
+import { millicents } from './core/money.ts';
+import { type Sql, migrate, openDatabase, startEmbeddedPostgres, withTransaction } from './db/index.ts';
+import { type Backend, type Execution, createExecution } from './execution/index.ts';
+import { createBubblewrapBackend, createNoBackend } from './execution/backends/index.ts';
+import { type GatewayDeps, type GatewaySettings, publishBuiltIns } from './gateway/index.ts';
+import type { HttpDeps } from './http/index.ts';
+import { createKeys, keyGuard } from './keys/index.ts';
+import { DEFAULT_RISK_LIMITS, createCharger, createLedger } from './ledger/index.ts';
+import { type Rail, createAnswers, createQuoteSealer, startWorker } from './payments/index.ts';
+import { createEvmRail } from './payments/rails/evm/index.ts';
+import { createX402Wire } from './payments/wires/x402/index.ts';
+import { createReceiptSigner, createReceipts, newLane } from './provenance/index.ts';
+import { createReliability } from './reliability/index.ts';
+import { type Secrets, readSecrets } from './secrets.ts';
+
+const MIGRATIONS = resolve(import.meta.dirname, '../migrations');
+const QUOTE_LIFETIME_MS = 5 * 60 * 1000;
+const VERSION = '0.1.0';
+
+/** A gateway's parts, wired; `close` gives everything back in the reverse order. */
+export type Deps = {
+  http: HttpDeps;
+  /** Continues what the rails had under way: transactions signed and not yet mined. */
+  resumeRails(signal: AbortSignal): Promise<void>;
+  close(): Promise<void>;
+};
+
+export type DepsInput = {
+  config: Config;
+  log: Log;
+  /** The address callers reach us at, known once we listen. */
+  publicUrl: string;
+  isDraining(): boolean;
+};
+
+/** Chooses every adapter and wires the parts together: the one place that knows them all. */
+export async function createDeps({ config, log, publicUrl, isDraining }: DepsInput): Promise<Deps> {
+  const clock = systemClock;
+  mkdirSync(config.dataDir, { recursive: true });
+  const secrets = readSecrets(config);
+  const database = await openStore(config, log);
+  const { sql } = database;
+  const execution = createExecution({
+    backend: chooseBackend(config, log),
+    clock,
+    log,
+    hashFiles: archiveHash,
+    concurrencyMax: config.sandboxConcurrency,
+    queueMax: config.sandboxQueue,
+  });
+  const rails = config.evm ? [createEvm(config.evm, { sql, clock, log })] : [];
+  const parts = wireDomains({ config, secrets, sql, clock, log, publicUrl });
+  const worker = await startWorker(sql);
+  const gateway: GatewayDeps = {
+    ...parts,
+    sql,
+    clock,
+    log,
+    settings: toSettings(config, publicUrl),
+    risk: DEFAULT_RISK_LIMITS,
+    execution,
+    reliability: createReliability({ sql, clock }),
+    wires: [createX402Wire({ log })],
+    rails: rails.map(({ rail }) => rail),
+    worker,
+  };
+  await withTransaction(sql, (tx) => gateway.ledger.openPlatform(tx));
+  await publishBuiltIns(gateway);
+  return {
+    http: {
+      ...gateway,
+      adminKey: secrets.adminKey,
+      version: VERSION,
+      jwks: () => parts.signer.jwks(),
+      isReady: () => readReadiness(sql, execution, isDraining),
+    },
+    async resumeRails(signal) {
+      for (const { resume } of rails) await resume(signal);
+    },
+    async close() {
+      await gateway.charger.drain();
+      await execution.close();
+      await gateway.receipts.sealOpenBatches();
+      await worker.stop();
+      await database.close();
+    },
+  };
+}
+
+async function openStore(config: Config, log: Log): Promise<{ sql: Sql; close(): Promise<void> }> {
+  const embedded =
+    config.databaseUrl === undefined
+      ? await startEmbeddedPostgres({ dataDir: join(config.dataDir, 'pg'), log })
+      : undefined;
+  const url = config.databaseUrl ?? embedded?.url ?? '';
+  await migrate({ url, folder: MIGRATIONS, log });
+  const database = openDatabase({ url, poolMax: config.databasePoolMax, applicationName: 'millicent' });
+  return {
+    sql: database.sql,
+    async close() {
+      await database.close();
+      await embedded?.close();
+    },
+  };
+}
+
+function chooseBackend(config: Config, log: Log): Backend {
+  if (config.sandbox === 'none') return createNoBackend('The sandbox is switched off: SANDBOX=none.');
+  const workDir = config.sandboxWorkDir ?? join(tmpdir(), `millicent-sandbox-${process.getuid?.() ?? 'user'}`);
+  return createBubblewrapBackend({ workDir, log });
+}
+
+type WireInput = { config: Config; secrets: Secrets; sql: Sql; clock: Clock; log: Log; publicUrl: string };
+
+function wireDomains({ config, secrets, sql, clock, log, publicUrl }: WireInput) {
+  const [master] = secrets.masters;
+  const catalog = createCatalog({ sql, clock });
+  const retired = secrets.receiptKeyPreviousPem;
+  const signer = createReceiptSigner({
+    issuer: publicUrl,
+    privateKey: secrets.receiptKeyPem,
+    retiredPublicKeys: retired === undefined ? [] : [retired],
+  });
+  const receipts = createReceipts({
+    ...{ sql, clock, log, signer, lane: newLane() },
+    logOrigin: config.logOrigin ?? new URL(publicUrl).host,
+    describeVersion: (id) => catalog.describeVersion(id),
+  });
+  return {
+    catalog,
+    signer,
+    receipts,
+    ledger: createLedger({ sql }),
+    charger: createCharger({ sql, parts: { guard: keyGuard, rider: receipts.rider } }),
+    keys: createKeys({ sql, clock }),
+    quotes: createQuoteSealer({ secrets: secrets.masters, clock, lifetimeMs: QUOTE_LIFETIME_MS }),
+    answers: createAnswers({ sql, clock, secrets: secrets.masters }),
+    keySecret: deriveKey(master, 'issued-key'),
+    payerSalt: deriveKey(master, 'opaque-payer'),
+  };
+}
+
+function createEvm(evm: EvmConfig, deps: { sql: Sql; clock: Clock; log: Log }): { rail: Rail; resume: (signal: AbortSignal) => Promise<void> } {
+  const client = createChainClient({ chainId: evm.chainId, rpcUrl: evm.rpcUrl, timeouts: { callMs: 10_000 } });
+  const writer = createWriter({
+    ...deps,
+    client,
+    account: privateKeyToAccount(evm.walletKey),
+    confirmations: evm.confirmations,
+    timeouts: { receiptMs: 20_000, pollMs: 20 },
+  });
+  const rail = createEvmRail({
+    ...deps,
+    client,
+    writer,
+    token: { address: evm.token, name: evm.tokenName, version: evm.tokenVersion },
+    payTo: evm.payTo,
+    confirmations: evm.confirmations,
+    search: { blocksMax: 20_000n, pageBlocks: 2_000n },
+    timeouts: { lookMs: 10_000, settleMs: 24_000 },
+  });
+  return {
+    rail,
+    async resume(signal) {
+      await writer.resume(signal);
+    },
+  };
+}
+
+function toSettings(config: Config, publicUrl: string): GatewaySettings {
+  return {
+    publicUrl,
+    signupPrice: config.signupPrice,
+    signupCredit: config.signupCredit,
+    topUpMin: millicents(1_000),
+    topUpMax: millicents(100_000_000),
+    mintMax: config.mintMax,
+    mintsPerHour: config.mintsPerHour,
+    signupsPerHour: config.signupsPerHour,
+    outcomeWaitMs: 25_000,
+    settleTimeoutMs: 25_000,
+    fundsFinalMs: 15 * 60 * 1000,
+  };
+}
+
+async function readReadiness(sql: Sql, execution: Execution, isDraining: () => boolean) {
+  const database = await sql`SELECT 1`.then(
+    () => 'ok',
+    () => 'down',
+  );
+  const sandbox = await execution.status();
+  const isReady = database === 'ok' && !isDraining();
+  return {
+    isReady,
+    checks: {
+      database,
+      // Without a sandbox hosted calls answer 503; everything else works, so the gateway stays in service.
+      sandbox: sandbox.kind === 'ready' ? 'ok' : sandbox.detail,
+      ...(isDraining() ? { draining: 'yes' } : {}),
+    },
+  };
+}

@@ -1,0 +1,51 @@
+import { uuidFrom } from '../core/ids.ts';
+import { millicents } from '../core/money.ts';
+import { withTransaction } from '../db/index.ts';
+import { type Claim, type Failure, lockClaim, takeVoidedClaims, updateClaim, watchNoLonger } from '../payments/index.ts';
+import type { GatewayDeps } from './deps.ts';
+
+const LATE: Failure = {
+  problem: 'credential-used',
+  detail: 'This payment arrived after its call was let go. It is kept as credit of its payer.',
+};
+const ROWS_MAX = 100;
+const LEASE_MS = 60_000;
+
+/**
+ * Looks at payments we let go (the tool failed, the settlement was refused) once they can no longer settle:
+ * one that somebody else sent to us all the same is its payer's credit.
+ */
+export async function creditLateArrivals(deps: GatewayDeps, signal: AbortSignal): Promise<number> {
+  const claims = await takeVoidedClaims(deps.sql, { rowsMax: ROWS_MAX, leaseMs: LEASE_MS });
+  for (const claim of claims) {
+    const rail = deps.rails.find(({ name }) => name === claim.rail);
+    if (!rail || !claim.intent || signal.aborted) continue;
+    const bound = AbortSignal.any([signal, AbortSignal.timeout(deps.settings.settleTimeoutMs)]);
+    const settlement = await rail.lookup(claim.intent, bound);
+    if (settlement.kind === 'refused') await watchNoLonger(deps.sql, claim.id);
+    if (settlement.kind !== 'settled') continue;
+    await bookLateArrival(deps, claim, settlement);
+    deps.log.warn({ claimId: claim.id, reference: settlement.reference }, 'a payment we let go arrived late');
+  }
+  return claims.length;
+}
+
+async function bookLateArrival(
+  deps: GatewayDeps,
+  claim: Claim,
+  settled: { reference: string; units: bigint },
+): Promise<void> {
+  const { rail, intent } = claim;
+  if (rail === null || intent === null) return;
+  const accountId = uuidFrom('payer', claim.payer);
+  await withTransaction(deps.sql, async (tx) => {
+    const current = await lockClaim(tx, claim.id);
+    if (current?.state !== 'failed' || current.reference !== null) return;
+    await deps.ledger.openPayer(tx, accountId);
+    await deps.ledger.fund(tx, {
+      ...{ rail, reference: claim.claimKey, unit: intent.unit, units: settled.units, accountId, costs: [] },
+      amount: millicents(claim.amount),
+    });
+    await updateClaim(tx, claim.id, { reference: settled.reference, failure: LATE });
+  });
+}

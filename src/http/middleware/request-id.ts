@@ -1,0 +1,14 @@
+import { randomUUID } from 'node:crypto';
+import type { MiddlewareHandler } from 'hono';
+import type { Env } from '../env.ts';
+
+const GIVEN = /^[A-Za-z0-9._-]{8,64}$/;
+
+/** Names every request, so that an answer and our log can be held side by side. */
+export const requestId: MiddlewareHandler<Env> = async (c, next) => {
+  const given = c.req.header('x-request-id');
+  const id = given !== undefined && GIVEN.test(given) ? given : randomUUID();
+  c.set('requestId', id);
+  c.header('x-request-id', id);
+  return next();
+};

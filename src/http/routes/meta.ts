@@ -1,0 +1,40 @@
+import { Hono } from 'hono';
+import { toWireNumber } from '../../core/money.ts';
+import { Problem } from '../../core/problem.ts';
+import { EXAMPLE_PRICE } from '../../gateway/index.ts';
+import type { App, Env, HttpDeps } from '../env.ts';
+
+/** What a gateway says of itself: health, prices, receipts and the keys that sign them. */
+export function metaRoutes(deps: HttpDeps): App {
+  const app = new Hono<Env>();
+  app.get('/v1/health', (c) => c.json({ ok: true, version: deps.version }));
+  app.get('/ready', async (c) => {
+    const { isReady, checks } = await deps.isReady();
+    return c.json({ ok: isReady, checks }, isReady ? 200 : 503);
+  });
+  app.get('/v1/pricing', (c) => {
+    const { signupPrice, signupCredit, topUpMin, topUpMax } = deps.settings;
+    return c.json({
+      ok: true,
+      currency: 'USD',
+      mcents_per_dollar: 100_000,
+      rails: deps.rails.map(({ name }) => name),
+      wires: deps.wires.map(({ name }) => name),
+      signup: { price_mcents: toWireNumber(signupPrice), balance_mcents: toWireNumber(signupCredit) },
+      topup: { min_mcents: toWireNumber(topUpMin), max_mcents: toWireNumber(topUpMax) },
+      example: { price_mcents: toWireNumber(EXAMPLE_PRICE) },
+      split: { hosted_publisher_percent: 80, self_hosted_publisher_percent: 95 },
+    });
+  });
+  app.get('/receipts/:id', async (c) => {
+    const issued = await deps.receipts.getReceipt(c.req.param('id'));
+    if (!issued) throw new Problem('not-found', { detail: 'There is no receipt with this id.' });
+    const { payload, jws, batch } = issued;
+    return c.json({ ok: true, receipt: payload, jws, ...(batch ? { batch } : {}) });
+  });
+  app.get('/.well-known/jwks.json', (c) => {
+    c.header('cache-control', 'public, max-age=300');
+    return c.json(deps.jwks());
+  });
+  return app;
+}

@@ -1,0 +1,2 @@
+export { listJobs } from './jobs.ts';
+export { startJobs } from './loop.ts';

@@ -1,0 +1,41 @@
+import { adoptOrphans, creditLateArrivals, reconcileSettlements } from '../gateway/index.ts';
+import type { GatewayDeps } from '../gateway/index.ts';
+import { pruneWindows } from '../keys/index.ts';
+import { checkLedger } from '../ledger/index.ts';
+import type { Job } from './loop.ts';
+
+const SECOND_MS = 1_000;
+const MINUTE_MS = 60 * SECOND_MS;
+const DAY_MS = 24 * 60 * MINUTE_MS;
+
+/** Everything a gateway does without being asked. */
+export function listJobs(deps: GatewayDeps, resumeRails: (signal: AbortSignal) => Promise<void>): Job[] {
+  return [
+    { name: 'heartbeat', everyMs: 2 * SECOND_MS, run: () => beat(deps) },
+    { name: 'adopt-orphans', everyMs: 5 * SECOND_MS, run: () => adoptOrphans(deps) },
+    { name: 'reconcile-settlements', everyMs: SECOND_MS, run: (signal) => reconcileSettlements(deps, signal) },
+    { name: 'resume-rails', everyMs: 15 * SECOND_MS, run: resumeRails },
+    { name: 'credit-late-arrivals', everyMs: 30 * SECOND_MS, run: (signal) => creditLateArrivals(deps, signal) },
+    { name: 'expire-holds', everyMs: 5 * SECOND_MS, run: () => deps.ledger.expireDue() },
+    { name: 'seal-receipts', everyMs: SECOND_MS, run: () => deps.receipts.sealOpenBatches() },
+    { name: 'check-ledger', everyMs: 10 * MINUTE_MS, run: () => checkBooks(deps) },
+    { name: 'prune', everyMs: MINUTE_MS, run: () => prune(deps) },
+  ];
+}
+
+async function beat(deps: GatewayDeps): Promise<void> {
+  if (await deps.worker.beat()) return;
+  // Another gateway believes we are dead and has taken our claims over: none of ours may be finished here.
+  deps.log.error({ worker: deps.worker.id }, 'this worker was declared gone; restart it');
+}
+
+async function checkBooks(deps: GatewayDeps): Promise<void> {
+  const { isBalanced, discrepancies } = await checkLedger(deps.sql);
+  if (!isBalanced) deps.log.error({ discrepancies }, 'the books do not balance');
+}
+
+async function prune(deps: GatewayDeps): Promise<void> {
+  await deps.answers.prune();
+  await deps.reliability.prune();
+  await pruneWindows(deps.sql, { olderThanMs: DAY_MS });
+}

@@ -1,0 +1,80 @@
+import { createAdaptorServer } from '@hono/node-server';
+import type { Server } from 'node:http';
+import { pino } from 'pino';
+import { createApp } from './app.ts';
+import { ConfigError, type Config, readConfig } from './config.ts';
+import { type Deps, createDeps } from './deps.ts';
+import type { App } from './http/index.ts';
+import { adoptOrphans } from './gateway/index.ts';
+import { listJobs, startJobs } from './jobs/index.ts';
+
+const HEADERS_TIMEOUT_MS = 15_000;
+const REQUEST_TIMEOUT_MS = 60_000;
+const DRAIN_MS = 30_000;
+
+/** The process: configuration, deps, jobs, listen, and a drain on SIGTERM that fails no call in flight. */
+async function main(): Promise<void> {
+  const config = readConfig();
+  const log = pino({ level: config.logLevel, base: undefined });
+  let app: App | undefined;
+  let isDraining = false;
+  const server = createServer((request, env) => (app ? app.fetch(request, env) : new Response('starting', { status: 503 })));
+  const port = await listen(server, config);
+  const publicUrl = config.publicUrl ?? `http://${config.host}:${port}`;
+  const deps = await createDeps({ config, log, publicUrl, isDraining: () => isDraining });
+  await adoptOrphans(deps.http);
+  app = createApp(deps.http);
+  const jobs = startJobs(listJobs(deps.http, deps.resumeRails), log);
+  log.info({ url: publicUrl, rails: deps.http.rails.map(({ name }) => name) }, 'millicent is ready');
+  process.send?.({ kind: 'ready', url: publicUrl });
+  const stop = async () => {
+    if (isDraining) return;
+    isDraining = true;
+    log.info({}, 'draining');
+    await drain(server);
+    await jobs.close();
+    await deps.close();
+    process.exit(0);
+  };
+  process.on('SIGTERM', stop);
+  process.on('SIGINT', stop);
+}
+
+type Fetch = (request: Request, env: object) => Response | Promise<Response>;
+
+function createServer(fetch: Fetch): Server {
+  // The adaptor's type covers HTTP/2 too; without options it makes a plain HTTP/1.1 server.
+  const server = createAdaptorServer({ fetch }) as Server;
+  server.headersTimeout = HEADERS_TIMEOUT_MS;
+  server.requestTimeout = REQUEST_TIMEOUT_MS;
+  server.maxHeadersCount = 100;
+  return server;
+}
+
+function listen(server: Server, config: Config): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(config.port, config.host, () => {
+      const address = server.address();
+      resolve(typeof address === 'object' && address ? address.port : config.port);
+    });
+  });
+}
+
+/** Takes no new connection, lets requests under way finish, and gives up on them after a bound. */
+function drain(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => server.closeAllConnections(), DRAIN_MS);
+    server.close(() => {
+      clearTimeout(timer);
+      resolve();
+    });
+    server.closeIdleConnections();
+  });
+}
+
+main().catch((cause: unknown) => {
+  // A mistake in the configuration is told in one line; anything else with its trace.
+  console.error(cause instanceof ConfigError ? `millicent: ${cause.message}` : cause);
+  process.exit(1);
+});

@@ -1,0 +1,73 @@
+import { randomBytes } from 'node:crypto';
+import { linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { type Config, ConfigError } from './config.ts';
+import { newReceiptKeyPem } from './provenance/index.ts';
+
+/** What only this installation knows. */
+export type Secrets = {
+  /** 32 bytes each; the first seals and derives, every one opens. */
+  masters: readonly [Buffer, ...Buffer[]];
+  receiptKeyPem: string;
+  receiptKeyPreviousPem: string | undefined;
+  adminKey: string | undefined;
+};
+
+const fileSchema = z.object({
+  secret: z.string().regex(/^[0-9a-f]{64}$/),
+  receiptKeyPem: z.string(),
+  adminKey: z.string(),
+});
+type SecretsFile = z.infer<typeof fileSchema>;
+
+/** The secrets of the environment; in development the missing ones are made once and kept under the data dir. */
+export function readSecrets(config: Config): Secrets {
+  const file = config.isProduction ? undefined : readOrMakeFile(config.dataDir);
+  const masters = (config.secrets.length > 0 ? config.secrets : [file?.secret])
+    .filter((hex) => hex !== undefined)
+    .map((hex) => Buffer.from(hex, 'hex'));
+  const [first, ...others] = masters;
+  const receiptKeyPem = config.receiptKeyPem ?? file?.receiptKeyPem;
+  if (!first || receiptKeyPem === undefined) throw new ConfigError('SECRET and RECEIPT_KEY must be set');
+  return {
+    masters: [first, ...others],
+    receiptKeyPem,
+    receiptKeyPreviousPem: config.receiptKeyPreviousPem,
+    adminKey: config.adminKey ?? file?.adminKey,
+  };
+}
+
+function readOrMakeFile(dataDir: string): SecretsFile {
+  const path = join(dataDir, 'secrets.json');
+  const existing = readFile(path);
+  if (existing) return existing;
+  const made: SecretsFile = {
+    secret: randomBytes(32).toString('hex'),
+    receiptKeyPem: newReceiptKeyPem(),
+    adminKey: `admin_${randomBytes(24).toString('hex')}`,
+  };
+  mkdirSync(dataDir, { recursive: true });
+  const draft = `${path}.${process.pid}`;
+  writeFileSync(draft, JSON.stringify(made, null, 2), { mode: 0o600 });
+  try {
+    // A link never replaces: of two processes that start together the first one's secrets stand.
+    linkSync(draft, path);
+  } catch (cause) {
+    if (!(cause instanceof Error && 'code' in cause && cause.code === 'EEXIST')) throw cause;
+  } finally {
+    rmSync(draft);
+  }
+  return readFile(path) ?? made;
+}
+
+function readFile(path: string): SecretsFile | undefined {
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (cause) {
+    if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') return undefined;
+    throw cause;
+  }
+  return fileSchema.parse(JSON.parse(text));
+}
