@@ -37,6 +37,12 @@ async function listGuarded(ids: string[]): Promise<string[]> {
   return rows.map((row) => row.id);
 }
 
+async function countSleepers(db: TestDatabase): Promise<number> {
+  const rows = await db.sql`
+    SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'`;
+  return rows.length;
+}
+
 describe('an issued key', () => {
   it('resolves to its account, publisher and scopes', async () => {
     const publisherId = newUuid();
@@ -146,6 +152,31 @@ describe('revocation', () => {
     await keys.revoke({ accountId: key.accountId, keyId: key.id });
     await Promise.all(lookups);
     expect(await keys.resolve(key.keyText)).toBeUndefined();
+  });
+
+  it('is not undone by a lookup that read before it and answers after it', async () => {
+    const slow = await createTestDatabase();
+    try {
+      const keys = createKeys({ sql: slow.sql, clock: { now: () => new Date(0) } });
+      const key: KeyToIssue = { keyText: newKeyText(), accountId: newUuid(), scopes: ['invoke'] };
+      const { id } = await withTransaction(slow.sql, (tx) => keys.issue(tx, key));
+      // Only lookups pass through the slow part, after their snapshot was taken.
+      await slow.sql`ALTER TABLE api_key RENAME TO api_key_table`;
+      await slow.sql`
+        CREATE VIEW api_key AS SELECT * FROM api_key_table
+        WHERE current_query() NOT LIKE '%WHERE hash%' OR pg_sleep(0.5) IS NOT NULL`;
+      let isAnswered = false;
+      const lookup = keys.resolve(key.keyText).then(() => {
+        isAnswered = true;
+      });
+      await expect.poll(() => countSleepers(slow)).toBe(1);
+      await keys.revoke({ accountId: key.accountId, keyId: id });
+      expect(isAnswered).toBe(false);
+      await lookup;
+      expect(await keys.resolve(key.keyText)).toBeUndefined();
+    } finally {
+      await slow.close();
+    }
   });
 
   it('is seen by the charge statement whatever a gateway remembers', async () => {

@@ -1,5 +1,11 @@
 import { createPrivateKey, generateKeyPairSync } from 'node:crypto';
-import { calculateJwkThumbprint, compactVerify, createLocalJWKSet, decodeProtectedHeader } from 'jose';
+import {
+  CompactSign,
+  calculateJwkThumbprint,
+  compactVerify,
+  createLocalJWKSet,
+  decodeProtectedHeader,
+} from 'jose';
 import { describe, expect, it } from 'vitest';
 import { canonicalJson } from '../../src/core/canonical-json.ts';
 import {
@@ -74,6 +80,28 @@ describe('a signed receipt', () => {
       const verdict = await verifyReceipt(jws.slice(0, at) + other + jws.slice(at + 1), signer.jwks());
       expect(verdict.kind).toBe('invalid');
     }
+  });
+
+  it('has one spelling: not even the spare bits of its last character are free', async () => {
+    const signer = createSigner();
+    const jws = signer.sign(PAYLOAD);
+    for (const last of 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_=') {
+      const changed = jws.slice(0, -1) + last;
+      const { kind } = await verifyReceipt(changed, signer.jwks());
+      expect(kind).toBe(changed === jws ? 'valid' : 'invalid');
+    }
+  });
+
+  it.each([undefined, 'JWT', 'mcp-receipt-batch+jws'])('is not one under the type %s', async (typ) => {
+    const pem = newReceiptKeyPem();
+    const { kid, jwks } = createReceiptSigner({ issuer: ISSUER, privateKey: pem, retiredPublicKeys: [] });
+    const jws = await new CompactSign(Buffer.from(canonicalJson(PAYLOAD)))
+      .setProtectedHeader({ alg: 'EdDSA', kid, ...(typ === undefined ? {} : { typ }) })
+      .sign(createPrivateKey(pem));
+    expect(await verifyReceipt(jws, jwks())).toEqual({
+      kind: 'invalid',
+      reason: 'the JWS is not a mcp-receipt+jws',
+    });
   });
 
   it('does not verify under another key', async () => {
