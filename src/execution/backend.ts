@@ -4,7 +4,7 @@ import type { Limits } from './limits.ts';
 /** What interprets a publisher's code. */
 export type Runtime = 'python' | 'node' | 'elf';
 
-/** A publisher's code as it was logged: the hash covers `files` (see `code.ts`). */
+/** A publisher's code as it was logged: the hash covers `files` (`core/archive.ts`). */
 export type Code = {
   /** SHA-256 of the canonical archive of `files`, hex. */
   sha256: string;
@@ -31,7 +31,13 @@ export type BackendStatus =
 
 export type KillReason = 'timeout' | 'output' | 'protocol' | 'cancelled' | 'done' | 'shutdown';
 
-export type Exit = { code: number | null; signal: string | null; isOutOfMemory: boolean };
+export type Exit = {
+  code: number | null;
+  signal: string | null;
+  isOutOfMemory: boolean;
+  /** Whether the code ever ran: when it did not, the backend failed and not the tool. */
+  hasStarted: boolean;
+};
 
 /** One jail with one process tree of hostile code in it; used for one call, then gone. */
 export type Jail = {
@@ -51,7 +57,7 @@ export type JailSpec = { code: Code; limits: Limits };
  * is only a byte stream and a kill switch.
  */
 export type Backend = {
-  readonly name: 'bubblewrap' | 'docker' | 'kubernetes';
+  readonly name: 'bubblewrap' | 'docker' | 'kubernetes' | 'none';
   /** Looks again each time it is asked, so that an installed package is noticed without a restart. */
   status(): Promise<BackendStatus>;
   /** Throws a `Problem('unavailable')` when it cannot start a jail. */

@@ -1,0 +1,100 @@
+import { randomBytes } from 'node:crypto';
+import type { Clock } from '../../../core/clock.ts';
+import { InvariantError } from '../../../core/invariant.ts';
+import type { Log } from '../../../core/log.ts';
+import { Problem } from '../../../core/problem.ts';
+import type { Backend, Exit, Jail, JailSpec } from '../../backend.ts';
+import { isChainFailure } from './jail.ts';
+import type { Launcher } from './launcher.ts';
+import { type Preparation, prepareLauncher } from './prepare.ts';
+import { createReadiness } from './readiness.ts';
+import { createSlots } from './slots.ts';
+import { sweepDeadOwners } from './sweep.ts';
+import { leaveFolder } from './work-dir.ts';
+
+export type BubblewrapDeps = Pick<Preparation, 'workDir' | 'programs' | 'cgroups'> & {
+  clock: Clock;
+  log: Log;
+};
+
+const RETRY_AFTER_SECONDS = 5;
+
+/**
+ * Jails made of user namespaces, control groups and a seccomp filter by Debian's bubblewrap. Whatever is
+ * missing for a jail to be one, nothing starts.
+ */
+export function createBubblewrapBackend(deps: BubblewrapDeps): Backend {
+  const { workDir, clock, log, programs = {}, cgroups = 'auto' } = deps;
+  const slots = createSlots();
+  const backendId = randomBytes(8).toString('hex');
+  const jails = new Map<string, Jail>();
+  const readiness = createReadiness(
+    () => prepareLauncher({ workDir, programs, cgroups, backendId, slots, log }),
+    clock,
+  );
+  const closing = new AbortController();
+
+  const onGone = (jailId: string, exit: Exit) => {
+    jails.delete(jailId);
+    if (isChainFailure(exit)) readiness.doubt();
+  };
+  const start = async (launcher: Launcher, spec: JailSpec): Promise<Jail> => {
+    try {
+      const jail = await launcher.start(spec, onGone);
+      jails.set(jail.id, jail);
+      return jail;
+    } catch (error) {
+      if (error instanceof Problem || error instanceof InvariantError) throw error;
+      readiness.doubt();
+      throw unavailable('The sandbox could not be prepared.', error);
+    }
+  };
+  return {
+    name: 'bubblewrap',
+    async status() {
+      const attempt = await readiness.get();
+      if (attempt.kind === 'unavailable') return attempt;
+      const memory = attempt.value.cgroups === undefined ? 'rlimit' : 'cgroup';
+      return {
+        kind: 'ready',
+        capabilities: { isolation: 'namespaces', memory, pids: true, egress: 'none' },
+      };
+    },
+    async acquire(spec, signal) {
+      if (spec.code.runtime !== 'python')
+        throw unavailable(`This sandbox does not run ${spec.code.runtime}.`);
+      const stop = AbortSignal.any([signal, closing.signal]);
+      const attempt = await orAbort(readiness.get(), stop);
+      if (attempt.kind === 'unavailable') throw unavailable(attempt.detail);
+      const jail = await start(attempt.value, spec);
+      if (!stop.aborted) return jail;
+      await jail.kill('cancelled');
+      throw stop.reason;
+    },
+    sweep: () => sweepDeadOwners({ workDir, cgroups, log }),
+    async close() {
+      closing.abort(unavailable('The gateway is shutting down.'));
+      await Promise.allSettled([...jails.values()].map((jail) => jail.kill('shutdown')));
+      if (process.platform === 'linux') await leaveFolder(workDir, backendId);
+    },
+  };
+}
+
+/** The value, or the signal's reason, whichever is first. */
+async function orAbort<T>(value: Promise<T>, signal: AbortSignal): Promise<T> {
+  signal.throwIfAborted();
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal.reason);
+    signal.addEventListener('abort', abort, { once: true });
+    void value.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
+  });
+}
+
+function unavailable(detail: string, cause?: unknown): Problem {
+  return new Problem('unavailable', {
+    detail,
+    cause,
+    retryAfterSeconds: RETRY_AFTER_SECONDS,
+    isUncharged: true,
+  });
+}

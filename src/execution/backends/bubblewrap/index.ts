@@ -1,0 +1,3 @@
+export { type BubblewrapDeps, createBubblewrapBackend } from './backend.ts';
+export type { Programs } from './programs.ts';
+export { defaultWorkDir } from './work-dir.ts';

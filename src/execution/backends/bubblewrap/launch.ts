@@ -1,0 +1,111 @@
+import type { Limits } from '../../limits.ts';
+import type { Programs } from './programs.ts';
+import type { PythonRoot } from './python-root.ts';
+
+export type LaunchInput = {
+  programs: Programs;
+  root: PythonRoot;
+  limits: Limits;
+  /** Control groups to join; empty where there are none. */
+  cgroupFolders: readonly string[];
+  /** The user to become; undefined when we are not root and cannot. */
+  uid: number | undefined;
+  codeFolder: string;
+  entrypoint: string;
+};
+
+/** Where bwrap finds the seccomp filter, and where it reports whether the program was ever started. */
+export const SECCOMP_FD = 3;
+export const STATUS_FD = 4;
+
+/** What `sh` exits with when a control group could not be joined, or when a descriptor would leak. */
+export const EXIT_NO_CGROUP = 97;
+export const EXIT_LEAKED_FD = 98;
+
+/**
+ * The whole chain from the gateway to a publisher's code, as arguments of `/bin/sh`. Each link takes something
+ * away that the next can no longer get back.
+ */
+export function launchArguments(input: LaunchInput): string[] {
+  return [
+    ...['-c', JOIN, 'sh', ...input.cgroupFolders, '--'],
+    ...dropPrivileges(input),
+    ...boundResources(input),
+    ...enterNamespaces(input),
+    ...boundMemory(input),
+    ...input.root.command,
+    `/mcp/${input.entrypoint}`,
+  ];
+}
+
+/**
+ * Joins the control groups before anything forks: a pid written from outside would miss the children that
+ * bwrap has already made. Then refuses to go on with an inherited descriptor that is not /dev/null.
+ */
+const JOIN = `
+while [ "$1" != -- ]; do echo 0 > "$1/cgroup.procs" || exit ${EXIT_NO_CGROUP}; shift; done
+shift
+for file in /proc/self/fd/*; do
+  [ "\${file##*/}" -le ${STATUS_FD} ] || ! [ -e "$file" ] || [ "$file" -ef /dev/null ] || exit ${EXIT_LEAKED_FD}
+done
+exec "$@"`;
+
+/** As root we become the slot's own user first: bwrap would only map root to another name. */
+function dropPrivileges({ programs, uid }: LaunchInput): string[] {
+  const identity =
+    uid === undefined
+      ? []
+      : ['--reuid', `${uid}`, '--regid', `${uid}`, '--clear-groups', '--bounding-set=-all'];
+  return [programs.setpriv, ...identity, '--inh-caps=-all', '--no-new-privs', '--'];
+}
+
+/** Limits of each process; what they hold together is the control group's matter. */
+function boundResources({ programs, limits }: LaunchInput): string[] {
+  return [
+    programs.prlimit,
+    '--core=0',
+    '--nofile=256',
+    '--sigpending=256',
+    '--memlock=65536',
+    `--fsize=${limits.tmpBytesMax}`,
+    // A second bound on time, in case the gateway is not there to see the first.
+    `--cpu=${Math.ceil(limits.runTimeoutMs / 1000) * 2}`,
+    '--',
+  ];
+}
+
+const NAMESPACES = ['user', 'ipc', 'pid', 'net', 'uts', 'cgroup'];
+const NOBODY = '65534';
+const SHM_BYTES = 1024 * 1024;
+
+function enterNamespaces({ programs, root, limits, codeFolder }: LaunchInput): string[] {
+  const environment = {
+    PATH: '/usr/bin',
+    HOME: '/tmp',
+    TMPDIR: '/tmp',
+    LANG: 'C.UTF-8',
+    ...root.environment,
+  };
+  return [
+    programs.bwrap,
+    ...NAMESPACES.map((name) => `--unshare-${name}`),
+    ...['--disable-userns', '--uid', NOBODY, '--gid', NOBODY, '--hostname', 'mcp'],
+    ...['--new-session', '--die-with-parent', '--cap-drop', 'ALL', '--clearenv'],
+    ...['--ro-bind', root.folder, '/'],
+    ...['--size', `${limits.tmpBytesMax}`, '--perms', '0700', '--tmpfs', '/tmp'],
+    // --dev mounts a writable tmpfs of half the machine's memory: small /dev/shm on top, the rest read-only.
+    ...['--dev', '/dev', '--size', `${SHM_BYTES}`, '--perms', '0700', '--tmpfs', '/dev/shm'],
+    ...['--ro-bind', codeFolder, '/mcp', '--remount-ro', '/dev', '--chdir', '/tmp'],
+    ...Object.entries(environment).flatMap(([name, value]) => ['--setenv', name, value]),
+    ...['--seccomp', `${SECCOMP_FD}`, '--json-status-fd', `${STATUS_FD}`, '--'],
+  ];
+}
+
+/**
+ * Without a control group one process may hold only so much, and the seccomp filter sees to it that there is
+ * only one. Set inside, where the user namespace counts the jail's threads and nobody else's.
+ */
+function boundMemory({ cgroupFolders, root, limits }: LaunchInput): string[] {
+  if (cgroupFolders.length > 0) return [];
+  return [root.prlimit, `--as=${limits.memoryBytesMax}`, `--nproc=${limits.pidsMax}`, '--'];
+}

@@ -1,0 +1,128 @@
+import { randomBytes } from 'node:crypto';
+import { chmod, mkdir, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Log } from '../../../core/log.ts';
+import { Problem } from '../../../core/problem.ts';
+import type { Exit, Jail, JailSpec } from '../../backend.ts';
+import { compileSeccomp } from '../../policy/seccomp.ts';
+import type { Cgroup, Cgroups } from './cgroup.ts';
+import { writeCode } from './code-folder.ts';
+import { startJail } from './jail.ts';
+import { launchArguments } from './launch.ts';
+import { findLeakedFds } from './leaked-fds.ts';
+import type { Programs } from './programs.ts';
+import type { PythonRoot } from './python-root.ts';
+import { chooseFirstUid, type Slots } from './slots.ts';
+
+/** Everything that starting a jail takes. */
+export type LauncherParts = {
+  programs: Programs;
+  root: PythonRoot;
+  /** Undefined where there are none that we may use. */
+  cgroups: Cgroups | undefined;
+  ownerId: string;
+  /** This gateway's folder. */
+  folder: string;
+  slots: Slots;
+  log: Log;
+};
+
+export type Launcher = {
+  readonly cgroups: Cgroups | undefined;
+  /** `onGone` hears of the jail's end once nothing of it is left. */
+  start(spec: JailSpec, onGone: (jailId: string, exit: Exit) => void): Promise<Jail>;
+};
+
+/** Ready to start jails: the filter is on disk, and the descriptors that would leak are known. */
+export async function createLauncher(parts: LauncherParts): Promise<Launcher> {
+  const firstUid = process.getuid?.() === 0 ? chooseFirstUid() : undefined;
+  const seccompFile = await writeFilter(parts);
+  const leakedFds = findLeakedFds();
+  return {
+    cgroups: parts.cgroups,
+    async start(spec, onGone) {
+      const slot = parts.slots.lease();
+      if (slot === undefined) throw tooMany();
+      const uid = firstUid === undefined ? undefined : firstUid + slot;
+      const place = openPlace(parts);
+      try {
+        await makePlace(place, parts, spec, uid);
+        return startJail({
+          ...place,
+          shell: parts.programs.sh,
+          arguments: launchArguments({
+            ...parts,
+            ...place,
+            limits: spec.limits,
+            cgroupFolders: place.cgroup?.folders ?? [],
+            uid,
+            entrypoint: spec.code.entrypoint,
+          }),
+          seccompFile,
+          leakedFds,
+          log: parts.log,
+          onGone: (exit) => {
+            parts.slots.release(slot);
+            onGone(place.id, exit);
+          },
+        });
+      } catch (error) {
+        await place.cgroup?.destroy();
+        await rm(place.folder, { recursive: true, force: true });
+        parts.slots.release(slot);
+        throw error;
+      }
+    },
+  };
+}
+
+/** Without control groups a jail must not fork, nor hold memory that RLIMIT_AS does not see. */
+async function writeFilter({ folder, cgroups }: LauncherParts): Promise<string> {
+  const arch = process.arch;
+  if (arch !== 'x64' && arch !== 'arm64') throw new Error(`The sandbox knows no system calls of ${arch}.`);
+  const isCapped = cgroups !== undefined;
+  const path = join(folder, isCapped ? 'seccomp' : 'seccomp-without-fork');
+  await writeFile(path, compileSeccomp({ arch, fork: isCapped, memfd: isCapped }), { mode: 0o600 });
+  return path;
+}
+
+/** Where one jail's things are. */
+type Place = {
+  id: string;
+  folder: string;
+  codeFolder: string;
+  statusFile: string;
+  cgroup: Cgroup | undefined;
+};
+
+function openPlace({ ownerId, folder, cgroups }: LauncherParts): Place {
+  const id = `${ownerId}.${randomBytes(8).toString('hex')}`;
+  const jailFolder = join(folder, id);
+  return {
+    id,
+    folder: jailFolder,
+    codeFolder: join(jailFolder, 'code'),
+    statusFile: join(jailFolder, 'status'),
+    cgroup: cgroups?.open(id),
+  };
+}
+
+async function makePlace(
+  place: Place,
+  { cgroups }: LauncherParts,
+  spec: JailSpec,
+  uid: number | undefined,
+): Promise<void> {
+  await mkdir(place.folder);
+  await chmod(place.folder, 0o711);
+  await writeCode(place.codeFolder, spec.code.files, uid);
+  await cgroups?.create(place.id, spec.limits);
+}
+
+function tooMany(): Problem {
+  return new Problem('unavailable', {
+    detail: 'Every sandbox slot is taken.',
+    retryAfterSeconds: 1,
+    isUncharged: true,
+  });
+}

@@ -1,0 +1,64 @@
+import type { Log } from '../../../core/log.ts';
+import { openCgroups } from './cgroups.ts';
+import { createLauncher, type Launcher, type LauncherParts } from './launcher.ts';
+import { ownOwnerId } from './owner.ts';
+import { findPrograms, type Programs } from './programs.ts';
+import { preparePythonRoot } from './python-root.ts';
+import type { Attempt } from './readiness.ts';
+import type { Slots } from './slots.ts';
+import { judgeTrial, TRIAL_CODE, TRIAL_LIMITS } from './trial.ts';
+import { enterFolder, prepareWorkDir } from './work-dir.ts';
+
+export type Preparation = {
+  /** Where the sandbox keeps its things; see `defaultWorkDir`. */
+  workDir: string;
+  /** Paths of programs that are not where Debian puts them. */
+  programs: Partial<Programs>;
+  /** `off` behaves as on a machine without control groups. */
+  cgroups: 'auto' | 'off';
+  /** Tells the backends of one process apart. */
+  backendId: string;
+  slots: Slots;
+  log: Log;
+};
+
+/** Finds out, by starting a jail, how this machine can isolate; says in one sentence why it cannot. */
+export async function prepareLauncher(preparation: Preparation): Promise<Attempt<Launcher>> {
+  if (process.platform !== 'linux') {
+    return { kind: 'unavailable', detail: 'The bubblewrap sandbox needs Linux.' };
+  }
+  const search = await findPrograms(preparation.programs);
+  if (search.kind === 'missing') return { kind: 'unavailable', detail: search.detail };
+  try {
+    return await prepareWith(preparation, search.programs);
+  } catch (error) {
+    preparation.log.warn({ err: error }, 'the sandbox cannot be prepared');
+    const why = error instanceof Error ? error.message : 'for an unknown reason';
+    return { kind: 'unavailable', detail: `The sandbox cannot be prepared: ${why}` };
+  }
+}
+
+async function prepareWith(preparation: Preparation, programs: Programs): Promise<Attempt<Launcher>> {
+  const { slots, log } = preparation;
+  const workDir = await prepareWorkDir(preparation.workDir);
+  const folder = await enterFolder(workDir, preparation.backendId);
+  const root = await preparePythonRoot({ workDir, programs, log });
+  const parts = { programs, root, ownerId: ownOwnerId(), folder, slots, log };
+  const cgroups = preparation.cgroups === 'off' ? undefined : await openCgroups();
+  if (cgroups !== undefined) {
+    const attempt = await tryOut({ ...parts, cgroups });
+    if (attempt.kind === 'ready') return attempt;
+    log.warn({ why: attempt.detail }, 'jails do not work with control groups: trying without');
+  }
+  const attempt = await tryOut({ ...parts, cgroups: undefined });
+  if (attempt.kind === 'ready') log.warn({}, 'no control groups: jails get RLIMIT_AS and may not fork');
+  return attempt;
+}
+
+async function tryOut(parts: LauncherParts): Promise<Attempt<Launcher>> {
+  const launcher = await createLauncher(parts);
+  const jail = await launcher.start({ code: TRIAL_CODE, limits: TRIAL_LIMITS }, () => {});
+  const why = await judgeTrial(jail, parts.cgroups !== undefined);
+  if (why === undefined) return { kind: 'ready', value: launcher };
+  return { kind: 'unavailable', detail: `The sandbox does not work on this machine: ${why}` };
+}

@@ -1,0 +1,56 @@
+import { readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Cgroups } from './cgroup.ts';
+import { openCgroups } from './cgroups.ts';
+import { killByCommandLine } from './jail.ts';
+import { isOwnerDead, isOwnerId } from './owner.ts';
+import type { Preparation } from './prepare.ts';
+import { sweepBuilds } from './root-store.ts';
+import { prepareWorkDir } from './work-dir.ts';
+
+/**
+ * Kills and removes what gateways left that are certainly dead: their processes, control groups and files.
+ * What belongs to one that lives is not touched, so several may share a machine.
+ */
+export async function sweepDeadOwners(
+  deps: Pick<Preparation, 'workDir' | 'cgroups' | 'log'>,
+): Promise<number> {
+  if (process.platform !== 'linux') return 0;
+  try {
+    const cgroups = deps.cgroups === 'off' ? undefined : await openCgroups();
+    const { owners, roots } = await prepareWorkDir(deps.workDir);
+    const removed = [
+      await sweepCgroups(cgroups),
+      await sweepFolders(owners),
+      await sweepBuilds({ owners, roots }),
+    ];
+    return removed.reduce((sum, count) => sum + count, 0);
+  } catch (error) {
+    // A sandbox that is not available has nothing to sweep, and its status says why.
+    deps.log.warn({ err: error }, 'the sandbox could not be swept');
+    return 0;
+  }
+}
+
+async function sweepCgroups(cgroups: Cgroups | undefined): Promise<number> {
+  const names = (await cgroups?.list()) ?? [];
+  // A jail's name begins with its owner's.
+  const dead = names.filter((name) => isDead(name.split('.')[0] ?? ''));
+  await Promise.all(dead.map((name) => cgroups?.open(name).destroy()));
+  return dead.length;
+}
+
+/** A folder with a dead owner is never taken over, so nothing new can be in it. */
+async function sweepFolders(owners: string): Promise<number> {
+  const dead = (await readdir(owners)).filter(isDead);
+  for (const name of dead) {
+    const folder = join(owners, name);
+    await killByCommandLine(folder);
+    await rm(folder, { recursive: true, force: true });
+  }
+  return dead.length;
+}
+
+function isDead(name: string): boolean {
+  return isOwnerId(name) && isOwnerDead(name);
+}

@@ -1,0 +1,2 @@
+export { type BubblewrapDeps, createBubblewrapBackend, defaultWorkDir } from './bubblewrap/index.ts';
+export { createNoBackend } from './none.ts';
