@@ -81,6 +81,15 @@ describe('the node fails', () => {
     }
   });
 
+  test("in the trial, with an error of its own: unknown, because that is no token's refusal", async () => {
+    const { rail, intent, before } = await prepare();
+    lab.chain.proxy.decide((method) => (method === 'eth_estimateGas' ? 'trouble' : 'pass'));
+    expect((await rail.settle(intent, anySignal())).kind).toBe('unknown');
+    lab.chain.proxy.decide(() => 'pass');
+    expect((await rail.settle(intent, anySignal())).kind).toBe('settled');
+    expect(await arrivedSince(before)).toBe(PRICE_UNITS);
+  });
+
   test('an offer needs no node', async () => {
     lab.chain.proxy.decide(() => 'refuse');
     expect(await lab.rail().offer(quoteOf(), anySignal())).toHaveLength(1);
