@@ -1,5 +1,5 @@
 export { decodeLeaf, dedupKeyOf, ENTRY_BYTES_MAX, encodeLeaf, type PublishLeaf } from './leaf.ts';
-export { appendLeaf, readLog } from './log.ts';
+export { appendLeaf, listPublications, readLog } from './log.ts';
 export {
   type Hash,
   type InclusionClaim,

@@ -1,8 +1,15 @@
 import { Problem } from '../core/problem.ts';
 import type { Queryable, Tx } from '../db/index.ts';
-import { dedupKeyOf, encodeLeaf, type PublishLeaf } from './leaf.ts';
+import { decodeLeaf, dedupKeyOf, encodeLeaf, type PublishLeaf } from './leaf.ts';
 import { leafHashOf } from './merkle.ts';
-import { insertLogEntry, type LogEntryRow, lockTreeSize, readLogEntries, setTreeSize } from './store.ts';
+import {
+  findPublications,
+  insertLogEntry,
+  type LogEntryRow,
+  lockTreeSize,
+  readLogEntries,
+  setTreeSize,
+} from './store.ts';
 
 const ENTRIES_MAX = 1_000;
 
@@ -38,5 +45,17 @@ export function readLog(
   return readLogEntries(sql, {
     fromIndex: input.fromIndex,
     rowsMax: Math.min(input.entriesMax, ENTRIES_MAX),
+  });
+}
+
+/** What was published under names that start with `toolPrefix`, with the index of each. */
+export async function listPublications(
+  sql: Queryable,
+  toolPrefix: string,
+): Promise<(PublishLeaf & { index: bigint })[]> {
+  const rows = await findPublications(sql, toolPrefix);
+  return rows.flatMap(({ entry, leafIndex }) => {
+    const leaf = decodeLeaf(entry);
+    return leaf ? [{ ...leaf, index: leafIndex }] : [];
   });
 }

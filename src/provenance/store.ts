@@ -47,6 +47,13 @@ export function readLogEntries(
     WHERE leaf_index >= ${input.fromIndex} ORDER BY leaf_index LIMIT ${input.rowsMax}`;
 }
 
+/** The publications under names that start with this, in the order of the log. */
+export function findPublications(sql: Queryable, toolPrefix: string): Promise<LogEntryRow[]> {
+  const pattern = `publish ${toolPrefix.replace(/[%_\\]/g, '\\$&')}%`;
+  return sql<LogEntryRow[]>`
+    SELECT leaf_index, entry, leaf_hash FROM log_entry WHERE dedup_key LIKE ${pattern} ORDER BY leaf_index`;
+}
+
 const DRAFT_COLUMNS = [
   ['tool_id', 'uuid'],
   ['version_id', 'uuid'],

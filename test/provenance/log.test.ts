@@ -5,6 +5,7 @@ import {
   appendLeaf,
   decodeLeaf,
   leafHashOf,
+  listPublications,
   merkleRoot,
   type PublishLeaf,
   readLog,
@@ -90,6 +91,19 @@ describe('the version log', () => {
     const [state] = await database.sql`SELECT tree_size FROM log_state`;
     expect(state?.treeSize).toBe(9n);
     expect(merkleRoot(hashes)).toEqual(merkleRoot(entries.map(({ leafHash }) => leafHash)));
+  });
+
+  it('lists what was published under a name, with its index, and nothing of another', async () => {
+    const names = ['acme/a_b', 'acme/aXb', 'acme/a_b-two', 'other/a_b'];
+    const leaves = names.map((tool) => createLeaf({ tool }));
+    for (const leaf of leaves) await append(leaf);
+    const list = (prefix: string) => listPublications(database.sql, prefix);
+    expect(await list('acme/a_b')).toEqual([
+      { ...leaves[0], index: 0n },
+      { ...leaves[2], index: 2n },
+    ]);
+    expect((await list('acme/')).map(({ index }) => index)).toEqual([0n, 1n, 2n]);
+    expect(await list('%')).toEqual([]);
   });
 
   it.each([
