@@ -10,10 +10,10 @@ import { deriveKey } from './core/bytes.ts';
 import { type Clock, systemClock } from './core/clock.ts';
 import type { Log } from './core/log.ts';
 import { millicents } from './core/money.ts';
-import { type Sql, migrate, openDatabase, startEmbeddedPostgres, withTransaction } from './db/index.ts';
+import { type Sql, isAnswering, migrate, openDatabase, startEmbeddedPostgres, withTransaction } from './db/index.ts';
 import { type Backend, type Execution, createExecution } from './execution/index.ts';
 import { createBubblewrapBackend, createNoBackend } from './execution/backends/index.ts';
-import { type GatewayDeps, type GatewaySettings, publishBuiltIns } from './gateway/index.ts';
+import { type GatewayDeps, type GatewaySettings, describeBuiltIn, publishBuiltIns } from './gateway/index.ts';
 import type { HttpDeps } from './http/index.ts';
 import { createKeys, keyGuard } from './keys/index.ts';
 import { DEFAULT_RISK_LIMITS, createCharger, createLedger } from './ledger/index.ts';
@@ -135,7 +135,7 @@ function wireDomains({ config, secrets, sql, clock, log, publicUrl }: WireInput)
   const receipts = createReceipts({
     ...{ sql, clock, log, signer, lane: newLane() },
     logOrigin: config.logOrigin ?? new URL(publicUrl).host,
-    describeVersion: (id) => catalog.describeVersion(id),
+    describeVersion: async (id) => (await catalog.describeVersion(id)) ?? (await describeBuiltIn(sql, id)),
   });
   return {
     catalog,
@@ -195,10 +195,7 @@ function toSettings(config: Config, publicUrl: string): GatewaySettings {
 }
 
 async function readReadiness(sql: Sql, execution: Execution, isDraining: () => boolean) {
-  const database = await sql`SELECT 1`.then(
-    () => 'ok',
-    () => 'down',
-  );
+  const database = (await isAnswering(sql)) ? 'ok' : 'down';
   const sandbox = await execution.status();
   const isReady = database === 'ok' && !isDraining();
   return {

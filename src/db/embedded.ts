@@ -1,16 +1,11 @@
+import type { ChildProcess } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Log } from '../core/log.ts';
 import { attach, detach, isAnyoneAttached } from './embedded/attachments.ts';
 import { addressOf, createClusterOnce, isReady, readPassword } from './embedded/cluster.ts';
 import { withLock } from './embedded/lock.ts';
 import { type Place, preparePlace } from './embedded/place.ts';
-import {
-  findPostmaster,
-  launchPostmaster,
-  readLogTail,
-  readPort,
-  stopPostmaster,
-} from './embedded/postmaster.ts';
+import { findPostmaster, launchPostmaster, readLogTail, stopPostmaster } from './embedded/postmaster.ts';
 
 export type EmbeddedPostgresOptions = {
   /** Usually `.millicent/pg`: it is, or for root points to, the server's folder. */
@@ -25,6 +20,7 @@ const POLL_MS = 15;
 const STARTS_MAX = 20;
 const START_AGAIN_MS = 250;
 const WATCH_MS = 1000;
+const WATCH_MAX_MS = 60_000;
 
 /**
  * A real PostgreSQL on `dataDir`: the one that runs there, else a new one. Every process that called this
@@ -67,50 +63,56 @@ async function ensureRunning(place: Place, log: Log): Promise<string> {
   const password = await readPassword(place);
   await createClusterOnce(place, password);
   const deadline = Date.now() + READY_MAX_MS;
-  let child: Awaited<ReturnType<typeof launchPostmaster>> | undefined;
+  let child: ChildProcess | undefined;
   for (let starts = 0; Date.now() < deadline; await sleep(POLL_MS)) {
-    const isStarting =
-      child !== undefined && child.pid !== undefined && child.exitCode === null && child.signalCode === null;
-    const pid = await findPostmaster(place);
-    if (pid === undefined && !isStarting) {
-      if (starts === STARTS_MAX) break;
-      // The port was taken in the last moment, or processes of a killed server are still ending.
-      if (starts > 0) await sleep(START_AGAIN_MS);
-      child = await launchPostmaster(place);
-      starts += 1;
-      continue;
+    const running = await findPostmaster(place);
+    if (running !== undefined && (await isReady(running.port, password))) {
+      log.info({ ...running, isNew: starts > 0 }, 'embedded PostgreSQL is ready');
+      return addressOf(running.port, password);
     }
-    const port = await readPort(place);
-    if (port !== undefined && (await isReady(port, password))) {
-      log.info({ pid, port, isNew: starts > 0 }, 'embedded PostgreSQL is ready');
-      return addressOf(port, password);
-    }
+    if (running !== undefined || isAlive(child)) continue;
+    if (starts === STARTS_MAX) break;
+    // The port was taken in the last moment, or processes of a killed server are still ending.
+    if (starts > 0) await sleep(START_AGAIN_MS);
+    child = await launchPostmaster(place);
+    starts += 1;
   }
-  throw new Error(
-    `The embedded PostgreSQL does not start (or set DATABASE_URL); its log ends: ${await readLogTail(place)}`,
-  );
+  const tail = await readLogTail(place);
+  throw new Error(`The embedded PostgreSQL does not start (or set DATABASE_URL); its log ends: ${tail}`);
+}
+
+function isAlive(child: ChildProcess | undefined): boolean {
+  return child?.pid !== undefined && child.exitCode === null && child.signalCode === null;
 }
 
 /** Starts the server again when it was killed; the answer stops doing so. */
 function watch(place: Place, log: Log): () => Promise<void> {
-  let busy: Promise<void> | undefined;
-  const revive = async () => {
+  let delayMs = WATCH_MS;
+  let timer: NodeJS.Timeout;
+  let busy = Promise.resolve();
+  const look = async () => {
     try {
-      if ((await findPostmaster(place)) !== undefined) return;
-      log.warn({}, 'embedded PostgreSQL is gone; starting it again');
-      await withLock(place.control, () => ensureRunning(place, log));
+      if ((await findPostmaster(place)) === undefined) {
+        log.warn({}, 'embedded PostgreSQL is gone; starting it again');
+        await withLock(place.control, () => ensureRunning(place, log));
+      }
+      delayMs = WATCH_MS;
     } catch (error) {
+      delayMs = Math.min(2 * delayMs, WATCH_MAX_MS);
       log.error({ err: error }, 'embedded PostgreSQL could not be started again');
-    } finally {
-      busy = undefined;
     }
   };
-  const timer = setInterval(() => {
-    busy ??= revive();
-  }, WATCH_MS);
-  timer.unref();
+  const plan = () => {
+    timer = setTimeout(() => {
+      busy = look().then(plan);
+    }, delayMs);
+    timer.unref();
+  };
+  plan();
   return async () => {
-    clearInterval(timer);
+    clearTimeout(timer);
     await busy;
+    // A look that was under way has planned the next one.
+    clearTimeout(timer);
   };
 }

@@ -8,4 +8,5 @@ export {
 } from './client.ts';
 export { type EmbeddedPostgres, type EmbeddedPostgresOptions, startEmbeddedPostgres } from './embedded.ts';
 export { type MigrateOptions, migrate } from './migrate.ts';
+export { isAnswering } from './ping.ts';
 export { withTransaction } from './transaction.ts';

@@ -8,10 +8,13 @@ export {
   topUp,
   topUpDemand,
 } from './account.ts';
+export { describeBuiltIn, exampleSale, publishBuiltIns } from './built-in.ts';
 export { type Demand, demandPayment, readCredential } from './demand.ts';
 export type { GatewayDeps, GatewaySettings } from './deps.ts';
+export { EXAMPLE_PRICE } from './example.ts';
 export { creditLateArrivals } from './late-arrivals.ts';
 export { type PaidCallAnswer, type PaidCallInput, paidCall } from './paid-call.ts';
 export { paymentHeaders } from './payment-headers.ts';
 export { adoptOrphans, reconcileSettlements } from './recover.ts';
+export { type CallInput, resolveSale } from './resolve-sale.ts';
 export { type CallRequest, hashRequest, hashResult, type Sale } from './sale.ts';

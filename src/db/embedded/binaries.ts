@@ -55,8 +55,8 @@ export async function copyBinaries(source: Package, parent: string): Promise<str
   const draft = await mkdtemp(`${target}.`);
   try {
     await cp(source.native, draft, { recursive: true });
-    await makeLinks(draft);
     await makeReadable(draft);
+    await makeLinks(draft);
     await rename(draft, target);
   } catch (error) {
     await rm(draft, { recursive: true, force: true });
@@ -89,7 +89,7 @@ function ignoreExisting(error: unknown): void {
   if (!hasErrorCode(error, 'EEXIST')) throw error;
 }
 
-/** npm unpacks under the umask of whoever installed; the system user needs to read and run it all. */
+/** The copy has the modes of the original: closed by somebody's umask, or closed to writing. */
 async function makeReadable(folder: string): Promise<void> {
   await chmod(folder, 0o755);
   for (const entry of await readdir(folder, { withFileTypes: true })) {

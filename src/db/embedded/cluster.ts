@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { chown, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
@@ -37,7 +37,8 @@ export async function readPassword(place: Place): Promise<string> {
 export async function createClusterOnce(place: Place, password: string): Promise<void> {
   if ((await statIfThere(place.data)) !== undefined) return;
   await sweepDrafts(place);
-  const draft = `${place.data}.draft`;
+  // A name of its own: the initdb of a starter that was killed may still be writing to the last one.
+  const draft = `${place.data}.${randomUUID()}`;
   const passwordFile = `${draft}.password`;
   await mkdir(draft, { mode: 0o700 });
   await writePrivately(passwordFile, password);
@@ -119,6 +120,8 @@ function explainInitdb(error: unknown): string {
 async function sweepDrafts(place: Place): Promise<void> {
   const folder = dirname(place.data);
   for (const name of await readdir(folder)) {
-    if (name.startsWith('data.')) await rm(join(folder, name), { recursive: true, force: true });
+    // What cannot be removed while somebody still writes to it is for the next time.
+    if (name.startsWith('data.'))
+      await rm(join(folder, name), { recursive: true, force: true }).catch(() => {});
   }
 }

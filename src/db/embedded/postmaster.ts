@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ownAsParent, readIfThere, statIfThere, writePrivately } from './files.ts';
 import type { Place } from './place.ts';
-import { readCommandLine } from './process-identity.ts';
+import { hasArgument, identifyProcess } from './process-identity.ts';
 import { CHILD_ENVIRONMENT } from './system-user.ts';
 
 const LOG_BYTES_MAX = 5_000_000;
@@ -34,10 +34,15 @@ const SETTINGS = {
   log_min_messages: 'log',
 };
 
-/** The pid of the server that runs on this data directory, whoever started it. */
-export async function findPostmaster(place: Place): Promise<number | undefined> {
-  const pid = await readPid(place);
-  return pid !== undefined && readCommandLine(pid).includes(place.data) ? pid : undefined;
+/** A running server, as its own `postmaster.pid` tells. */
+export type Postmaster = { pid: number; port: number };
+
+/** The server that runs on this data directory, whoever started it; it may not be ready yet. */
+export async function findPostmaster(place: Place): Promise<Postmaster | undefined> {
+  const lines = ((await readIfThere(join(place.data, 'postmaster.pid'))) ?? '').split('\n');
+  const [pid, port] = [Number(lines[0]), Number(lines[3])];
+  if (!(pid > 0 && port > 0)) return undefined;
+  return isServing(pid, place) ? { pid, port } : undefined;
 }
 
 /** Starts the server as a process that outlives us; it may still fail, and is not ready yet. */
@@ -74,20 +79,14 @@ export async function launchPostmaster(place: Place): Promise<ChildProcess> {
   }
 }
 
-/** The port the server was last told to listen on. */
-export async function readPort(place: Place): Promise<number | undefined> {
-  const port = Number(await readIfThere(join(place.control, 'port')));
-  return Number.isInteger(port) && port > 0 ? port : undefined;
-}
-
 /** Stops the server after its running transactions were undone; harder when it does not listen. */
 export async function stopPostmaster(place: Place): Promise<void> {
   for (const { signal, waitMs } of STOP_STEPS) {
-    const pid = await findPostmaster(place);
-    if (pid === undefined) return;
-    process.kill(pid, signal);
+    const running = await findPostmaster(place);
+    if (running === undefined) return;
+    process.kill(running.pid, signal);
     const deadline = Date.now() + waitMs;
-    while (Date.now() < deadline && readCommandLine(pid).includes(place.data)) await sleep(POLL_MS);
+    while (Date.now() < deadline && isServing(running.pid, place)) await sleep(POLL_MS);
   }
 }
 
@@ -97,28 +96,29 @@ export async function readLogTail(place: Place): Promise<string> {
   return text.slice(-LOG_TAIL_BYTES).trim();
 }
 
-async function readPid(place: Place): Promise<number | undefined> {
-  const pid = Number.parseInt((await readIfThere(join(place.data, 'postmaster.pid'))) ?? '', 10);
-  return Number.isInteger(pid) && pid > 0 ? pid : undefined;
+/** Its own processes rename themselves, so this is the postmaster and not one of them. */
+function isServing(pid: number, place: Place): boolean {
+  return hasArgument(pid, place.data);
 }
 
 /**
- * After a crash the pid in `postmaster.pid` may belong to another program by now, and PostgreSQL would
- * refuse to start. The file must stay: its last lines are how PostgreSQL notices survivors of the crash.
+ * After a crash the pid in `postmaster.pid` may be another program's by now, and PostgreSQL would refuse to
+ * start. The file must stay: its last lines are how PostgreSQL notices survivors of the crash.
  */
 async function disownReusedPid(place: Place): Promise<void> {
   const path = join(place.data, 'postmaster.pid');
   const text = await readIfThere(path);
-  if (text === undefined) return;
+  if (text === undefined || identifyProcess(Number.parseInt(text, 10)) === undefined) return;
   await writePrivately(path, text.replace(/^\d+/, String(IMPOSSIBLE_PID)));
 }
 
-/** The remembered port while it is free, so that pools of other processes find a restarted server. */
+/** The port of the last time while it is free, so that pools of other processes find a restarted server. */
 async function choosePort(place: Place): Promise<number> {
-  const remembered = await readPort(place);
-  const port = (remembered && (await probePort(remembered))) || (await probePort(0));
+  const path = join(place.control, 'port');
+  const last = Number(await readIfThere(path));
+  const port = (last > 0 ? await probePort(last) : undefined) ?? (await probePort(0));
   if (port === undefined) throw new Error('There is no free port on 127.0.0.1 for PostgreSQL.');
-  await writePrivately(join(place.control, 'port'), String(port));
+  await writePrivately(path, String(port));
   return port;
 }
 

@@ -17,14 +17,14 @@ export function isRunning(identity: string): boolean {
   return identifyProcess(Number.parseInt(identity, 10)) === identity;
 }
 
-/** The arguments of a living process; none when there is no such process. */
-export function readCommandLine(pid: number): string[] {
-  if (process.platform !== 'linux') return readFromPs(pid, 'command=').split(' ');
+/** Whether there is such a process and it was started with this argument. */
+export function hasArgument(pid: number, argument: string): boolean {
+  if (process.platform !== 'linux') return readFromPs(pid, 'command=').includes(argument);
   try {
     // Unlike the working directory, this is readable without CAP_SYS_PTRACE, which containers lack.
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').includes(argument);
   } catch {
-    return [];
+    return false;
   }
 }
 

@@ -1,0 +1,68 @@
+import { readFileSync } from 'node:fs';
+import { archiveHash } from '../core/archive.ts';
+import { sha256Hex } from '../core/bytes.ts';
+import { canonicalJson } from '../core/canonical-json.ts';
+import { toUnixSeconds } from '../core/clock.ts';
+import { type Uuid, uuidFrom } from '../core/ids.ts';
+import { type Sql, withTransaction } from '../db/index.ts';
+import { type VersionDescription, appendLeaf, listPublications } from '../provenance/index.ts';
+import type { GatewayDeps } from './deps.ts';
+import { EXAMPLE_PRICE, runExample } from './example.ts';
+import type { Sale } from './sale.ts';
+
+/** The platform as a publisher: what it sells itself is its own income. */
+export const PLATFORM_PUBLISHER: Uuid = uuidFrom('publisher', 'millicent');
+
+const PREFIX = 'millicent/';
+const EXAMPLE = readBuiltIn('millicent/example', './example.ts');
+
+type BuiltIn = { name: string; toolId: Uuid; versionId: Uuid; version: string; codeSha256: string };
+
+/** A tool of the gateway is published like any other: its version names the hash of its source file. */
+function readBuiltIn(name: string, file: string): BuiltIn {
+  const source = readFileSync(new URL(file, import.meta.url));
+  const codeSha256 = archiveHash(new Map([[file.replace('./', ''), source]]));
+  const version = `1.0.0+${codeSha256.slice(0, 12)}`;
+  return { name, version, codeSha256, toolId: uuidFrom('server', name), versionId: versionIdOf(name, version) };
+}
+
+function versionIdOf(name: string, version: string): Uuid {
+  return uuidFrom('built-in', name, version);
+}
+
+/** Puts the versions of our own tools in the log and opens our accounts; safe to repeat. */
+export async function publishBuiltIns(deps: Pick<GatewayDeps, 'sql' | 'clock' | 'ledger'>): Promise<void> {
+  await withTransaction(deps.sql, async (tx) => {
+    await deps.ledger.openPublisher(tx, PLATFORM_PUBLISHER);
+    const published = await listPublications(tx, EXAMPLE.name);
+    if (published.some(({ version }) => version === EXAMPLE.version)) return;
+    await appendLeaf(tx, {
+      tool: EXAMPLE.name,
+      version: EXAMPLE.version,
+      sha256: EXAMPLE.codeSha256,
+      manifest: sha256Hex(canonicalJson([])),
+      publisher: 'millicent',
+      time: toUnixSeconds(deps.clock.now()),
+    });
+  });
+}
+
+/** A version of one of our own tools, of this release or an earlier one; the log is where they are kept. */
+export async function describeBuiltIn(sql: Sql, versionId: Uuid): Promise<VersionDescription | undefined> {
+  const published = await listPublications(sql, PREFIX);
+  const found = published.find(({ tool, version }) => versionIdOf(tool, version) === versionId);
+  return found && { name: found.tool, version: found.version, codeSha256: found.sha256, logIndex: found.index };
+}
+
+/** One call of `/v1/example`. */
+export function exampleSale(deps: Pick<GatewayDeps, 'settings'>, input: Record<string, unknown>): Sale {
+  return {
+    ...{ toolId: EXAMPLE.toolId, versionId: EXAMPLE.versionId, version: EXAMPLE.version },
+    ...{ payeeId: PLATFORM_PUBLISHER, tier: 'platform', price: EXAMPLE_PRICE, scope: 'example', isInstant: true },
+    request: { server: EXAMPLE.name, tool: 'example', arguments: input },
+    resource: { url: `${deps.settings.publicUrl}/v1/example`, description: 'The example call' },
+    runTimeoutMs: 1_000,
+    repairedAt: new Date(0),
+    run: async () => ({ kind: 'delivered', result: runExample(input), runMs: 0 }),
+  };
+}
