@@ -18,8 +18,9 @@ export type TestProcessOptions = {
   args?: string[];
   env?: NodeJS.ProcessEnv;
   ids?: { uid: number; gid: number };
-  /** The checkout to run from; this one when left out. */
+  /** The checkout to run from, and the Node to run it with; ours when left out. */
   root?: string;
+  node?: string;
 };
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
@@ -29,7 +30,7 @@ const POLL_MS = 10;
 export function startProcess(options: TestProcessOptions): TestProcess {
   const root = options.root ?? ROOT;
   const child = spawn(
-    process.execPath,
+    options.node ?? process.execPath,
     ['--import', 'tsx', `test/harness/children/${options.program}`, ...(options.args ?? [])],
     { cwd: root, env: options.env ?? process.env, stdio: ['pipe', 'pipe', 'pipe'], ...options.ids },
   );
