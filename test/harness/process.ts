@@ -8,6 +8,7 @@ export type TestProcess = {
   pid: number;
   /** The next line it prints, as JSON; rejects with what it wrote to stderr when it ends before. */
   nextLine(): Promise<unknown>;
+  write(text: string): void;
   /** Asks it to end in order, and waits. */
   end(): Promise<void>;
   kill(): Promise<void>;
@@ -42,6 +43,9 @@ export function startProcess(options: TestProcessOptions): TestProcess {
   return {
     pid: child.pid ?? 0,
     nextLine: readLines(child),
+    write: (text) => {
+      child.stdin.write(text);
+    },
     end: () => end(() => child.stdin.end()),
     kill: () => end(() => child.kill('SIGKILL')),
   };
