@@ -34,7 +34,7 @@ const COMPLAINT_LINES_MAX = 20;
 
 checkNode();
 if (!isInstalled()) withLock(installPackages);
-if (missingSystemPackages().length > 0) withLock(installSystemPackages);
+if (missingSystemPackages().length > 0) provideSystemPackages();
 
 function checkNode() {
   const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
@@ -50,7 +50,11 @@ function isInstalled() {
     .digest('hex');
   if (readText(STAMP) === wanted) return true;
   if (!matchesLockfile()) return false;
-  writeFileSync(STAMP, wanted);
+  try {
+    writeFileSync(STAMP, wanted);
+  } catch {
+    // Another user's clone: comparing each time is only slower.
+  }
   return true;
 }
 
@@ -110,8 +114,7 @@ function runNpmCi() {
     maxBuffer: OUTPUT_BYTES_MAX,
     timeout: NPM_TIMEOUT_MS,
   });
-  if (status !== 0)
-    return [error?.message, ...(stderr ?? '').split('\n').slice(0, COMPLAINT_LINES_MAX)].join('\n').trim();
+  if (status !== 0) return `${error?.message ?? ''} ${firstLines(stderr)}`.trim();
   writeFileSync(STAMP, hashLockfile());
   return undefined;
 }
@@ -126,32 +129,32 @@ function missingSystemPackages() {
 }
 
 /** A failure here is told but does not stop anything: only hosted tools depend on it. */
-function installSystemPackages() {
-  const missing = missingSystemPackages();
-  if (missing.length === 0) return;
-  const command = `apt-get install -y --no-install-recommends ${missing.join(' ')}`;
+function provideSystemPackages() {
+  const names = missingSystemPackages().join(' and ');
   const consequence = 'until then hosted tools answer 503, everything else works';
   if (process.platform !== 'linux') {
-    console.error(`setup: hosted tools need Linux with ${missing.join(' and ')}; ${consequence}.`);
+    console.error(`setup: hosted tools need Linux with ${names}; ${consequence}.`);
   } else if (!existsSync('/usr/bin/apt-get')) {
-    console.error(
-      `setup: please install ${missing.join(' and ')} with your system's package manager; ${consequence}.`,
-    );
+    console.error(`setup: please install ${names} with your system's package manager; ${consequence}.`);
   } else if (process.getuid() !== 0) {
-    console.error(`setup: please run "sudo ${command}"; ${consequence}.`);
-  } else if (!installWithApt(missing)) {
-    console.error(`setup: apt-get could not install ${missing.join(' and ')}; ${consequence}.`);
+    console.error(
+      `setup: please install ${names} as root (apt-get install ${names.replace(' and ', ' ')}); ${consequence}.`,
+    );
+  } else {
+    withLock(installWithApt);
+    const left = missingSystemPackages().join(' and ');
+    if (left !== '') console.error(`setup: apt-get did not bring ${left}; ${consequence}.`);
   }
 }
 
-function installWithApt(names) {
-  console.error(`setup: installing Debian packages: ${names.join(', ')}`);
+function installWithApt() {
   for (let attempt = 1; attempt <= ATTEMPTS_MAX; attempt += 1) {
+    const names = missingSystemPackages();
+    if (names.length === 0) return;
     // A fresh image has no package lists, and old lists name versions that are gone.
     if (attempt > 1 || !hasPackageLists()) runApt(['update']);
-    if (runApt(['install', '-y', '--no-install-recommends', ...names])) return true;
+    runApt(['install', '-y', '--no-install-recommends', ...names]);
   }
-  return false;
 }
 
 function hasPackageLists() {
@@ -159,9 +162,10 @@ function hasPackageLists() {
   return existsSync(folder) && readdirSync(folder).some((name) => /_Packages(\.\w+)?$/.test(name));
 }
 
+/** Says what it runs; what apt-get says itself is shown only when it fails. */
 function runApt(args) {
   const options = [
-    '-q',
+    '-qq',
     '-o',
     'DPkg::Lock::Timeout=120',
     '-o',
@@ -170,12 +174,18 @@ function runApt(args) {
     'Acquire::http::Timeout=20',
   ];
   console.error(`setup: apt-get ${args.join(' ')}`);
-  const { status } = spawnSync('/usr/bin/apt-get', [...options, ...args], {
+  const { status, stderr } = spawnSync('/usr/bin/apt-get', [...options, ...args], {
     env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
-    stdio: ['ignore', 2, 2],
+    stdio: ['ignore', 'ignore', 'pipe'],
+    encoding: 'utf8',
+    maxBuffer: OUTPUT_BYTES_MAX,
     timeout: APT_TIMEOUT_MS,
   });
-  return status === 0;
+  if (status !== 0) console.error(firstLines(stderr));
+}
+
+function firstLines(text) {
+  return (text ?? '').split('\n').slice(0, COMPLAINT_LINES_MAX).join('\n').trim();
 }
 
 /**
@@ -183,7 +193,13 @@ function runApt(args) {
  * which says why it is made of numbered links; that one cannot be loaded before there are packages.
  */
 function withLock(work) {
-  mkdirSync(LOCK_FOLDER, { recursive: true });
+  try {
+    mkdirSync(LOCK_FOLDER, { recursive: true });
+  } catch (error) {
+    if (error.code !== 'EACCES' && error.code !== 'EROFS') throw error;
+    console.error(`setup: packages are missing and this user may not write to ${ROOT}.`);
+    process.exit(1);
+  }
   const number = takeLock();
   try {
     work();
