@@ -1,5 +1,4 @@
 import { mkdirSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { privateKeyToAccount } from 'viem/accounts';
 import { createCatalog } from './catalog/index.ts';
@@ -11,8 +10,8 @@ import { type Clock, systemClock } from './core/clock.ts';
 import type { Log } from './core/log.ts';
 import { millicents } from './core/money.ts';
 import { type Sql, isAnswering, migrate, openDatabase, startEmbeddedPostgres, withTransaction } from './db/index.ts';
-import { type Backend, type Execution, createExecution } from './execution/index.ts';
-import { createBubblewrapBackend, createNoBackend } from './execution/backends/index.ts';
+import { type Backend, type Execution, createExecution, createNoBackend } from './execution/index.ts';
+import { createBubblewrapBackend, defaultWorkDir } from './execution/backends/bubblewrap/index.ts';
 import { type GatewayDeps, type GatewaySettings, describeBuiltIn, publishBuiltIns } from './gateway/index.ts';
 import type { HttpDeps } from './http/index.ts';
 import { createKeys, keyGuard } from './keys/index.ts';
@@ -117,8 +116,8 @@ async function openStore(config: Config, log: Log): Promise<{ sql: Sql; close():
 
 function chooseBackend(config: Config, log: Log): Backend {
   if (config.sandbox === 'none') return createNoBackend('The sandbox is switched off: SANDBOX=none.');
-  const workDir = config.sandboxWorkDir ?? join(tmpdir(), `millicent-sandbox-${process.getuid?.() ?? 'user'}`);
-  return createBubblewrapBackend({ workDir, log });
+  const workDir = config.sandboxWorkDir ?? defaultWorkDir(resolve(config.dataDir));
+  return createBubblewrapBackend({ workDir, clock: systemClock, log });
 }
 
 type WireInput = { config: Config; secrets: Secrets; sql: Sql; clock: Clock; log: Log; publicUrl: string };
@@ -167,7 +166,7 @@ function createEvm(evm: EvmConfig, deps: { sql: Sql; clock: Clock; log: Log }): 
     token: { address: evm.token, name: evm.tokenName, version: evm.tokenVersion },
     payTo: evm.payTo,
     confirmations: evm.confirmations,
-    search: { blocksMax: 20_000n, pageBlocks: 2_000n },
+    search: { pageBlocks: 2_000, lookbackBlocks: 20_000 },
     timeouts: { lookMs: 10_000, settleMs: 24_000 },
   });
   return {

@@ -3,7 +3,7 @@ import type { Server } from 'node:http';
 import { pino } from 'pino';
 import { createApp } from './app.ts';
 import { ConfigError, type Config, readConfig } from './config.ts';
-import { type Deps, createDeps } from './deps.ts';
+import { createDeps } from './deps.ts';
 import type { App } from './http/index.ts';
 import { adoptOrphans } from './gateway/index.ts';
 import { listJobs, startJobs } from './jobs/index.ts';
@@ -15,7 +15,7 @@ const DRAIN_MS = 30_000;
 /** The process: configuration, deps, jobs, listen, and a drain on SIGTERM that fails no call in flight. */
 async function main(): Promise<void> {
   const config = readConfig();
-  const log = pino({ level: config.logLevel, base: undefined });
+  const log = pino({ level: config.logLevel, base: null });
   let app: App | undefined;
   let isDraining = false;
   const server = createServer((request, env) => (app ? app.fetch(request, env) : new Response('starting', { status: 503 })));

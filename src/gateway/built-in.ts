@@ -1,3 +1,4 @@
+import type { Json } from '../core/canonical-json.ts';
 import { readFileSync } from 'node:fs';
 import { archiveHash } from '../core/archive.ts';
 import { sha256Hex } from '../core/bytes.ts';
@@ -55,7 +56,7 @@ export async function describeBuiltIn(sql: Sql, versionId: Uuid): Promise<Versio
 }
 
 /** One call of `/v1/example`. */
-export function exampleSale(deps: Pick<GatewayDeps, 'settings'>, input: Record<string, unknown>): Sale {
+export function exampleSale(deps: Pick<GatewayDeps, 'settings'>, input: { [key: string]: Json }): Sale {
   return {
     ...{ toolId: EXAMPLE.toolId, versionId: EXAMPLE.versionId, version: EXAMPLE.version },
     ...{ payeeId: PLATFORM_PUBLISHER, tier: 'platform', price: EXAMPLE_PRICE, scope: 'example', isInstant: true },

@@ -13,7 +13,7 @@ import { openCallClaim } from './open-claim.ts';
 import { explain } from './purchase.ts';
 import { commitCovered, commitOutcome, releaseRun, runSale } from './run-sale.ts';
 import { type Sale, toDemand, toHoldRequest } from './sale.ts';
-import { applySettlement, settleOnRail } from './settle-claim.ts';
+import { applySettlement, cancelOnRail, settleOnRail } from './settle-claim.ts';
 
 /** A delivered call that a credential paid. */
 export type CredentialAnswer = { claim: Claim; result: unknown };
@@ -107,6 +107,7 @@ async function settleThenRun(deps: GatewayDeps, sale: Sale, claimId: Uuid): Prom
 /** The tool did not deliver: free when no money had moved, credit on a refund key when it had. */
 async function failRun(deps: GatewayDeps, sale: Sale, claimId: Uuid, failure: Failure): Promise<Problem> {
   const claim = await releaseRun(deps, claimId, failure);
+  await cancelOnRail(deps, claim);
   await noteFailure(deps, sale, claim.payer, failure);
   return toFailure(deps, claim, { isProven: true });
 }

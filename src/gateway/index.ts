@@ -15,6 +15,7 @@ export { EXAMPLE_PRICE } from './example.ts';
 export { creditLateArrivals } from './late-arrivals.ts';
 export { type PaidCallAnswer, type PaidCallInput, paidCall } from './paid-call.ts';
 export { paymentHeaders } from './payment-headers.ts';
+export { type PublishAnswer, type PublishInput, publish } from './publish.ts';
 export { adoptOrphans, reconcileSettlements } from './recover.ts';
 export { type CallInput, resolveSale } from './resolve-sale.ts';
 export { type CallRequest, hashRequest, hashResult, type Sale } from './sale.ts';

@@ -1,8 +1,9 @@
 import { uuidFrom } from '../core/ids.ts';
 import { millicents } from '../core/money.ts';
 import { withTransaction } from '../db/index.ts';
-import { type Claim, type Failure, lockClaim, takeVoidedClaims, updateClaim, watchNoLonger } from '../payments/index.ts';
+import { type Claim, type Failure, type Settled, lockClaim, takeVoidedClaims, updateClaim, watchNoLonger } from '../payments/index.ts';
 import type { GatewayDeps } from './deps.ts';
+import { cancelOnRail } from './settle-claim.ts';
 
 const LATE: Failure = {
   problem: 'credential-used',
@@ -21,6 +22,7 @@ export async function creditLateArrivals(deps: GatewayDeps, signal: AbortSignal)
     const rail = deps.rails.find(({ name }) => name === claim.rail);
     if (!rail || !claim.intent || signal.aborted) continue;
     const bound = AbortSignal.any([signal, AbortSignal.timeout(deps.settings.settleTimeoutMs)]);
+    await cancelOnRail(deps, claim);
     const settlement = await rail.lookup(claim.intent, bound);
     if (settlement.kind === 'refused') await watchNoLonger(deps.sql, claim.id);
     if (settlement.kind !== 'settled') continue;
@@ -33,7 +35,7 @@ export async function creditLateArrivals(deps: GatewayDeps, signal: AbortSignal)
 async function bookLateArrival(
   deps: GatewayDeps,
   claim: Claim,
-  settled: { reference: string; units: bigint },
+  settled: Settled,
 ): Promise<void> {
   const { rail, intent } = claim;
   if (rail === null || intent === null) return;
@@ -43,7 +45,7 @@ async function bookLateArrival(
     if (current?.state !== 'failed' || current.reference !== null) return;
     await deps.ledger.openPayer(tx, accountId);
     await deps.ledger.fund(tx, {
-      ...{ rail, reference: claim.claimKey, unit: intent.unit, units: settled.units, accountId, costs: [] },
+      ...{ rail, reference: claim.claimKey, unit: intent.unit, units: settled.units, accountId, costs: settled.costs },
       amount: millicents(claim.amount),
     });
     await updateClaim(tx, claim.id, { reference: settled.reference, failure: LATE });

@@ -1,7 +1,7 @@
 import { listOrphanedRuns, loseAnswersOfStoppedWorkers, takeDueSettlements } from '../payments/index.ts';
 import type { GatewayDeps } from './deps.ts';
 import { releaseRun } from './run-sale.ts';
-import { applySettlement, INTERRUPTED } from './settle-claim.ts';
+import { applySettlement, cancelOnRail, INTERRUPTED } from './settle-claim.ts';
 
 const ROWS_MAX = 100;
 const LEASE_MS = 2_000;
@@ -14,7 +14,7 @@ export async function adoptOrphans(deps: GatewayDeps): Promise<number> {
   await loseAnswersOfStoppedWorkers(deps.sql);
   const orphans = await listOrphanedRuns(deps.sql, ROWS_MAX);
   for (const claimId of orphans) {
-    await releaseRun(deps, claimId, INTERRUPTED);
+    await cancelOnRail(deps, await releaseRun(deps, claimId, INTERRUPTED));
     deps.log.info({ claimId }, 'released the run of a gateway that is gone');
   }
   return orphans.length;

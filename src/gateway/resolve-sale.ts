@@ -1,3 +1,4 @@
+import type { Json } from '../core/canonical-json.ts';
 import { Problem } from '../core/problem.ts';
 import type { Listing } from '../catalog/index.ts';
 import { DEFAULT_LIMITS, type ToolDefinition } from '../execution/index.ts';
@@ -8,7 +9,7 @@ export type CallInput = {
   /** A server's id or its name. */
   server: string;
   tool: string;
-  arguments: Record<string, unknown>;
+  arguments: { [key: string]: Json };
   version?: string | undefined;
 };
 

@@ -1,3 +1,4 @@
+import type { Json } from '../core/canonical-json.ts';
 import { sha256, sha256Hex } from '../core/bytes.ts';
 import { canonicalJson } from '../core/canonical-json.ts';
 import type { Uuid } from '../core/ids.ts';
@@ -11,7 +12,7 @@ import type { Demand } from './demand.ts';
 export type CallRequest = {
   server: string;
   tool: string;
-  arguments: Record<string, unknown>;
+  arguments: { [key: string]: Json };
   /** Only when the caller pinned one. */
   version?: string;
 };

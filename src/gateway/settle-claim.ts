@@ -18,6 +18,8 @@ import { opaquePayer } from '../provenance/index.ts';
 import { type ClaimContext, readContext } from './claim-context.ts';
 import type { GatewayDeps } from './deps.ts';
 
+type Refused = Extract<Settlement, { kind: 'refused' }>;
+
 /** Asks the claim's rail to move the money, within the time a request may wait for it. */
 export async function settleOnRail(deps: GatewayDeps, claim: Claim): Promise<Settlement> {
   const rail = deps.rails.find(({ name }) => name === claim.rail);
@@ -26,6 +28,17 @@ export async function settleOnRail(deps: GatewayDeps, claim: Claim): Promise<Set
   // The reconciler leaves this claim alone while we are at it.
   await deferSettlement(deps.sql, claim.id, deps.settings.settleTimeoutMs + 1_000);
   return rail.settle(claim.intent, AbortSignal.timeout(deps.settings.settleTimeoutMs));
+}
+
+/** Gives back what a rail holds for a claim that failed. Where that does not work now, a job does it later. */
+export async function cancelOnRail(deps: GatewayDeps, claim: Claim): Promise<void> {
+  const rail = deps.rails.find(({ name }) => name === claim.rail);
+  if (!rail || !claim.intent || claim.state !== 'failed' || claim.reference !== null) return;
+  try {
+    await rail.cancel(claim.intent, AbortSignal.timeout(deps.settings.settleTimeoutMs));
+  } catch (cause) {
+    deps.log.warn({ err: cause, claimId: claim.id }, 'could not cancel on the rail yet');
+  }
 }
 
 /**
@@ -49,7 +62,7 @@ export async function applySettlement(
         await finishSettled(deps, tx, claim, context, { settlement, ...options });
         break;
       case 'refused':
-        await finishRefused(deps, tx, claim, settlement.reason);
+        await finishRefused(deps, tx, claim, settlement);
         break;
       case 'unknown':
         await moveExposure(tx, claimId, { state: 'unknown' });
@@ -151,14 +164,16 @@ export async function captureCall(deps: GatewayDeps, tx: Tx, claim: Claim, refer
   await updateClaim(tx, claim.id, { state: 'delivered', reference, isClosed: true });
 }
 
-async function finishRefused(deps: GatewayDeps, tx: Tx, claim: Claim, reason: string): Promise<void> {
+async function finishRefused(deps: GatewayDeps, tx: Tx, claim: Claim, settlement: Refused): Promise<void> {
   const isLoss = claim.mode === 'after-run';
   await deps.ledger.release(tx, claim.id);
+  // A reverted transaction brings nothing and still costs its gas.
+  await deps.ledger.spend(tx, { reference: claim.claimKey, costs: settlement.costs ?? [] });
   await moveExposure(tx, claim.id, { state: 'void', isLoss });
   await deps.answers.destroy(tx, claim.id);
   await updateClaim(tx, claim.id, {
     state: 'failed',
-    failure: { problem: 'payment-required', detail: reason },
+    failure: { problem: 'payment-required', detail: settlement.reason },
     isClosed: true,
   });
 }

@@ -1,5 +1,5 @@
-import type { z } from 'zod';
-import { isWithinDepth } from '../core/canonical-json.ts';
+import { z } from 'zod';
+import { type Json, isWithinDepth } from '../core/canonical-json.ts';
 import { Problem } from '../core/problem.ts';
 import type { Ctx } from './env.ts';
 
@@ -8,6 +8,12 @@ const KIB = 1024;
 export const BODY_BYTES_MAX = { key: 16 * KIB, call: 1024 * KIB, upload: 10 * 1024 * KIB } as const;
 
 const BODY_TIMEOUT_MS = 30_000;
+
+/** Any JSON object: what came out of the parser holds nothing but JSON. */
+export const jsonObject = z.custom<{ [key: string]: Json }>(
+  (value) => typeof value === 'object' && value !== null && !Array.isArray(value),
+  'must be a JSON object',
+);
 
 /** The JSON body, bounded, parsed and checked. An absent body reads as `{}`. */
 export async function readBody<T>(c: Ctx, schema: z.ZodType<T>, bytesMax: number): Promise<T> {

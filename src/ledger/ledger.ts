@@ -55,6 +55,8 @@ export type Ledger = {
   holdExposure(tx: Tx, request: HoldRequest): Promise<void>;
   /** Books money that arrived. False when this arrival was booked before. */
   fund(tx: Tx, funding: Funding): Promise<boolean>;
+  /** Books what a rail cost us without bringing anything, for example a reverted transaction's gas. */
+  spend(tx: Tx, input: { reference: string; costs: Funding['costs'] }): Promise<void>;
   /** Gives balance away, from the operator's promotion. */
   promote(tx: Tx, input: { id: Uuid; accountId: Uuid; amount: Millicents }): Promise<void>;
   /** Takes a held call's money and splits it. False when the hold is no longer open. */
@@ -85,6 +87,9 @@ export function createLedger(deps: { sql: Sql }): Ledger {
       await insertHold(tx, toHoldRow(request, 'exposure'));
     },
     fund,
+    async spend(tx, { reference, costs }) {
+      for (const cost of costs) await bookCost(tx, reference, cost);
+    },
     async promote(tx, input) {
       const payer = await lockPayer(tx, input.accountId);
       await updatePayer(tx, input.accountId, {

@@ -5,13 +5,13 @@ import { Problem } from '../../core/problem.ts';
 import { exampleSale, paidCall, resolveSale, type Sale } from '../../gateway/index.ts';
 import { answerPaid, clientSignal } from '../answer.ts';
 import { readPrincipal, requirePrincipal } from '../auth.ts';
-import { BODY_BYTES_MAX, readBody } from '../body.ts';
+import { BODY_BYTES_MAX, jsonObject, readBody } from '../body.ts';
 import type { App, Ctx, Env, HttpDeps } from '../env.ts';
 import { carriedBy } from '../payment.ts';
 
 const callSchema = z.strictObject({
   tool: z.string().min(1).max(128),
-  arguments: z.record(z.string(), z.unknown()).default({}),
+  arguments: jsonObject.default({}),
   version: z.string().min(1).max(64).optional(),
 });
 const listSchema = z.object({
@@ -24,7 +24,7 @@ export function callRoutes(deps: HttpDeps): App {
   const app = new Hono<Env>();
   app.on(['GET', 'POST'], '/v1/example', async (c) => {
     const body =
-      c.req.method === 'POST' ? await readBody(c, z.record(z.string(), z.unknown()), BODY_BYTES_MAX.key) : {};
+      c.req.method === 'POST' ? await readBody(c, jsonObject, BODY_BYTES_MAX.key) : {};
     return answerExample(deps, c, exampleSale(deps, body));
   });
   app.post('/invoke/:id', async (c) => {

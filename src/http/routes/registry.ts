@@ -1,0 +1,128 @@
+import { Hono } from 'hono';
+import { z } from 'zod';
+import { type Listing, type ListingSummary, parseSubmission, toPricingJson } from '../../catalog/index.ts';
+import { isUuid } from '../../core/ids.ts';
+import { toWireNumber } from '../../core/money.ts';
+import { Problem } from '../../core/problem.ts';
+import { publish } from '../../gateway/index.ts';
+import { requirePrincipal } from '../auth.ts';
+import { BODY_BYTES_MAX, describeIssues, readJson } from '../body.ts';
+import type { App, Ctx, Env, HttpDeps } from '../env.ts';
+
+const searchSchema = z.strictObject({
+  q: z.string().max(200).optional(),
+  category: z.string().max(64).optional(),
+  tier: z.enum(['hobbyist', 'pro']).optional(),
+  sort: z.enum(['new', 'name', 'price']).optional(),
+  limit: z.coerce.number().int().min(1).max(100).default(50),
+  cursor: z.string().max(500).optional(),
+});
+
+/** The registry: listing servers, publishing them, and looking at one. */
+export function registryRoutes(deps: HttpDeps): App {
+  const app = new Hono<Env>();
+  app.post('/mcp', (c) => postServer(deps, c));
+  app.put('/mcp/:id', (c) => putVersion(deps, c, c.req.param('id')));
+  app.get('/mcp', (c) => searchServers(deps, c));
+  app.get('/mcp/:id', (c) => getServer(deps, c, c.req.param('id')));
+  // Stock MCP clients probe for a stream and end sessions: 405 tells them there is neither (MONEY.md, rule 12).
+  app.delete('/mcp/:id', () => {
+    throw notServed();
+  });
+  return app;
+}
+
+function notServed(): Problem {
+  return new Problem('method-not-allowed', {
+    detail: 'There is no stream or session at this address.',
+    headers: [['allow', 'GET, PUT, POST']],
+  });
+}
+
+async function postServer(deps: HttpDeps, c: Ctx): Promise<Response> {
+  const principal = await requirePrincipal(deps, c, 'publish');
+  const submission = parseSubmission(await readJson(c, BODY_BYTES_MAX.upload));
+  const published = await publish(deps, principal, { submission, serverId: undefined });
+  return c.json(toPublishedFields(published), 201);
+}
+
+async function putVersion(deps: HttpDeps, c: Ctx, id: string): Promise<Response> {
+  const principal = await requirePrincipal(deps, c, 'publish');
+  const submission = parseSubmission(await readJson(c, BODY_BYTES_MAX.upload));
+  const serverId = isUuid(id) ? id : (await deps.catalog.findListing(id))?.server.id;
+  if (!serverId) throw new Problem('not-found', { detail: 'You have no server with this id.' });
+  const published = await publish(deps, principal, { submission, serverId });
+  return c.json(toPublishedFields(published), published.isNewVersion ? 201 : 200);
+}
+
+async function searchServers(deps: HttpDeps, c: Ctx): Promise<Response> {
+  const query = searchSchema.safeParse(c.req.query());
+  if (!query.success) throw new Problem('malformed-request', { detail: describeIssues(query.error) });
+  const { servers, nextCursor } = await deps.catalog.search(query.data);
+  return c.json({ ok: true, servers: servers.map(toSummaryFields), ...(nextCursor ? { next_cursor: nextCursor } : {}) });
+}
+
+async function getServer(deps: HttpDeps, c: Ctx, id: string): Promise<Response> {
+  if (c.req.header('accept')?.includes('text/event-stream')) throw notServed();
+  const listing = await deps.catalog.findListing(id, c.req.query('version'));
+  if (!listing) throw new Problem('not-found', { detail: 'There is no server with this id or name.' });
+  return c.json({ ok: true, ...toListingFields(listing) });
+}
+
+function toPublishedFields(published: Awaited<ReturnType<typeof publish>>): Record<string, unknown> {
+  const { serverId, versionId, submission, codeSha256, tools, logIndex } = published;
+  return {
+    ok: true,
+    id: serverId,
+    version_id: versionId,
+    name: submission.name,
+    version: submission.version,
+    code_hash: `sha256:${codeSha256}`,
+    tools: tools.map(({ name }) => name),
+    log_index: Number(logIndex),
+  };
+}
+
+function toSummaryFields({ server, version, toolNames, prices }: ListingSummary): Record<string, unknown> {
+  return {
+    ...toServerFields(server),
+    version: version.version,
+    code_hash: `sha256:${version.codeSha256}`,
+    log_index: Number(version.logIndex),
+    tools: toolNames,
+    pricing: toPricingJson(prices),
+  };
+}
+
+function toListingFields(listing: Listing): Record<string, unknown> {
+  const { server, version, prices } = listing;
+  return {
+    ...toServerFields(server),
+    version: version.version,
+    version_id: version.id,
+    code_hash: `sha256:${version.codeSha256}`,
+    tools_hash: `sha256:${version.toolsHash}`,
+    log_index: Number(version.logIndex),
+    entrypoint: version.entrypoint,
+    changelog: version.changelog,
+    published_at: version.createdAt,
+    pricing: toPricingJson(prices),
+    tools: listing.tools.map((tool) => ({ ...tool, price_mcents: toWireNumber(listing.priceOf(tool.name)) })),
+  };
+}
+
+function toServerFields(server: Listing['server']): Record<string, unknown> {
+  return {
+    id: server.id,
+    name: server.name,
+    description: server.description,
+    category: server.category,
+    language: server.language,
+    tier: server.tier,
+    license: server.license,
+    repo_url: server.repoUrl,
+    created_at: server.createdAt,
+    updated_at: server.updatedAt,
+    ...(server.paused ? { paused_at: server.paused.since, pause_reason: server.paused.reason } : {}),
+  };
+}

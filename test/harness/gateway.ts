@@ -1,0 +1,88 @@
+import type { Server } from 'node:http';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createAdaptorServer } from '@hono/node-server';
+import { createApp } from '../../src/app.ts';
+import { readConfig } from '../../src/config.ts';
+import { silentLog } from '../../src/core/log.ts';
+import { type Deps, createDeps } from '../../src/deps.ts';
+import { adoptOrphans } from '../../src/gateway/index.ts';
+import { listJobs, startJobs } from '../../src/jobs/index.ts';
+import type { Anvil } from './chain.ts';
+import type { TestDatabase } from './database.ts';
+
+export type TestGateway = {
+  url: string;
+  adminKey: string;
+  deps: Deps;
+  fetch(path: string, init?: RequestInit): Promise<Response>;
+  /** A key with this balance and these scopes, made by the operator. */
+  mint(balance: number, scopes?: string[]): Promise<string>;
+  close(): Promise<void>;
+};
+
+export type TestGatewayOptions = {
+  database: TestDatabase;
+  anvil?: Anvil | undefined;
+  env?: Record<string, string>;
+  /** Changes the wired parts before anything runs, for example to make one fail. */
+  change?(deps: Deps): void;
+};
+
+const ADMIN_KEY = 'admin-key-of-the-tests';
+export const TEST_SECRET = 'ab'.repeat(32);
+
+/** The environment of a gateway on this database and chain. */
+export function gatewayEnvironment(options: Pick<TestGatewayOptions, 'database' | 'anvil' | 'env'>, dataDir: string) {
+  const { anvil } = options;
+  return {
+    ...{ NODE_ENV: 'test', PORT: '0', LOG_LEVEL: 'silent', MILLICENT_DATA_DIR: dataDir },
+    ...{ DATABASE_URL: options.database.url, ADMIN_KEY, SECRET: TEST_SECRET, MINTS_PER_HOUR: '1000' },
+    ...(anvil && {
+      ...{ EVM_RPC_URL: anvil.rpcUrl, EVM_CHAIN_ID: String(anvil.chainId), EVM_TOKEN: anvil.token },
+      ...{ EVM_TOKEN_NAME: anvil.tokenName, EVM_TOKEN_VERSION: anvil.tokenVersion },
+      ...{ EVM_PAY_TO: anvil.payTo, EVM_WALLET_KEY: anvil.gatewayWalletKey },
+    }),
+    ...options.env,
+  };
+}
+
+/** A whole gateway in this process, listening on a port of its own. */
+export async function startTestGateway(options: TestGatewayOptions): Promise<TestGateway> {
+  const dataDir = mkdtempSync(join(tmpdir(), 'millicent-test-'));
+  const config = readConfig(gatewayEnvironment(options, dataDir));
+  // The adaptor's type covers HTTP/2 too; without options it makes a plain HTTP/1.1 server.
+  const server = createAdaptorServer({ fetch: (request, env) => app.fetch(request, env) }) as Server;
+  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
+  const address = server.address();
+  const url = `http://127.0.0.1:${typeof address === 'object' && address ? address.port : 0}`;
+  const deps = await createDeps({ config, log: silentLog, publicUrl: url, isDraining: () => false });
+  options.change?.(deps);
+  const app = createApp(deps.http);
+  await adoptOrphans(deps.http);
+  const jobs = startJobs(listJobs(deps.http, deps.resumeRails), silentLog);
+  return {
+    url,
+    adminKey: ADMIN_KEY,
+    deps,
+    fetch: (path, init) => fetch(url + path, init),
+    async mint(balance, scopes = ['example', 'invoke']) {
+      const response = await fetch(`${url}/v1/admin/mint`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', 'x-admin-key': ADMIN_KEY },
+        body: JSON.stringify({ balance_mcents: balance, scopes }),
+      });
+      const body = await response.json();
+      if (!response.ok) throw new Error(JSON.stringify(body));
+      return body.key;
+    },
+    async close() {
+      await jobs.close();
+      server.closeAllConnections();
+      await new Promise((done) => server.close(done));
+      await deps.close();
+      rmSync(dataDir, { recursive: true, force: true });
+    },
+  };
+}
