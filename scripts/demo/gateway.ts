@@ -1,0 +1,77 @@
+import { spawn } from 'node:child_process';
+import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { z } from 'zod';
+import { findOnPath } from '../dev/bound-child.ts';
+import { DemoFailure } from './must.ts';
+
+const hex = z.custom<`0x${string}`>((value) => /^0x[0-9a-fA-F]+$/.test(String(value)), 'must be hex');
+const devInfoSchema = z.object({
+  url: z.url(),
+  adminKey: z.string(),
+  evm: z.object({ rpcUrl: z.url(), chainId: z.int(), token: hex, payTo: hex, payerPrivateKey: hex }),
+});
+
+/** What `npm run dev` tells its clients. */
+export type DevInfo = z.infer<typeof devInfoSchema>;
+/** A gateway of the demo's own, with its database, chain and sandbox. */
+export type Gateway = { info: DevInfo; infoPath: string; logPath: string; stop(): Promise<void> };
+
+const ROOT = resolve(import.meta.dirname, '../..');
+const START_TIMEOUT_MS = 180_000;
+const STOP_TIMEOUT_MS = 60_000;
+const POLL_MS = 100;
+const LOG_LINES_SHOWN = 25;
+
+/** Starts `npm run dev` with a throw-away data folder and waits until it serves. */
+export async function startGateway(): Promise<Gateway> {
+  const dataDir = mkdtempSync(join(tmpdir(), 'millicent-demo-'));
+  const infoPath = join(dataDir, 'dev.json');
+  const logPath = join(dataDir, 'gateway.log');
+  const child = spawnDevelopment(dataDir, logPath);
+  const exited = new Promise<number | null>((done) => child.once('exit', done));
+  const stop = async () => {
+    child.kill('SIGTERM');
+    const timer = setTimeout(() => child.kill('SIGKILL'), STOP_TIMEOUT_MS);
+    await exited;
+    clearTimeout(timer);
+    rmSync(dataDir, { recursive: true, force: true });
+  };
+  const deadline = Date.now() + START_TIMEOUT_MS;
+  while (!existsSync(infoPath)) {
+    const hasEnded = child.exitCode !== null || child.signalCode !== null;
+    if (hasEnded || Date.now() > deadline) {
+      const log = readTail(logPath);
+      await stop();
+      const what = hasEnded ? 'ended before it served' : 'did not serve in time';
+      throw new DemoFailure(`The gateway ${what}. The end of its log:\n${log}`);
+    }
+    await sleep(POLL_MS);
+  }
+  const info = devInfoSchema.parse(JSON.parse(readFileSync(infoPath, 'utf8')));
+  return { info, infoPath, logPath, stop };
+}
+
+/** The last lines the gateway wrote, for the report of a failure. */
+export function readTail(path: string): string {
+  return readFileSync(path, 'utf8').trimEnd().split('\n').slice(-LOG_LINES_SHOWN).join('\n');
+}
+
+function spawnDevelopment(dataDir: string, logPath: string) {
+  const command = [process.execPath, '--import', 'tsx', join(ROOT, 'scripts/dev/main.ts')];
+  // Where the kernel can, it stops the gateway should the demo itself be killed.
+  const isBindable = process.platform === 'linux' && findOnPath('setpriv') !== undefined;
+  const [program = '', ...args] = isBindable ? ['setpriv', '--pdeathsig', 'TERM', ...command] : command;
+  const log = openSync(logPath, 'a');
+  try {
+    return spawn(program, args, {
+      cwd: ROOT,
+      stdio: ['ignore', log, log],
+      env: { ...process.env, MILLICENT_DATA_DIR: dataDir, PORT: process.env.PORT ?? '0' },
+    });
+  } finally {
+    closeSync(log);
+  }
+}
