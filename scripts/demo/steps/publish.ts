@@ -11,7 +11,7 @@ const publishedSchema = z.looseObject({
   id: z.uuid(),
   name: z.string(),
   code_hash: z.string().regex(/^sha256:[0-9a-f]{64}$/),
-  tools: z.array(z.looseObject({ name: z.string() })).min(1),
+  tools: z.array(z.string()).min(1),
   log_index: z.int().nonnegative(),
 });
 
@@ -66,6 +66,6 @@ async function publish({ info }: Stage, key: string, sample: SampleServer): Prom
     id: published.id,
     codeHash: published.code_hash,
     logIndex: published.log_index,
-    tools: published.tools.map((tool) => tool.name),
+    tools: published.tools,
   };
 }
