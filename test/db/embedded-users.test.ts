@@ -46,6 +46,7 @@ describe('the embedded PostgreSQL runs', () => {
     if (isRoot) await chown(nativeFolder('lib'), 0, 0);
     expect(await ask(await readUrl(hold(ordinary)))).toBe(1);
     expect(await readdir(folder.inside('binaries'))).toHaveLength(1);
+    await chmod(nativeFolder('lib'), 0o755);
   });
 
   test('for whom no binary is installed: not, with a sentence that says what to do', async () => {

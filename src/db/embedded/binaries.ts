@@ -3,6 +3,7 @@ import {
   chmod,
   constants,
   cp,
+  mkdir,
   mkdtemp,
   readdir,
   readFile,
@@ -52,6 +53,7 @@ export async function linkBinaries(source: Package, copyTo: string): Promise<str
 export async function copyBinaries(source: Package, parent: string): Promise<string> {
   const target = join(parent, `postgresql-${source.version}-${process.platform}-${process.arch}`);
   if ((await statIfThere(target)) !== undefined) return target;
+  await mkdir(parent, { recursive: true, mode: 0o700 });
   const draft = await mkdtemp(`${target}.`);
   try {
     await cp(source.native, draft, { recursive: true });

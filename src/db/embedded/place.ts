@@ -34,7 +34,6 @@ export async function preparePlace(dataDir: string, log: Log): Promise<Place> {
   const source = await findPackage();
   if (process.getuid?.() !== 0) {
     const base = await claimAsUser(dataDir);
-    await makeFolder(join(base, 'binaries'), 0o700);
     return makePlace(base, await linkBinaries(source, join(base, 'binaries')), undefined);
   }
   await makeFolder(SYSTEM_FOLDER, 0o711);
