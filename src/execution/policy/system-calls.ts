@@ -3,7 +3,7 @@ export type Errno = 'EPERM' | 'ENOSYS' | 'EAFNOSUPPORT';
 
 /** A bound on one argument of a call; `otherwise` is what a call outside it gets. */
 export type Condition = {
-  argument: 0 | 1;
+  argument: 0 | 1 | 2;
   /** The bits that count. */
   mask: number;
   is: 'one-of' | 'none-of';
@@ -18,7 +18,7 @@ export type CallRule = { name: string; conditions: readonly Condition[] };
 export type Freedoms = {
   /** Whether it may start processes, or threads only. */
   fork: boolean;
-  /** Whether it may hold memory in anonymous files, which RLIMIT_AS does not count. */
+  /** Whether it may hold memory that RLIMIT_AS does not count: anonymous files, large socket buffers. */
   memfd: boolean;
 };
 
@@ -36,7 +36,12 @@ export function systemCallPolicy(freedoms: Freedoms): Policy {
     ...(freedoms.memfd ? [] : ['memfd_create']),
   ];
   return {
-    conditional: [{ name: 'clone', conditions: [cloneCondition(freedoms)] }, SOCKET, IOCTL],
+    conditional: [
+      { name: 'clone', conditions: [cloneCondition(freedoms)] },
+      { name: 'socket', conditions: socketConditions(freedoms) },
+      { name: 'setsockopt', conditions: freedoms.memfd ? [] : [SMALL_BUFFERS] },
+      IOCTL,
+    ],
     allowed: ALLOWED.filter((name) => !withdrawn.includes(name)),
     refused: [
       ...[...withdrawn, ...REFUSED].map((name) => ({ name, errno: 'EPERM' as const })),
@@ -63,20 +68,31 @@ const AF_INET6 = 10;
 const SOCK_STREAM = 1;
 const SOCK_DGRAM = 2;
 
-/** Leaves out netlink, packet, vsock, alg, xdp and raw sockets: kernel surface that a tool never needs. */
-const SOCKET: CallRule = {
-  name: 'socket',
-  conditions: [
-    {
-      argument: 0,
-      mask: 0xffffffff,
-      is: 'one-of',
-      values: [AF_UNIX, AF_INET, AF_INET6],
-      otherwise: 'EAFNOSUPPORT',
-    },
+const ALL_BITS = 0xffffffff;
+
+/**
+ * Leaves out netlink, packet, vsock, alg, xdp and raw sockets: kernel surface that a tool never needs. Those
+ * of TCP grow their buffers by themselves, to megabytes each.
+ */
+function socketConditions({ memfd }: Freedoms): Condition[] {
+  const families = memfd ? [AF_UNIX, AF_INET, AF_INET6] : [AF_UNIX];
+  return [
+    { argument: 0, mask: ALL_BITS, is: 'one-of', values: families, otherwise: 'EAFNOSUPPORT' },
     // The high bits of the type are SOCK_NONBLOCK and SOCK_CLOEXEC.
     { argument: 1, mask: 0xf, is: 'one-of', values: [SOCK_STREAM, SOCK_DGRAM], otherwise: 'EPERM' },
-  ],
+  ];
+}
+
+const SO_SNDBUF = 7;
+const SO_RCVBUF = 8;
+
+/** Unix sockets have no other option with these numbers. */
+const SMALL_BUFFERS: Condition = {
+  argument: 2,
+  mask: ALL_BITS,
+  is: 'none-of',
+  values: [SO_SNDBUF, SO_RCVBUF],
+  otherwise: 'EPERM',
 };
 
 const TIOCSTI = 0x5412;
@@ -86,7 +102,7 @@ const TIOCLINUX = 0x541c;
 const IOCTL: CallRule = {
   name: 'ioctl',
   conditions: [
-    { argument: 1, mask: 0xffffffff, is: 'none-of', values: [TIOCSTI, TIOCLINUX], otherwise: 'EPERM' },
+    { argument: 1, mask: ALL_BITS, is: 'none-of', values: [TIOCSTI, TIOCLINUX], otherwise: 'EPERM' },
   ],
 };
 
@@ -119,7 +135,7 @@ const ALLOWED = words(
    sched_get_priority_max sched_get_priority_min sched_rr_get_interval sched_getattr
    futex futex_waitv set_robust_list get_robust_list set_tid_address rseq arch_prctl prctl getrandom getcpu`,
   // Sockets, which lead nowhere but to the jail itself.
-  `socketpair connect accept accept4 bind listen getsockname getpeername getsockopt setsockopt shutdown
+  `socketpair connect accept accept4 bind listen getsockname getpeername getsockopt shutdown
    sendto sendmsg sendmmsg recvfrom recvmsg recvmmsg`,
 );
 

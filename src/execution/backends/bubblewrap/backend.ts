@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { Clock } from '../../../core/clock.ts';
 import { InvariantError } from '../../../core/invariant.ts';
-import type { Log } from '../../../core/log.ts';
 import { Problem } from '../../../core/problem.ts';
 import type { Backend, Exit, Jail, JailSpec } from '../../backend.ts';
 import { isChainFailure } from './jail.ts';
@@ -12,10 +11,8 @@ import { createSlots } from './slots.ts';
 import { sweepDeadOwners } from './sweep.ts';
 import { leaveFolder } from './work-dir.ts';
 
-export type BubblewrapDeps = Pick<Preparation, 'workDir' | 'programs' | 'cgroups'> & {
-  clock: Clock;
-  log: Log;
-};
+export type BubblewrapDeps = Pick<Preparation, 'workDir' | 'log'> &
+  Partial<Pick<Preparation, 'programs' | 'cgroups'>> & { clock: Clock };
 
 const RETRY_AFTER_SECONDS = 5;
 

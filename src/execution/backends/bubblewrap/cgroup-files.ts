@@ -1,14 +1,15 @@
 import { constants } from 'node:fs';
-import { mkdir, readdir, readFile, rmdir, stat, writeFile } from 'node:fs/promises';
+import { access, mkdir, readdir, readFile, rmdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { killAll, pollUntil, readPids } from './processes.ts';
 
 const DESTROY_TIMEOUT_MS = 10_000;
 
-/** False when we may not, which is an ordinary state of a machine. */
+/** False when we may not make it or make others in it, which is an ordinary state of a machine. */
 export async function tryMakeFolder(path: string): Promise<boolean> {
   try {
     await mkdir(path, { recursive: true });
+    await access(path, constants.W_OK);
     return true;
   } catch {
     return false;

@@ -2,8 +2,8 @@ import type { Limits } from '../../limits.ts';
 
 /** One jail's control group; on version 1 a folder in each hierarchy. */
 export type Cgroup = {
-  /** A process joins by writing 0 into `cgroup.procs` of each. */
-  readonly folders: readonly string[];
+  /** A process of one thread joins by writing 0 into each of these files. */
+  readonly joinFiles: readonly string[];
   /** Whether the kernel killed a process of it for want of memory. */
   isOutOfMemory(): Promise<boolean>;
   /** Kills every process in it and removes it; safe to repeat. Throws when it will not go. */

@@ -1,3 +1,4 @@
+import { mkdir } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import type { Limits } from '../../limits.ts';
 import {
@@ -61,7 +62,7 @@ function createCgroups(base: string): Cgroups {
     version: 2,
     async create(name, limits) {
       const folder = join(base, name);
-      await tryMakeFolder(folder);
+      await mkdir(folder);
       await setLimits(folder, limits);
       return openCgroup(folder);
     },
@@ -72,7 +73,7 @@ function createCgroups(base: string): Cgroups {
 
 function openCgroup(folder: string): Cgroup {
   return {
-    folders: [folder],
+    joinFiles: [join(folder, 'cgroup.procs')],
     isOutOfMemory: async () => ((await readCounter(folder, 'memory.events', 'oom_kill')) ?? 0) > 0,
     destroy: () =>
       destroyGroup(folder, async () => {

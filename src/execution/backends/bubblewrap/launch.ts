@@ -6,8 +6,8 @@ export type LaunchInput = {
   programs: Programs;
   root: PythonRoot;
   limits: Limits;
-  /** Control groups to join; empty where there are none. */
-  cgroupFolders: readonly string[];
+  /** Files by which to join control groups; empty where there are none. */
+  joinFiles: readonly string[];
   /** The user to become; undefined when we are not root and cannot. */
   uid: number | undefined;
   codeFolder: string;
@@ -28,7 +28,7 @@ export const EXIT_LEAKED_FD = 98;
  */
 export function launchArguments(input: LaunchInput): string[] {
   return [
-    ...['-c', JOIN, 'sh', ...input.cgroupFolders, '--'],
+    ...['-c', JOIN, 'sh', ...input.joinFiles, '--'],
     ...dropPrivileges(input),
     ...boundResources(input),
     ...enterNamespaces(input),
@@ -43,7 +43,7 @@ export function launchArguments(input: LaunchInput): string[] {
  * bwrap has already made. Then refuses to go on with an inherited descriptor that is not /dev/null.
  */
 const JOIN = `
-while [ "$1" != -- ]; do echo 0 > "$1/cgroup.procs" || exit ${EXIT_NO_CGROUP}; shift; done
+while [ "$1" != -- ]; do echo 0 > "$1" || exit ${EXIT_NO_CGROUP}; shift; done
 shift
 for file in /proc/self/fd/*; do
   [ "\${file##*/}" -le ${STATUS_FD} ] || ! [ -e "$file" ] || [ "$file" -ef /dev/null ] || exit ${EXIT_LEAKED_FD}
@@ -105,7 +105,7 @@ function enterNamespaces({ programs, root, limits, codeFolder }: LaunchInput): s
  * Without a control group one process may hold only so much, and the seccomp filter sees to it that there is
  * only one. Set inside, where the user namespace counts the jail's threads and nobody else's.
  */
-function boundMemory({ cgroupFolders, root, limits }: LaunchInput): string[] {
-  if (cgroupFolders.length > 0) return [];
+function boundMemory({ joinFiles, root, limits }: LaunchInput): string[] {
+  if (joinFiles.length > 0) return [];
   return [root.prlimit, `--as=${limits.memoryBytesMax}`, `--nproc=${limits.pidsMax}`, '--'];
 }

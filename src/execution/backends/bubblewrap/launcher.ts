@@ -54,7 +54,7 @@ export async function createLauncher(parts: LauncherParts): Promise<Launcher> {
             ...parts,
             ...place,
             limits: spec.limits,
-            cgroupFolders: place.cgroup?.folders ?? [],
+            joinFiles: place.cgroup?.joinFiles ?? [],
             uid,
             entrypoint: spec.code.entrypoint,
           }),

@@ -56,9 +56,17 @@ async function prepareWith(preparation: Preparation, programs: Programs): Promis
 }
 
 async function tryOut(parts: LauncherParts): Promise<Attempt<Launcher>> {
-  const launcher = await createLauncher(parts);
-  const jail = await launcher.start({ code: TRIAL_CODE, limits: TRIAL_LIMITS }, () => {});
-  const why = await judgeTrial(jail, parts.cgroups !== undefined);
-  if (why === undefined) return { kind: 'ready', value: launcher };
+  try {
+    const launcher = await createLauncher(parts);
+    const jail = await launcher.start({ code: TRIAL_CODE, limits: TRIAL_LIMITS }, () => {});
+    const why = await judgeTrial(jail, parts.cgroups !== undefined);
+    return why === undefined ? { kind: 'ready', value: launcher } : failed(why);
+  } catch (error) {
+    parts.log.warn({ err: error }, 'a trial jail could not be started');
+    return failed(error instanceof Error ? error.message : 'for an unknown reason');
+  }
+}
+
+function failed(why: string): Attempt<never> {
   return { kind: 'unavailable', detail: `The sandbox does not work on this machine: ${why}` };
 }

@@ -1,2 +1,0 @@
-export { type BubblewrapDeps, createBubblewrapBackend, defaultWorkDir } from './bubblewrap/index.ts';
-export { createNoBackend } from './none.ts';
