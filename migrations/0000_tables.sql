@@ -1,3 +1,78 @@
+CREATE TABLE "catalog_code" (
+	"sha256" text PRIMARY KEY NOT NULL,
+	"archive" "bytea" NOT NULL,
+	"size" integer NOT NULL,
+	"created_at" timestamp (3) with time zone NOT NULL,
+	CONSTRAINT "catalog_code_sha256" CHECK ("catalog_code"."sha256" ~ '^[0-9a-f]{64}$'),
+	CONSTRAINT "catalog_code_size" CHECK ("catalog_code"."size" = octet_length("catalog_code"."archive"))
+);
+--> statement-breakpoint
+CREATE TABLE "catalog_namespace" (
+	"namespace" text PRIMARY KEY NOT NULL,
+	"publisher_id" uuid NOT NULL,
+	"created_at" timestamp (3) with time zone NOT NULL
+);
+--> statement-breakpoint
+CREATE TABLE "catalog_price_list" (
+	"server_id" uuid NOT NULL,
+	"number" integer NOT NULL,
+	"id" uuid NOT NULL,
+	"model" text NOT NULL,
+	"amount_mcents" bigint NOT NULL,
+	"tools" jsonb NOT NULL,
+	"created_at" timestamp (3) with time zone NOT NULL,
+	CONSTRAINT "catalog_price_list_server_id_number_pk" PRIMARY KEY("server_id","number"),
+	CONSTRAINT "catalog_price_list_id_unique" UNIQUE("id"),
+	CONSTRAINT "catalog_price_list_amount" CHECK ("catalog_price_list"."amount_mcents" >= 0),
+	CONSTRAINT "catalog_price_list_number" CHECK ("catalog_price_list"."number" > 0)
+);
+--> statement-breakpoint
+CREATE TABLE "catalog_publisher" (
+	"id" uuid PRIMARY KEY NOT NULL,
+	"created_at" timestamp (3) with time zone NOT NULL
+);
+--> statement-breakpoint
+CREATE TABLE "catalog_server" (
+	"id" uuid PRIMARY KEY NOT NULL,
+	"name" text NOT NULL,
+	"publisher_id" uuid NOT NULL,
+	"tier" text NOT NULL,
+	"description" text NOT NULL,
+	"category" text[] NOT NULL,
+	"language" text NOT NULL,
+	"license" text,
+	"repo_url" text,
+	"latest_version_id" uuid NOT NULL,
+	"listed_amount_mcents" bigint NOT NULL,
+	"search" "tsvector" NOT NULL,
+	"created_at" timestamp (3) with time zone NOT NULL,
+	"updated_at" timestamp (3) with time zone NOT NULL,
+	"paused_at" timestamp (3) with time zone,
+	"pause_reason" text,
+	CONSTRAINT "catalog_server_name" UNIQUE("name"),
+	CONSTRAINT "catalog_server_paused" CHECK (num_nulls("catalog_server"."paused_at", "catalog_server"."pause_reason") IN (0, 2))
+);
+--> statement-breakpoint
+CREATE TABLE "catalog_version" (
+	"id" uuid PRIMARY KEY NOT NULL,
+	"server_id" uuid NOT NULL,
+	"version" text NOT NULL,
+	"code_sha256" text NOT NULL,
+	"runtime" text NOT NULL,
+	"entrypoint" text NOT NULL,
+	"tools" json NOT NULL,
+	"tool_names" text[] NOT NULL,
+	"tools_hash" text NOT NULL,
+	"metadata_hash" text NOT NULL,
+	"changelog" text,
+	"log_index" bigint NOT NULL,
+	"created_at" timestamp (3) with time zone NOT NULL,
+	CONSTRAINT "catalog_version_number" UNIQUE("server_id","version"),
+	CONSTRAINT "catalog_version_log_index" UNIQUE("log_index"),
+	CONSTRAINT "catalog_version_tools_hash" CHECK ("catalog_version"."tools_hash" ~ '^[0-9a-f]{64}$'),
+	CONSTRAINT "catalog_version_log" CHECK ("catalog_version"."log_index" >= 0)
+);
+--> statement-breakpoint
 CREATE TABLE "chain_transaction" (
 	"bucket" smallint NOT NULL,
 	"chain_id" bigint NOT NULL,
@@ -256,6 +331,19 @@ CREATE TABLE "tool_failure" (
 	CONSTRAINT "tool_failure_id_bucket_pk" PRIMARY KEY("id","bucket")
 );
 --> statement-breakpoint
+ALTER TABLE "catalog_namespace" ADD CONSTRAINT "catalog_namespace_publisher_id_catalog_publisher_id_fk" FOREIGN KEY ("publisher_id") REFERENCES "public"."catalog_publisher"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
+ALTER TABLE "catalog_price_list" ADD CONSTRAINT "catalog_price_list_server_id_catalog_server_id_fk" FOREIGN KEY ("server_id") REFERENCES "public"."catalog_server"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
+ALTER TABLE "catalog_server" ADD CONSTRAINT "catalog_server_publisher_id_catalog_publisher_id_fk" FOREIGN KEY ("publisher_id") REFERENCES "public"."catalog_publisher"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
+ALTER TABLE "catalog_version" ADD CONSTRAINT "catalog_version_server_id_catalog_server_id_fk" FOREIGN KEY ("server_id") REFERENCES "public"."catalog_server"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
+ALTER TABLE "catalog_version" ADD CONSTRAINT "catalog_version_code_sha256_catalog_code_sha256_fk" FOREIGN KEY ("code_sha256") REFERENCES "public"."catalog_code"("sha256") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
+CREATE INDEX "catalog_namespace_publisher" ON "catalog_namespace" USING btree ("publisher_id");--> statement-breakpoint
+CREATE INDEX "catalog_server_publisher" ON "catalog_server" USING btree ("publisher_id");--> statement-breakpoint
+CREATE INDEX "catalog_server_by_time" ON "catalog_server" USING btree ("created_at","id") WHERE "catalog_server"."paused_at" IS NULL;--> statement-breakpoint
+CREATE INDEX "catalog_server_by_name" ON "catalog_server" USING btree ("name" COLLATE "C") WHERE "catalog_server"."paused_at" IS NULL;--> statement-breakpoint
+CREATE INDEX "catalog_server_by_price" ON "catalog_server" USING btree ("listed_amount_mcents","id") WHERE "catalog_server"."paused_at" IS NULL;--> statement-breakpoint
+CREATE INDEX "catalog_server_search" ON "catalog_server" USING gin ("search");--> statement-breakpoint
+CREATE INDEX "catalog_server_category" ON "catalog_server" USING gin ("category");--> statement-breakpoint
+CREATE INDEX "catalog_version_code" ON "catalog_version" USING btree ("code_sha256");--> statement-breakpoint
 CREATE UNIQUE INDEX "chain_transaction_ref" ON "chain_transaction" USING btree ("bucket","chain_id","wallet","ref") WHERE "chain_transaction"."state" <> 'dropped';--> statement-breakpoint
 CREATE INDEX "chain_transaction_open" ON "chain_transaction" USING btree ("chain_id","wallet","nonce") WHERE "chain_transaction"."state" = 'signed';--> statement-breakpoint
 CREATE INDEX "api_key_account" ON "api_key" USING btree ("account_id","created_at");--> statement-breakpoint

@@ -36,3 +36,17 @@ CREATE TRIGGER receipt_batch_append_only BEFORE DELETE OR TRUNCATE ON receipt_ba
 --> statement-breakpoint
 CREATE TRIGGER receipt_batch_sealed_once BEFORE UPDATE ON receipt_batch
   FOR EACH ROW WHEN (OLD.signed_at IS NOT NULL) EXECUTE FUNCTION refuse_provenance_rewrite();
+--> statement-breakpoint
+CREATE FUNCTION refuse_catalog_rewrite() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE EXCEPTION '% on % is refused: what was published never changes', TG_OP, TG_TABLE_NAME USING ERRCODE = 'restrict_violation';
+END $$;
+--> statement-breakpoint
+CREATE TRIGGER catalog_version_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON catalog_version
+  FOR EACH STATEMENT EXECUTE FUNCTION refuse_catalog_rewrite();
+--> statement-breakpoint
+CREATE TRIGGER catalog_code_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON catalog_code
+  FOR EACH STATEMENT EXECUTE FUNCTION refuse_catalog_rewrite();
+--> statement-breakpoint
+CREATE TRIGGER catalog_price_list_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON catalog_price_list
+  FOR EACH STATEMENT EXECUTE FUNCTION refuse_catalog_rewrite();

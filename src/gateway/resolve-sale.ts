@@ -80,7 +80,7 @@ function toSale(deps: GatewayDeps, listing: Listing, tool: ToolDefinition, input
     runTimeoutMs: DEFAULT_LIMITS.runTimeoutMs,
     repairedAt: server.updatedAt,
     async run(signal) {
-      const code = await deps.catalog.loadCode(version.codeSha256);
+      const code = await deps.catalog.loadCode(version);
       const call = { toolName: tool.name, arguments: input.arguments, outputSchema: tool.outputSchema };
       return deps.execution.run({ code, limits: DEFAULT_LIMITS, ...call }, signal);
     },
