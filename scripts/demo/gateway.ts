@@ -1,7 +1,16 @@
 import { spawn } from 'node:child_process';
-import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  lstatSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { findOnPath } from '../dev/bound-child.ts';
@@ -37,7 +46,7 @@ export async function startGateway(): Promise<Gateway> {
     const timer = setTimeout(() => child.kill('SIGKILL'), STOP_TIMEOUT_MS);
     await exited;
     clearTimeout(timer);
-    rmSync(dataDir, { recursive: true, force: true });
+    removeData(dataDir);
   };
   const deadline = Date.now() + START_TIMEOUT_MS;
   while (!existsSync(infoPath)) {
@@ -57,6 +66,15 @@ export async function startGateway(): Promise<Gateway> {
 /** The last lines the gateway wrote, for the report of a failure. */
 export function readTail(path: string): string {
   return readFileSync(path, 'utf8').trimEnd().split('\n').slice(-LOG_LINES_SHOWN).join('\n');
+}
+
+/** Started by root, the database lives in a folder of the system's, and the data folder has a link to it. */
+function removeData(dataDir: string): void {
+  const database = join(dataDir, 'pg');
+  if (lstatSync(database, { throwIfNoEntry: false })?.isSymbolicLink()) {
+    rmSync(dirname(resolve(dataDir, readlinkSync(database))), { recursive: true, force: true });
+  }
+  rmSync(dataDir, { recursive: true, force: true });
 }
 
 function spawnDevelopment(dataDir: string, logPath: string) {

@@ -22,11 +22,12 @@ export type NarratorOptions = {
 };
 
 const INDENT = '    ';
-const LABEL_WIDTH = 18;
+const LABEL_WIDTH = 20;
 const BAR_WIDTH = 30;
 /** Without a terminal each report is a line of its own, so there are few of them. */
 const REPORTS_MAX = 6;
 const WAITING_REPORT_MS = 10_000;
+const AMOUNT = /^\$?[0-9]+(?:\.[0-9]+)?$|^free$|^$/;
 const CLEAR_LINE = '\r\u001b[2K';
 
 export function createNarrator({ write, isTerminal }: NarratorOptions): Narrator {
@@ -48,7 +49,8 @@ export function createNarrator({ write, isTerminal }: NarratorOptions): Narrator
     checked: (text) => line(`  ${green('✓')} ${text}`),
     table(header, rows) {
       for (const [index, row] of layOut([header, ...rows]).entries()) {
-        line(`${INDENT}${index === 0 ? dim(row) : row}`);
+        if (index > 0) line(`${INDENT}${row}`);
+        else if (row !== '') line(`${INDENT}${dim(row)}`);
       }
     },
     progress(label, total) {
@@ -90,20 +92,22 @@ export function seconds(since: number): string {
   return `${((Date.now() - since) / 1000).toFixed(1)} s`;
 }
 
-/** Columns as wide as their widest cell; a column whose cells are all amounts stands to the right. */
+/** Columns as wide as their widest cell; in a column of amounts the decimal points stand in a line. */
 function layOut(rows: string[][]): string[] {
-  const columns = rows[0]?.map((_, column) => rows.map((row) => row[column] ?? '')) ?? [];
-  const layouts = columns.map((cells) => ({
-    width: Math.max(...cells.map((cell) => cell.length)),
-    isAmount: cells.slice(1).every((cell) => /^[-+$]?[$0-9][0-9.,]*$|^free$|^$/.test(cell)),
-  }));
-  return rows.map((row) =>
-    layouts
-      .map(({ width, isAmount }, column) => {
-        const cell = row[column] ?? '';
-        return isAmount ? cell.padStart(width) : cell.padEnd(width);
-      })
+  const columns = rows[0]?.map((_, column) => alignColumn(rows.map((row) => row[column] ?? ''))) ?? [];
+  return rows.map((_, row) =>
+    columns
+      .map((cells) => cells[row] ?? '')
       .join('   ')
       .trimEnd(),
   );
+}
+
+function alignColumn([header = '', ...cells]: string[]): string[] {
+  const isAmount = cells.length > 0 && cells.every((cell) => AMOUNT.test(cell));
+  const fractionOf = (cell: string) => (cell.includes('.') ? cell.length - cell.indexOf('.') : 0);
+  const fraction = Math.max(...cells.map(fractionOf));
+  const padded = isAmount ? cells.map((cell) => cell + ' '.repeat(fraction - fractionOf(cell))) : cells;
+  const width = Math.max(header.length, ...padded.map((cell) => cell.length));
+  return [header, ...padded].map((cell) => (isAmount ? cell.padStart(width) : cell.padEnd(width)));
 }

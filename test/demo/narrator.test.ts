@@ -23,19 +23,26 @@ test('what does not go to a terminal has no escape codes and few lines of progre
   expect(text()).toContain('300 of 300');
 });
 
-test('steps are numbered, and amounts in a table stand to the right', () => {
+test('steps are numbered, and the decimal points of amounts in a table stand in a line', () => {
   const { narrator, text } = record({ isTerminal: false });
   narrator.step('One');
   narrator.step('Two');
   narrator.table(
     ['tool', 'price'],
     [
-      ['a', '$0.50'],
+      ['a', '$0.5025'],
       ['long name', '$12.00'],
+      ['b', '$3'],
     ],
   );
   expect(text()).toContain(' 2  Two');
-  expect(text()).toContain(['tool         price', 'a            $0.50', 'long name   $12.00'].join('\n    '));
+  const lines = text().split('\n').slice(-5, -1);
+  expect(lines.map((line) => line.trim())).toEqual([
+    'tool           price',
+    'a            $0.5025',
+    'long name   $12.00',
+    'b            $3',
+  ]);
 });
 
 test('a failure while waiting is passed on, and its line is cleared', async () => {

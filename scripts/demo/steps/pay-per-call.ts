@@ -9,7 +9,7 @@ import { createPayingClient } from '../paying-client.ts';
 import { type Call, type Delivered, invokeUrl, type Stage, toBody } from '../stage.ts';
 
 /** A paid call with what it takes to send the very same request again. */
-export type PaidCall = Delivered & { credential: string; answerText: string };
+export type PaidCall = Delivered & { credential: string; answerText: string; transaction: string };
 
 /** An agent calls without paying, reads the 402, and pays it with the stock client. */
 export async function payPerCall(stage: Stage, agent: Account, calls: Calls): Promise<PaidCall> {
@@ -63,7 +63,7 @@ async function makePaidCall(stage: Stage, agent: Account, call: Call): Promise<P
   narrator.checked('the price, the charge and both balances on chain agree');
   const credential = client.lastCredential();
   must(credential, 'the client sent a payment');
-  return { call, answer, credential, answerText: sent.text };
+  return { call, answer, credential, answerText: sent.text, transaction: payment.transaction };
 
   function readBalances({ chain: { balanceOf } }: Stage, { address }: Account): Promise<[bigint, bigint]> {
     return Promise.all([balanceOf(address), chain.balanceOf(info.evm.payTo)]);

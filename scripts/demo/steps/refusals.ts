@@ -1,7 +1,7 @@
 import type { Calls } from '../calls.ts';
 import { type Answer, problemSchema, read, send } from '../http.ts';
 import { must, mustEqual } from '../must.ts';
-import { invokeUrl, type Listed, type Stage, toBody } from '../stage.ts';
+import { type Call, invokeUrl, type Listed, type Stage, toBody } from '../stage.ts';
 import { readBalance } from './key.ts';
 
 export type RefusalInput = { agentKey: string; publisherKey: string; listed: Listed[]; calls: Calls };
@@ -17,11 +17,10 @@ export async function showRefusals(stage: Stage, input: RefusalInput): Promise<v
     narrator.fact(what, `${status} ${detail}`);
   };
 
-  const wrong = calls.wrongArguments();
-  const body = toBody(wrong);
-  refused('wrong arguments', 422, await send(invokeUrl(stage, wrong.server), { key: agentKey, body }));
-  const strangers = `mcp_${'0'.repeat(48)}`;
-  refused('unknown key', 401, await send(invokeUrl(stage, wrong.server), { key: strangers, body }));
+  const invoke = (call: Call, key: string) =>
+    send(invokeUrl(stage, call.server), { key, body: toBody(call) });
+  refused('wrong arguments', 422, await invoke(calls.wrongArguments(), agentKey));
+  refused('unknown key', 401, await invoke(calls.analyzeText('Who is there?'), `mcp_${'0'.repeat(48)}`));
   const [sample] = listed;
   must(sample, 'there is a listed server');
   const upload = { ...sample.manifest, name: 'inkwell/stolen', files: sample.files };
