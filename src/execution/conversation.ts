@@ -7,7 +7,14 @@ import { type Break, type McpSession, openMcpSession } from './mcp-session.ts';
 import type { FailureReason } from './outcome.ts';
 import type { Queue } from './queue.ts';
 
-export type ConversationDeps = { backend: Backend; queue: Queue; clock: Clock; log: Log };
+export type ConversationDeps = {
+  backend: Backend;
+  queue: Queue;
+  /** Every conversation under way, so that closing can end it. */
+  sessions: Set<McpSession>;
+  clock: Clock;
+  log: Log;
+};
 
 export type Conversation<T> =
   | { kind: 'finished'; value: T; runMs: number; stderr: string }
@@ -38,7 +45,8 @@ export async function converse<T extends object>(
   }
   const startedAt = deps.clock.now();
   const session = openMcpSession(jail, spec.limits.outputBytesMax);
-  const ending = await talk(session, spec, signal, script);
+  deps.sessions.add(session);
+  const ending = await talk(session, spec, signal, script).finally(() => deps.sessions.delete(session));
   const runMs = deps.clock.now().getTime() - startedAt.getTime();
   const stderr = session.stderrTail();
   if (ending.kind === 'broken' && ending.reason === 'crashed') await waitForExit(jail);

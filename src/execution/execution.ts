@@ -7,6 +7,7 @@ import { createContracts, type Validation } from './contracts.ts';
 import { converse } from './conversation.ts';
 import type { JsonObject } from './json-lines.ts';
 import type { Limits } from './limits.ts';
+import type { McpSession } from './mcp-session.ts';
 import type { Inspection, Outcome } from './outcome.ts';
 import { createQueue, type QueueBounds } from './queue.ts';
 import { listTools } from './tool-list.ts';
@@ -41,7 +42,8 @@ export function createExecution(deps: ExecutionDeps): Execution {
   const { backend, clock, log } = deps;
   const queue = createQueue(deps);
   const contracts = createContracts();
-  const parts = { backend, queue, clock, log };
+  const sessions = new Set<McpSession>();
+  const parts = { backend, queue, sessions, clock, log };
   const checkCode = (code: Code) => {
     invariant(deps.hashFiles(code.files) === code.sha256, `the stored code of ${code.sha256} has changed`);
   };
@@ -64,6 +66,7 @@ export function createExecution(deps: ExecutionDeps): Execution {
     validateArguments: (schema, value) => contracts.validate(schema, value, 'arguments'),
     async close() {
       queue.close();
+      for (const session of sessions) session.end('cancelled', 'The gateway is shutting down.');
       await backend.close();
     },
   };

@@ -76,7 +76,7 @@ export function call(execution: Execution, input: CallInput): Promise<Outcome> {
       outputSchema: undefined,
       limits: { ...DEFAULT_LIMITS, ...input.limits },
     },
-    input.signal ?? never,
+    input.signal ?? new AbortController().signal,
   );
 }
 

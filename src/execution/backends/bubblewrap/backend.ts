@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { Clock } from '../../../core/clock.ts';
 import { InvariantError } from '../../../core/invariant.ts';
 import { Problem } from '../../../core/problem.ts';
-import type { Backend, Exit, Jail, JailSpec } from '../../backend.ts';
+import type { Backend, Jail, JailSpec } from '../../backend.ts';
 import { isChainFailure } from './jail.ts';
 import type { Launcher } from './launcher.ts';
 import { type Preparation, prepareLauncher } from './prepare.ts';
@@ -22,24 +22,21 @@ const RETRY_AFTER_SECONDS = 5;
  */
 export function createBubblewrapBackend(deps: BubblewrapDeps): Backend {
   const { workDir, clock, log, programs = {}, cgroups = 'auto' } = deps;
-  const slots = createSlots();
-  const backendId = randomBytes(8).toString('hex');
   const jails = new Map<string, Jail>();
-  const readiness = createReadiness(
-    () => prepareLauncher({ workDir, programs, cgroups, backendId, slots, log }),
-    clock,
-  );
   const closing = new AbortController();
-
-  const onGone = (jailId: string, exit: Exit) => {
-    jails.delete(jailId);
-    if (isChainFailure(exit)) readiness.doubt();
+  const preparation = {
+    ...{ workDir, programs, cgroups, log, jails },
+    backendId: randomBytes(8).toString('hex'),
+    slots: createSlots(),
+    closing: closing.signal,
   };
+  const readiness = createReadiness(() => prepareLauncher(preparation), clock);
+
   const start = async (launcher: Launcher, spec: JailSpec): Promise<Jail> => {
     try {
-      const jail = await launcher.start(spec, onGone);
-      jails.set(jail.id, jail);
-      return jail;
+      return await launcher.start(spec, (exit) => {
+        if (isChainFailure(exit)) readiness.doubt();
+      });
     } catch (error) {
       if (error instanceof Problem || error instanceof InvariantError) throw error;
       readiness.doubt();
@@ -60,19 +57,23 @@ export function createBubblewrapBackend(deps: BubblewrapDeps): Backend {
     async acquire(spec, signal) {
       if (spec.code.runtime !== 'python')
         throw unavailable(`This sandbox does not run ${spec.code.runtime}.`);
-      const stop = AbortSignal.any([signal, closing.signal]);
-      const attempt = await orAbort(readiness.get(), stop);
+      closing.signal.throwIfAborted();
+      const attempt = await orAbort(readiness.get(), signal);
       if (attempt.kind === 'unavailable') throw unavailable(attempt.detail);
       const jail = await start(attempt.value, spec);
-      if (!stop.aborted) return jail;
+      if (!signal.aborted && !closing.signal.aborted) return jail;
       await jail.kill('cancelled');
-      throw stop.reason;
+      closing.signal.throwIfAborted();
+      throw signal.reason;
     },
     sweep: () => sweepDeadOwners({ workDir, cgroups, log }),
     async close() {
       closing.abort(unavailable('The gateway is shutting down.'));
-      await Promise.allSettled([...jails.values()].map((jail) => jail.kill('shutdown')));
-      if (process.platform === 'linux') await leaveFolder(workDir, backendId);
+      const killAll = () => Promise.allSettled([...jails.values()].map((jail) => jail.kill('shutdown')));
+      await killAll();
+      await readiness.settle();
+      await killAll();
+      if (process.platform === 'linux') await leaveFolder(workDir, preparation.backendId);
     },
   };
 }

@@ -88,7 +88,12 @@ function openStreams(child: ChildProcess): { stdin: Writable; stdout: Readable; 
 
 /** bwrap reports an exit code only of a program that it managed to start (its NEWS for 0.5.0). */
 function hasStarted(statusFile: string): boolean {
-  return readFileSync(statusFile, 'utf8').includes('"exit-code"');
+  try {
+    return readFileSync(statusFile, 'utf8').includes('"exit-code"');
+  } catch {
+    // A disk cleaner took it; what we cannot know we do not claim.
+    return false;
+  }
 }
 
 /**

@@ -24,13 +24,17 @@ export type LauncherParts = {
   /** This gateway's folder. */
   folder: string;
   slots: Slots;
+  /** Every jail of which something may be left. */
+  jails: Map<string, Jail>;
+  /** Once it is aborted nothing starts any more. */
+  closing: AbortSignal;
   log: Log;
 };
 
 export type Launcher = {
   readonly cgroups: Cgroups | undefined;
   /** `onGone` hears of the jail's end once nothing of it is left. */
-  start(spec: JailSpec, onGone: (jailId: string, exit: Exit) => void): Promise<Jail>;
+  start(spec: JailSpec, onGone: (exit: Exit) => void): Promise<Jail>;
 };
 
 /** Ready to start jails: the filter is on disk, and the descriptors that would leak are known. */
@@ -41,13 +45,14 @@ export async function createLauncher(parts: LauncherParts): Promise<Launcher> {
   return {
     cgroups: parts.cgroups,
     async start(spec, onGone) {
+      parts.closing.throwIfAborted();
       const slot = parts.slots.lease();
       if (slot === undefined) throw tooMany();
       const uid = firstUid === undefined ? undefined : firstUid + slot;
       const place = openPlace(parts);
       try {
         await makePlace(place, parts, spec, uid);
-        return startJail({
+        const jail = startJail({
           ...place,
           shell: parts.programs.sh,
           arguments: launchArguments({
@@ -62,10 +67,13 @@ export async function createLauncher(parts: LauncherParts): Promise<Launcher> {
           leakedFds,
           log: parts.log,
           onGone: (exit) => {
+            parts.jails.delete(place.id);
             parts.slots.release(slot);
-            onGone(place.id, exit);
+            onGone(exit);
           },
         });
+        parts.jails.set(jail.id, jail);
+        return jail;
       } catch (error) {
         await place.cgroup?.destroy();
         await rm(place.folder, { recursive: true, force: true });

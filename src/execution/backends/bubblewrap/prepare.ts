@@ -5,7 +5,6 @@ import { ownOwnerId } from './owner.ts';
 import { findPrograms, type Programs } from './programs.ts';
 import { preparePythonRoot } from './python-root.ts';
 import type { Attempt } from './readiness.ts';
-import type { Slots } from './slots.ts';
 import { judgeTrial, TRIAL_CODE, TRIAL_LIMITS } from './trial.ts';
 import { enterFolder, prepareWorkDir } from './work-dir.ts';
 
@@ -18,9 +17,8 @@ export type Preparation = {
   cgroups: 'auto' | 'off';
   /** Tells the backends of one process apart. */
   backendId: string;
-  slots: Slots;
   log: Log;
-};
+} & Pick<LauncherParts, 'slots' | 'jails' | 'closing'>;
 
 /** Finds out, by starting a jail, how this machine can isolate; says in one sentence why it cannot. */
 export async function prepareLauncher(preparation: Preparation): Promise<Attempt<Launcher>> {
@@ -39,11 +37,11 @@ export async function prepareLauncher(preparation: Preparation): Promise<Attempt
 }
 
 async function prepareWith(preparation: Preparation, programs: Programs): Promise<Attempt<Launcher>> {
-  const { slots, log } = preparation;
+  const { log } = preparation;
   const workDir = await prepareWorkDir(preparation.workDir);
   const folder = await enterFolder(workDir, preparation.backendId);
   const root = await preparePythonRoot({ workDir, programs, log });
-  const parts = { programs, root, ownerId: ownOwnerId(), folder, slots, log };
+  const parts = { ...preparation, programs, root, ownerId: ownOwnerId(), folder };
   const cgroups = preparation.cgroups === 'off' ? undefined : await openCgroups();
   if (cgroups !== undefined) {
     const attempt = await tryOut({ ...parts, cgroups });

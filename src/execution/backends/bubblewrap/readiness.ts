@@ -7,6 +7,8 @@ export type Readiness<T> = {
   get(): Promise<Attempt<T>>;
   /** Something went wrong that should not have: makes the next `get` look again. */
   doubt(): void;
+  /** Waits until no attempt is running. */
+  settle(): Promise<void>;
 };
 
 const RETRY_MS = 3_000;
@@ -34,6 +36,9 @@ export function createReadiness<T>(attempt: () => Promise<Attempt<T>>, clock: Cl
     },
     doubt() {
       isDoubted = true;
+    },
+    async settle() {
+      await running;
     },
   };
 }
