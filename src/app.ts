@@ -1,8 +1,15 @@
 import { Hono } from 'hono';
 import { Problem } from './core/problem.ts';
-import { callRoutes, keyRoutes, metaRoutes, registryRoutes } from './http/index.ts';
 import type { App, Env, HttpDeps } from './http/index.ts';
-import { answerProblem, cors, requestId } from './http/index.ts';
+import {
+  answerProblem,
+  callRoutes,
+  cors,
+  keyRoutes,
+  metaRoutes,
+  registryRoutes,
+  requestId,
+} from './http/index.ts';
 
 /** The whole HTTP surface over its deps. It never listens and never reads the environment. */
 export function createApp(deps: HttpDeps): App {

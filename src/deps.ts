@@ -9,20 +9,27 @@ import { deriveKey } from './core/bytes.ts';
 import { type Clock, systemClock } from './core/clock.ts';
 import type { Log } from './core/log.ts';
 import { millicents } from './core/money.ts';
-import { type Sql, isAnswering, migrate, openDatabase, startEmbeddedPostgres, withTransaction } from './db/index.ts';
-import { type Backend, type Execution, createExecution } from './execution/index.ts';
-import { createNoBackend } from './execution/backends/none.ts';
+import {
+  isAnswering,
+  migrate,
+  openDatabase,
+  type Sql,
+  startEmbeddedPostgres,
+  withTransaction,
+} from './db/index.ts';
 import { createBubblewrapBackend, defaultWorkDir } from './execution/backends/bubblewrap/index.ts';
-import { type GatewayDeps, type GatewaySettings, describeBuiltIn, publishBuiltIns } from './gateway/index.ts';
+import { createNoBackend } from './execution/backends/none.ts';
+import { type Backend, createExecution, type Execution } from './execution/index.ts';
+import { describeBuiltIn, type GatewayDeps, type GatewaySettings, publishBuiltIns } from './gateway/index.ts';
 import type { HttpDeps } from './http/index.ts';
 import { createKeys, keyGuard } from './keys/index.ts';
-import { DEFAULT_RISK_LIMITS, createCharger, createLedger } from './ledger/index.ts';
-import { type Rail, createAnswers, createQuoteSealer, startWorker } from './payments/index.ts';
+import { createCharger, createLedger, DEFAULT_RISK_LIMITS } from './ledger/index.ts';
+import { createAnswers, createQuoteSealer, type Rail, startWorker } from './payments/index.ts';
 import { createEvmRail } from './payments/rails/evm/index.ts';
 import { createX402Wire } from './payments/wires/x402/index.ts';
 import { createReceiptSigner, createReceipts, newLane } from './provenance/index.ts';
 import { createReliability } from './reliability/index.ts';
-import { type Secrets, readSecrets } from './secrets.ts';
+import { readSecrets, type Secrets } from './secrets.ts';
 
 const MIGRATIONS = resolve(import.meta.dirname, '../migrations');
 const QUOTE_LIFETIME_MS = 5 * 60 * 1000;
@@ -151,8 +158,15 @@ function wireDomains({ config, secrets, sql, clock, log, publicUrl }: WireInput)
   };
 }
 
-function createEvm(evm: EvmConfig, deps: { sql: Sql; clock: Clock; log: Log }): { rail: Rail; resume: (signal: AbortSignal) => Promise<void> } {
-  const client = createChainClient({ chainId: evm.chainId, rpcUrl: evm.rpcUrl, timeouts: { callMs: 10_000 } });
+function createEvm(
+  evm: EvmConfig,
+  deps: { sql: Sql; clock: Clock; log: Log },
+): { rail: Rail; resume: (signal: AbortSignal) => Promise<void> } {
+  const client = createChainClient({
+    chainId: evm.chainId,
+    rpcUrl: evm.rpcUrl,
+    timeouts: { callMs: 10_000 },
+  });
   const writer = createWriter({
     ...deps,
     client,

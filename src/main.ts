@@ -1,11 +1,11 @@
-import { createAdaptorServer } from '@hono/node-server';
 import type { Server } from 'node:http';
+import { createAdaptorServer } from '@hono/node-server';
 import { pino } from 'pino';
 import { createApp } from './app.ts';
-import { ConfigError, type Config, readConfig } from './config.ts';
+import { type Config, ConfigError, readConfig } from './config.ts';
 import { createDeps } from './deps.ts';
-import type { App } from './http/index.ts';
 import { adoptOrphans } from './gateway/index.ts';
+import type { App } from './http/index.ts';
 import { listJobs, startJobs } from './jobs/index.ts';
 
 const HEADERS_TIMEOUT_MS = 15_000;
@@ -18,7 +18,9 @@ async function main(): Promise<void> {
   const log = pino({ level: config.logLevel, base: null });
   let app: App | undefined;
   let isDraining = false;
-  const server = createServer((request, env) => (app ? app.fetch(request, env) : new Response('starting', { status: 503 })));
+  const server = createServer((request, env) =>
+    app ? app.fetch(request, env) : new Response('starting', { status: 503 }),
+  );
   const port = await listen(server, config);
   const publicUrl = config.publicUrl ?? `http://${config.host}:${port}`;
   const deps = await createDeps({ config, log, publicUrl, isDraining: () => isDraining });

@@ -35,6 +35,8 @@ export type DevelopmentOptions = {
 };
 
 const ROOT = resolve(import.meta.dirname, '../..');
+/** So that the chain's clock moves on between payments, as a real one's does. */
+const BLOCK_TIME_SECONDS = 2;
 const START_TIMEOUT_MS = 120_000;
 const STOP_TIMEOUT_MS = 45_000;
 
@@ -44,7 +46,7 @@ export async function startDevelopment(options: DevelopmentOptions): Promise<Dev
   const infoPath = join(dataDir, 'dev.json');
   mkdirSync(dataDir, { recursive: true });
   rmSync(infoPath, { force: true });
-  const anvil = await startAnvil({ log: silentLog });
+  const anvil = await startAnvil({ log: silentLog, blockTimeSeconds: BLOCK_TIME_SECONDS });
   try {
     const gateway = startGateway(anvil, dataDir, options);
     const exited = new Promise<number | null>((done) => gateway.once('exit', done));
@@ -53,7 +55,14 @@ export async function startDevelopment(options: DevelopmentOptions): Promise<Dev
     // Renamed into place, so that whoever waits for the file never reads half of it.
     writeFileSync(`${infoPath}.draft`, `${JSON.stringify(info, null, 2)}\n`, { mode: 0o600 });
     renameSync(`${infoPath}.draft`, infoPath);
-    return { info, infoPath, anvil, gateway, exited, close: () => closeAll(gateway, exited, anvil, infoPath) };
+    return {
+      info,
+      infoPath,
+      anvil,
+      gateway,
+      exited,
+      close: () => closeAll(gateway, exited, anvil, infoPath),
+    };
   } catch (cause) {
     await anvil.close();
     throw cause;
@@ -87,7 +96,9 @@ function waitUntilReady(gateway: ChildProcess): Promise<string> {
       stderr = (stderr + chunk.toString()).slice(-4_000);
     });
     const timer = setTimeout(() => fail(new Error('the gateway did not become ready')), START_TIMEOUT_MS);
-    gateway.once('exit', (code) => fail(new Error(`the gateway ended with code ${code} before it was ready. ${stderr}`)));
+    gateway.once('exit', (code) =>
+      fail(new Error(`the gateway ended with code ${code} before it was ready. ${stderr}`)),
+    );
     gateway.on('message', (message: { kind?: string; url?: string }) => {
       if (message.kind !== 'ready' || message.url === undefined) return;
       clearTimeout(timer);

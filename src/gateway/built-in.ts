@@ -1,12 +1,12 @@
-import type { Json } from '../core/canonical-json.ts';
 import { readFileSync } from 'node:fs';
 import { archiveHash } from '../core/archive.ts';
 import { sha256Hex } from '../core/bytes.ts';
+import type { Json } from '../core/canonical-json.ts';
 import { canonicalJson } from '../core/canonical-json.ts';
 import { toUnixSeconds } from '../core/clock.ts';
 import { type Uuid, uuidFrom } from '../core/ids.ts';
 import { type Sql, withTransaction } from '../db/index.ts';
-import { type VersionDescription, appendLeaf, listPublications } from '../provenance/index.ts';
+import { appendLeaf, listPublications, type VersionDescription } from '../provenance/index.ts';
 import type { GatewayDeps } from './deps.ts';
 import { EXAMPLE_PRICE, runExample } from './example.ts';
 import type { Sale } from './sale.ts';
@@ -24,7 +24,13 @@ function readBuiltIn(name: string, file: string): BuiltIn {
   const source = readFileSync(new URL(file, import.meta.url));
   const codeSha256 = archiveHash(new Map([[file.replace('./', ''), source]]));
   const version = `1.0.0+${codeSha256.slice(0, 12)}`;
-  return { name, version, codeSha256, toolId: uuidFrom('server', name), versionId: versionIdOf(name, version) };
+  return {
+    name,
+    version,
+    codeSha256,
+    toolId: uuidFrom('server', name),
+    versionId: versionIdOf(name, version),
+  };
 }
 
 function versionIdOf(name: string, version: string): Uuid {
@@ -52,14 +58,22 @@ export async function publishBuiltIns(deps: Pick<GatewayDeps, 'sql' | 'clock' | 
 export async function describeBuiltIn(sql: Sql, versionId: Uuid): Promise<VersionDescription | undefined> {
   const published = await listPublications(sql, PREFIX);
   const found = published.find(({ tool, version }) => versionIdOf(tool, version) === versionId);
-  return found && { name: found.tool, version: found.version, codeSha256: found.sha256, logIndex: found.index };
+  return (
+    found && { name: found.tool, version: found.version, codeSha256: found.sha256, logIndex: found.index }
+  );
 }
 
 /** One call of `/v1/example`. */
 export function exampleSale(deps: Pick<GatewayDeps, 'settings'>, input: { [key: string]: Json }): Sale {
   return {
     ...{ toolId: EXAMPLE.toolId, versionId: EXAMPLE.versionId, version: EXAMPLE.version },
-    ...{ payeeId: PLATFORM_PUBLISHER, tier: 'platform', price: EXAMPLE_PRICE, scope: 'example', isInstant: true },
+    ...{
+      payeeId: PLATFORM_PUBLISHER,
+      tier: 'platform',
+      price: EXAMPLE_PRICE,
+      scope: 'example',
+      isInstant: true,
+    },
     request: { server: EXAMPLE.name, tool: 'example', arguments: input },
     resource: { url: `${deps.settings.publicUrl}/v1/example`, description: 'The example call' },
     runTimeoutMs: 1_000,

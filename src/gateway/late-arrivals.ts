@@ -1,7 +1,15 @@
 import { uuidFrom } from '../core/ids.ts';
 import { millicents } from '../core/money.ts';
 import { withTransaction } from '../db/index.ts';
-import { type Claim, type Failure, type Settled, lockClaim, takeVoidedClaims, updateClaim, watchNoLonger } from '../payments/index.ts';
+import {
+  type Claim,
+  type Failure,
+  lockClaim,
+  type Settled,
+  takeVoidedClaims,
+  updateClaim,
+  watchNoLonger,
+} from '../payments/index.ts';
 import type { GatewayDeps } from './deps.ts';
 import { cancelOnRail } from './settle-claim.ts';
 
@@ -32,11 +40,7 @@ export async function creditLateArrivals(deps: GatewayDeps, signal: AbortSignal)
   return claims.length;
 }
 
-async function bookLateArrival(
-  deps: GatewayDeps,
-  claim: Claim,
-  settled: Settled,
-): Promise<void> {
+async function bookLateArrival(deps: GatewayDeps, claim: Claim, settled: Settled): Promise<void> {
   const { rail, intent } = claim;
   if (rail === null || intent === null) return;
   const accountId = uuidFrom('payer', claim.payer);
@@ -45,7 +49,14 @@ async function bookLateArrival(
     if (current?.state !== 'failed' || current.reference !== null) return;
     await deps.ledger.openPayer(tx, accountId);
     await deps.ledger.fund(tx, {
-      ...{ rail, reference: claim.claimKey, unit: intent.unit, units: settled.units, accountId, costs: settled.costs },
+      ...{
+        rail,
+        reference: claim.claimKey,
+        unit: intent.unit,
+        units: settled.units,
+        accountId,
+        costs: settled.costs,
+      },
       amount: millicents(claim.amount),
     });
     await updateClaim(tx, claim.id, { reference: settled.reference, failure: LATE });

@@ -1,10 +1,10 @@
+import { type Published, type Submission, toCode, type VersionLeaf } from '../catalog/index.ts';
 import { toUnixSeconds } from '../core/clock.ts';
 import type { Uuid } from '../core/ids.ts';
 import { Problem } from '../core/problem.ts';
-import { type Published, type Submission, type VersionLeaf, toCode } from '../catalog/index.ts';
 import { type Tx, withTransaction } from '../db/index.ts';
 import { DEFAULT_LIMITS, type ToolDefinition } from '../execution/index.ts';
-import { type Principal, hasScope } from '../keys/index.ts';
+import { hasScope, type Principal } from '../keys/index.ts';
 import { appendLeaf } from '../provenance/index.ts';
 import type { GatewayDeps } from './deps.ts';
 
@@ -20,7 +20,11 @@ export type PublishAnswer = Published & { submission: Submission; tools: readonl
  * Lists what a publisher's code really offers: the code runs once in the sandbox, its own `tools/list` is what
  * is listed, and the version exists once its leaf is in the log, all in one commit.
  */
-export async function publish(deps: GatewayDeps, principal: Principal, input: PublishInput): Promise<PublishAnswer> {
+export async function publish(
+  deps: GatewayDeps,
+  principal: Principal,
+  input: PublishInput,
+): Promise<PublishAnswer> {
   const publisherId = requirePublisher(principal);
   const { submission, serverId } = input;
   const intent = { publisherId, submission, ...(serverId === undefined ? {} : { serverId }) };
@@ -59,7 +63,10 @@ async function inspect(deps: GatewayDeps, submission: Submission): Promise<ToolD
     throw new Problem('unavailable', { detail: status.detail, retryAfterSeconds: 60 });
   }
   const bound = AbortSignal.timeout(INSPECT_BOUND_MS);
-  const inspection = await deps.execution.inspect({ code: toCode(submission), limits: DEFAULT_LIMITS }, bound);
+  const inspection = await deps.execution.inspect(
+    { code: toCode(submission), limits: DEFAULT_LIMITS },
+    bound,
+  );
   if (inspection.kind === 'listed') return inspection.tools;
   throw new Problem('invalid-code', { detail: inspection.detail, members: { stderr: inspection.stderr } });
 }

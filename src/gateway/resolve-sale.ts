@@ -1,6 +1,6 @@
+import type { Listing } from '../catalog/index.ts';
 import type { Json } from '../core/canonical-json.ts';
 import { Problem } from '../core/problem.ts';
-import type { Listing } from '../catalog/index.ts';
 import { DEFAULT_LIMITS, type ToolDefinition } from '../execution/index.ts';
 import type { GatewayDeps } from './deps.ts';
 import type { Sale } from './sale.ts';
@@ -22,7 +22,9 @@ const TOOLS_NAMED_MAX = 20;
 export async function resolveSale(deps: GatewayDeps, input: CallInput): Promise<Sale> {
   const listing = await deps.catalog.findListing(input.server, input.version);
   if (!listing) {
-    throw new Problem('not-found', { detail: 'There is no server with this id or name, or no such version of it.' });
+    throw new Problem('not-found', {
+      detail: 'There is no server with this id or name, or no such version of it.',
+    });
   }
   const tool = findTool(listing, input.tool);
   const validation = deps.execution.validateArguments(tool.inputSchema, input.arguments);

@@ -1,5 +1,5 @@
-import type { Json } from '../core/canonical-json.ts';
 import { sha256, sha256Hex } from '../core/bytes.ts';
+import type { Json } from '../core/canonical-json.ts';
 import { canonicalJson } from '../core/canonical-json.ts';
 import type { Uuid } from '../core/ids.ts';
 import type { Millicents } from '../core/money.ts';

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { type Json, isWithinDepth } from '../core/canonical-json.ts';
+import { isWithinDepth, type Json } from '../core/canonical-json.ts';
 import { Problem } from '../core/problem.ts';
 import type { Ctx } from './env.ts';
 

@@ -7,13 +7,7 @@ import type { Ctx } from './env.ts';
 export function answerProblem(log: Log, thrown: unknown, c: Ctx): Response {
   const problem = toProblem(thrown);
   const requestId = c.get('requestId');
-  if (problem.status >= 500 || problem.options.cause) {
-    const level = problem.type === 'internal-error' ? 'error' : 'warn';
-    log[level](
-      { requestId, problem: problem.type, path: c.req.path, err: problem.options.cause ?? problem },
-      problem.title,
-    );
-  }
+  note(log, problem, { requestId, path: c.req.path });
   const headers = new Headers({ 'content-type': 'application/problem+json', 'x-request-id': requestId });
   for (const [name, value] of problem.options.headers ?? []) headers.append(name, value);
   if (problem.status === 402 || problem.status === 409) headers.set('cache-control', 'no-store');
@@ -24,6 +18,14 @@ export function answerProblem(log: Log, thrown: unknown, c: Ctx): Response {
     status: problem.status as 400,
     headers,
   });
+}
+
+/** Our bugs are errors with their trace; what waits behind a refusal is worth a warning; a refusal is neither. */
+function note(log: Log, problem: Problem, fields: { requestId: string; path: string }): void {
+  const { cause } = problem.options;
+  if (problem.type === 'internal-error') log.error({ ...fields, err: cause }, 'a request met a bug');
+  else if (cause !== undefined) log.warn({ ...fields, problem: problem.type, err: cause }, problem.title);
+  else log.debug({ ...fields, problem: problem.type }, problem.title);
 }
 
 function toProblem(thrown: unknown): Problem {

@@ -1,5 +1,5 @@
-import { adoptOrphans, creditLateArrivals, reconcileSettlements } from '../gateway/index.ts';
 import type { GatewayDeps } from '../gateway/index.ts';
+import { adoptOrphans, creditLateArrivals, reconcileSettlements } from '../gateway/index.ts';
 import { pruneWindows } from '../keys/index.ts';
 import { checkLedger } from '../ledger/index.ts';
 import type { Job } from './loop.ts';
@@ -13,9 +13,17 @@ export function listJobs(deps: GatewayDeps, resumeRails: (signal: AbortSignal) =
   return [
     { name: 'heartbeat', everyMs: 2 * SECOND_MS, run: () => beat(deps) },
     { name: 'adopt-orphans', everyMs: 5 * SECOND_MS, run: () => adoptOrphans(deps) },
-    { name: 'reconcile-settlements', everyMs: SECOND_MS, run: (signal) => reconcileSettlements(deps, signal) },
+    {
+      name: 'reconcile-settlements',
+      everyMs: SECOND_MS,
+      run: (signal) => reconcileSettlements(deps, signal),
+    },
     { name: 'resume-rails', everyMs: 15 * SECOND_MS, run: resumeRails },
-    { name: 'credit-late-arrivals', everyMs: 30 * SECOND_MS, run: (signal) => creditLateArrivals(deps, signal) },
+    {
+      name: 'credit-late-arrivals',
+      everyMs: 30 * SECOND_MS,
+      run: (signal) => creditLateArrivals(deps, signal),
+    },
     { name: 'expire-holds', everyMs: 5 * SECOND_MS, run: () => deps.ledger.expireDue() },
     { name: 'seal-receipts', everyMs: SECOND_MS, run: () => deps.receipts.sealOpenBatches() },
     { name: 'check-ledger', everyMs: 10 * MINUTE_MS, run: () => checkBooks(deps) },

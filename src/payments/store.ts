@@ -122,7 +122,10 @@ export async function takeDueSettlements(
 }
 
 /** Failed claims whose authorization can no longer settle by us, each looked at once more for late money. */
-export async function takeVoidedClaims(sql: Sql, input: { rowsMax: number; leaseMs: number }): Promise<Claim[]> {
+export async function takeVoidedClaims(
+  sql: Sql,
+  input: { rowsMax: number; leaseMs: number },
+): Promise<Claim[]> {
   const rows = await sql<ClaimRow[]>`
     UPDATE payment_claim SET next_attempt_at = now() + ${input.leaseMs} * interval '1 millisecond'
     WHERE (id, bucket) IN (SELECT id, bucket FROM payment_claim

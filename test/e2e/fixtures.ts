@@ -1,11 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { decodePaymentRequiredHeader, x402HTTPClient } from '@x402/core/http';
 import { x402Client } from '@x402/core/client';
+import { decodePaymentRequiredHeader, x402HTTPClient } from '@x402/core/http';
 import { ExactEvmScheme } from '@x402/evm/exact/client';
 import { wrapFetchWithPayment } from '@x402/fetch';
 import { createPublicClient, createWalletClient, defineChain, http, parseAbi, parseEther } from 'viem';
-import { type PrivateKeyAccount, generatePrivateKey, privateKeyToAccount } from 'viem/accounts';
+import { generatePrivateKey, type PrivateKeyAccount, privateKeyToAccount } from 'viem/accounts';
 import type { Anvil } from '../harness/chain.ts';
 import type { TestGateway } from '../harness/gateway.ts';
 
@@ -43,7 +43,12 @@ export async function createAgent(anvil: Anvil, dollars = 10): Promise<Agent> {
 
 export async function tokenBalance(anvil: Anvil, address: `0x${string}`): Promise<bigint> {
   const client = createPublicClient({ transport: http(anvil.rpcUrl) });
-  return client.readContract({ address: anvil.token, abi: ERC20, functionName: 'balanceOf', args: [address] });
+  return client.readContract({
+    address: anvil.token,
+    abi: ERC20,
+    functionName: 'balanceOf',
+    args: [address],
+  });
 }
 
 /** Sends everything the agent owns to somebody else, as a payer who wants to get away would. */
@@ -69,7 +74,13 @@ export const jsonBody = (body: unknown, headers: Record<string, string> = {}): R
 /** What publishing the test server takes; `change` overrides members. */
 export function submission(name: string, change: Record<string, unknown> = {}): Record<string, unknown> {
   return {
-    ...{ name, version: '1.0.0', description: 'A server for the tests', category: ['testing'], language: 'python' },
+    ...{
+      name,
+      version: '1.0.0',
+      description: 'A server for the tests',
+      category: ['testing'],
+      language: 'python',
+    },
     ...{ tier: 'hobbyist', entrypoint: 'server.py', license: 'MIT' },
     pricing: { model: 'per_call', amount_mcents: 250, tools: { gratis: 0, random: 50 } },
     files: { 'server.py': SERVER },
@@ -84,15 +95,24 @@ export async function publishEcho(gateway: TestGateway, change: Record<string, u
   published += 1;
   const key = await gateway.mint(0, ['publish', 'read']);
   const name = `tests${published}-${process.pid}/echo`;
-  const response = await gateway.fetch('/mcp', jsonBody(submission(name, change), { authorization: `Bearer ${key}` }));
+  const response = await gateway.fetch(
+    '/mcp',
+    jsonBody(submission(name, change), { authorization: `Bearer ${key}` }),
+  );
   const body = await response.json();
   if (response.status !== 201) throw new Error(`publishing failed: ${JSON.stringify(body)}`);
   return { key, name, id: body.id as string, call: `/invoke/${encodeURIComponent(name)}`, body };
 }
 
-export type Books = { balanced: boolean; discrepancies: unknown[]; accounts: { name: string; unit: string; balance: string }[] };
+export type Books = {
+  balanced: boolean;
+  discrepancies: unknown[];
+  accounts: { name: string; unit: string; balance: string }[];
+};
 
 export async function readBooks(gateway: TestGateway): Promise<Books> {
-  const response = await gateway.fetch('/v1/admin/ledger/check', { headers: { 'x-admin-key': gateway.adminKey } });
+  const response = await gateway.fetch('/v1/admin/ledger/check', {
+    headers: { 'x-admin-key': gateway.adminKey },
+  });
   return (await response.json()) as Books;
 }

@@ -1,12 +1,20 @@
-import { createLocalJWKSet, compactVerify } from 'jose';
+import { compactVerify, createLocalJWKSet } from 'jose';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { sha256Hex } from '../../src/core/bytes.ts';
 import { canonicalJson } from '../../src/core/canonical-json.ts';
-import { type Anvil, startAnvil } from '../harness/chain.ts';
 import { silentLog } from '../../src/core/log.ts';
-import { type TestDatabase, createTestDatabase } from '../harness/database.ts';
-import { type TestGateway, startTestGateway } from '../harness/gateway.ts';
-import { type Agent, createAgent, drain, jsonBody, publishEcho, readBooks, tokenBalance } from './fixtures.ts';
+import { type Anvil, startAnvil } from '../harness/chain.ts';
+import { createTestDatabase, type TestDatabase } from '../harness/database.ts';
+import { startTestGateway, type TestGateway } from '../harness/gateway.ts';
+import {
+  type Agent,
+  createAgent,
+  drain,
+  jsonBody,
+  publishEcho,
+  readBooks,
+  tokenBalance,
+} from './fixtures.ts';
 
 let database: TestDatabase;
 let anvil: Anvil;
@@ -46,7 +54,11 @@ test('the unmodified stock client pays for one call and gets one result with a r
   const response = await agent.fetch(gateway.url + echo.call, echoCall('hello'));
   const body = await response.json();
   expect(response.status, JSON.stringify(body)).toBe(200);
-  expect(body).toMatchObject({ ok: true, charged_mcents: 250, result: { structuredContent: { text: 'hello' } } });
+  expect(body).toMatchObject({
+    ok: true,
+    charged_mcents: 250,
+    result: { structuredContent: { text: 'hello' } },
+  });
   expect(response.headers.get('payment-response')).toBeTruthy();
   expect(response.headers.get('payment-receipt')).toBeTruthy();
   expect(before - (await agent.owns())).toBe(2_500n);
@@ -58,7 +70,12 @@ test('the unmodified stock client pays for one call and gets one result with a r
   const request = { server: echo.name, tool: 'echo', arguments: { text: 'hello' } };
   expect(receipt).toMatchObject({
     ...{ jti: body.receipt_id, server: echo.name, tool: 'echo', version: '1.0.0', code: echo.body.code_hash },
-    ...{ price_mcents: '250', fee_mcents: '50', rail: 'evm', req: `sha256:${sha256Hex(canonicalJson(request))}` },
+    ...{
+      price_mcents: '250',
+      fee_mcents: '50',
+      rail: 'evm',
+      req: `sha256:${sha256Hex(canonicalJson(request))}`,
+    },
     ...{ res: `sha256:${sha256Hex(canonicalJson(body.result))}` },
     payer: `eip155:${anvil.chainId}:${agent.account.address.toLowerCase()}`,
   });
@@ -87,10 +104,13 @@ test('one credential sent 20 times at once runs once', async () => {
   const delivered = responses.filter(({ status }) => status === 200);
   expect(delivered.length).toBeGreaterThanOrEqual(1);
   expect(responses.filter(({ status }) => status !== 200 && status !== 409)).toEqual([]);
-  const texts = new Set(await Promise.all(delivered.map(async (response) => JSON.stringify((await response.json()).result))));
+  const texts = new Set(
+    await Promise.all(delivered.map(async (response) => JSON.stringify((await response.json()).result))),
+  );
   expect(texts.size).toBe(1);
   expect(before - (await agent.owns())).toBe(500n);
-  const rows = await database.sql`SELECT id FROM payment_claim WHERE payer LIKE ${`%${agent.account.address.toLowerCase()}`}`;
+  const rows =
+    await database.sql`SELECT id FROM payment_claim WHERE payer LIKE ${`%${agent.account.address.toLowerCase()}`}`;
   expect(rows).toHaveLength(1);
 });
 
@@ -145,10 +165,14 @@ test('an expired, a tampered and a malformed challenge are answered with a fresh
   const headers = await challenge(agent, echoCall('x'));
   const payload = JSON.parse(Buffer.from(headers['PAYMENT-SIGNATURE'] ?? '', 'base64').toString());
   const token: string = payload.extensions['millicent-quote'].info.quote;
-  payload.extensions['millicent-quote'].info.quote = token.slice(0, -4) + (token.endsWith('AAAA') ? 'BBBB' : 'AAAA');
+  payload.extensions['millicent-quote'].info.quote =
+    token.slice(0, -4) + (token.endsWith('AAAA') ? 'BBBB' : 'AAAA');
   const tampered = Buffer.from(JSON.stringify(payload)).toString('base64');
   for (const signature of [tampered, 'not base64 json', '']) {
-    const response = await gateway.fetch(echo.call, withHeaders(echoCall('x'), { 'PAYMENT-SIGNATURE': signature }));
+    const response = await gateway.fetch(
+      echo.call,
+      withHeaders(echoCall('x'), { 'PAYMENT-SIGNATURE': signature }),
+    );
     expect(response.status).toBe(402);
     expect(response.headers.get('payment-required')).toBeTruthy();
     expect(response.headers.get('cache-control')).toBe('no-store');
@@ -158,7 +182,12 @@ test('an expired, a tampered and a malformed challenge are answered with a fresh
 test('a tool that fails, breaks its contract, crashes or sleeps past its limit costs its caller nothing', async () => {
   const agent = await createAgent(anvil);
   const before = await agent.owns();
-  for (const [tool, status] of [['fail', 502], ['liar', 502], ['crash', 502], ['sleep', 504]] as const) {
+  for (const [tool, status] of [
+    ['fail', 502],
+    ['liar', 502],
+    ['crash', 502],
+    ['sleep', 504],
+  ] as const) {
     const call = jsonBody({ tool, arguments: {} });
     const headers = await challenge(agent, call);
     const response = await gateway.fetch(echo.call, withHeaders(call, headers));
@@ -196,7 +225,9 @@ test('a payer beyond its unproven limit pays before the run, and a failure then 
   expect(response.status).toBe(502);
   expect(owned - (await agent.owns())).toBe(500_000n);
   expect(body).toMatchObject({ refund_mcents: 50_000 });
-  const balance = await gateway.fetch('/v1/balance', { headers: { authorization: `Bearer ${body.refund_key}` } });
+  const balance = await gateway.fetch('/v1/balance', {
+    headers: { authorization: `Bearer ${body.refund_key}` },
+  });
   expect(await balance.json()).toMatchObject({ balance_mcents: 50_000 });
   const retry = await gateway.fetch(dear.call, {
     ...jsonBody({ tool: 'echo', arguments: { text: 'now' } }, { authorization: `Bearer ${body.refund_key}` }),
@@ -212,7 +243,10 @@ test('the price in the challenge holds although the price has changed since', as
   const headers = await agent.sign(first);
   const { files, ...rest } = (await import('./fixtures.ts')).submission(server.name, { version: '1.1.0' });
   const raised = { ...rest, files, pricing: { model: 'per_call', amount_mcents: 900 } };
-  const put = await gateway.fetch(`/mcp/${server.id}`, { ...jsonBody(raised, { authorization: `Bearer ${server.key}` }), method: 'PUT' });
+  const put = await gateway.fetch(`/mcp/${server.id}`, {
+    ...jsonBody(raised, { authorization: `Bearer ${server.key}` }),
+    method: 'PUT',
+  });
   expect(put.status, await put.text()).toBe(201);
   const response = await gateway.fetch(server.call, withHeaders(call, headers));
   expect(await response.json()).toMatchObject({ ok: true, charged_mcents: 250 });

@@ -23,8 +23,7 @@ const listSchema = z.object({
 export function callRoutes(deps: HttpDeps): App {
   const app = new Hono<Env>();
   app.on(['GET', 'POST'], '/v1/example', async (c) => {
-    const body =
-      c.req.method === 'POST' ? await readBody(c, jsonObject, BODY_BYTES_MAX.key) : {};
+    const body = c.req.method === 'POST' ? await readBody(c, jsonObject, BODY_BYTES_MAX.key) : {};
     return answerExample(deps, c, exampleSale(deps, body));
   });
   app.post('/invoke/:id', async (c) => {

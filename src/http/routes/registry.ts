@@ -59,7 +59,11 @@ async function searchServers(deps: HttpDeps, c: Ctx): Promise<Response> {
   const query = searchSchema.safeParse(c.req.query());
   if (!query.success) throw new Problem('malformed-request', { detail: describeIssues(query.error) });
   const { servers, nextCursor } = await deps.catalog.search(query.data);
-  return c.json({ ok: true, servers: servers.map(toSummaryFields), ...(nextCursor ? { next_cursor: nextCursor } : {}) });
+  return c.json({
+    ok: true,
+    servers: servers.map(toSummaryFields),
+    ...(nextCursor ? { next_cursor: nextCursor } : {}),
+  });
 }
 
 async function getServer(deps: HttpDeps, c: Ctx, id: string): Promise<Response> {
