@@ -34,6 +34,7 @@ import { readSecrets, type Secrets } from './secrets.ts';
 const MIGRATIONS = resolve(import.meta.dirname, '../migrations');
 const QUOTE_LIFETIME_MS = 5 * 60 * 1000;
 const VERSION = '0.1.0';
+const ISSUED_KEY = 'issued-key';
 
 /** A gateway's parts, wired; `close` gives everything back in the reverse order. */
 export type Deps = {
@@ -131,7 +132,7 @@ function chooseBackend(config: Config, log: Log): Backend {
 type WireInput = { config: Config; secrets: Secrets; sql: Sql; clock: Clock; log: Log; publicUrl: string };
 
 function wireDomains({ config, secrets, sql, clock, log, publicUrl }: WireInput) {
-  const [master] = secrets.masters;
+  const [master, ...formerMasters] = secrets.masters;
   const catalog = createCatalog({ sql, clock });
   const retired = secrets.receiptKeyPreviousPem;
   const signer = createReceiptSigner({
@@ -153,7 +154,10 @@ function wireDomains({ config, secrets, sql, clock, log, publicUrl }: WireInput)
     keys: createKeys({ sql, clock }),
     quotes: createQuoteSealer({ secrets: secrets.masters, clock, lifetimeMs: QUOTE_LIFETIME_MS }),
     answers: createAnswers({ sql, clock, secrets: secrets.masters }),
-    keySecret: deriveKey(master, 'issued-key'),
+    keySecrets: [
+      deriveKey(master, ISSUED_KEY),
+      ...formerMasters.map((former) => deriveKey(former, ISSUED_KEY)),
+    ] as const,
     payerSalt: deriveKey(master, 'opaque-payer'),
   };
 }

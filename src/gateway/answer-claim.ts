@@ -4,7 +4,7 @@ import { Problem } from '../core/problem.ts';
 import { type Claim, findClaim, markAnswer } from '../payments/index.ts';
 import { readContext } from './claim-context.ts';
 import type { GatewayDeps } from './deps.ts';
-import { refundKeyText, signupKeyText } from './settle-claim.ts';
+import { findIssuedKey } from './issued-key.ts';
 
 /** Who asks for the answer of a claim that is there already. */
 export type Asker = {
@@ -31,7 +31,7 @@ export async function answerClaim(deps: GatewayDeps, first: Claim, asker: Asker)
   let claim = first;
   for (;;) {
     if (claim.state === 'delivered') return serve(deps, claim, asker);
-    if (claim.state === 'failed') throw toFailure(deps, claim, asker);
+    if (claim.state === 'failed') throw await toFailure(deps, claim, asker);
     if (!asker.isOwed && claim.answerState === 'waiting') throw inFlight();
     if (Date.now() > deadline) break;
     await sleep(POLL_MS);
@@ -81,8 +81,11 @@ async function serve(deps: GatewayDeps, claim: Claim, asker: Asker): Promise<Cla
       }
       return { purpose: 'call', claim, result: JSON.parse(body) };
     }
-    case 'signup':
-      return { purpose: 'signup', claim, keyText: signupKeyText(deps, claim), scopes: context.scopes };
+    case 'signup': {
+      const keyText = await findIssuedKey(deps, claim, 'signup');
+      if (keyText !== undefined) return { purpose: 'signup', claim, keyText, scopes: context.scopes };
+      throw new Problem('answer-expired', { detail: 'The key this payment bought was revoked.' });
+    }
     case 'topup':
       return { purpose: 'topup', claim };
     default:
@@ -91,19 +94,24 @@ async function serve(deps: GatewayDeps, claim: Claim, asker: Asker): Promise<Cla
 }
 
 /** The failure a claim ended with. Money that arrived all the same is opened by the refund key. */
-export function toFailure(deps: GatewayDeps, claim: Claim, asker: Pick<Asker, 'isProven'>): Problem {
+export async function toFailure(
+  deps: GatewayDeps,
+  claim: Claim,
+  asker: Pick<Asker, 'isProven'>,
+): Promise<Problem> {
   invariant(claim.failure, `claim ${claim.id} failed without a reason`);
   const hasCredit = claim.reference !== null && claim.rail !== null;
-  const isCreditShown = hasCredit && asker.isProven && claim.failure.problem !== 'credential-used';
+  const refundKey = hasCredit && asker.isProven ? await findIssuedKey(deps, claim, 'refund') : undefined;
   return new Problem(claim.failure.problem, {
     detail: claim.failure.detail,
     isUncharged: !hasCredit,
-    members: isCreditShown
-      ? {
-          refund_key: refundKeyText(deps, claim),
-          refund_mcents: Number(claim.amount),
-          note: 'the payment is kept as credit on the refund key',
-        }
-      : {},
+    members:
+      refundKey === undefined
+        ? {}
+        : {
+            refund_key: refundKey,
+            refund_mcents: Number(claim.amount),
+            note: 'the payment is kept as credit on the refund key',
+          },
   });
 }

@@ -78,7 +78,7 @@ async function runThenSettle(deps: GatewayDeps, sale: Sale, claimId: Uuid): Prom
   if (outcome.kind === 'failed') throw await failRun(deps, sale, claimId, toProblem(outcome));
   const claim = await commitOutcome(deps, claimId, outcome);
   // Declared gone by another gateway meanwhile: it released the hold, so the result is nobody's.
-  if (claim.state !== 'settling') throw toFailure(deps, claim, { isProven: true });
+  if (claim.state !== 'settling') throw await toFailure(deps, claim, { isProven: true });
   const settlement = await settleOnRail(deps, claim);
   const settled = await applySettlement(deps, claimId, settlement, { runsNext: false });
   if (settled.state !== 'delivered') throw await explain(deps, toDemand(sale), settled, settlement);
@@ -100,7 +100,7 @@ async function settleThenRun(deps: GatewayDeps, sale: Sale, claimId: Uuid): Prom
   const outcome = await runSale(deps, sale);
   if (outcome.kind === 'failed') throw await failRun(deps, sale, claimId, toProblem(outcome));
   const claim = await commitCovered(deps, claimId, outcome);
-  if (claim.state !== 'delivered') throw toFailure(deps, claim, { isProven: true });
+  if (claim.state !== 'delivered') throw await toFailure(deps, claim, { isProven: true });
   return { claim, result: outcome.result };
 }
 

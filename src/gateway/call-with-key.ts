@@ -75,10 +75,10 @@ export async function callWithIdempotencyKey(
     const failure = toProblem(outcome);
     const claim = await releaseRun(deps, claimId, failure);
     await noteFailure(deps, sale, payerOf(principal), failure);
-    throw toFailure(deps, claim, { isProven: true });
+    throw await toFailure(deps, claim, { isProven: true });
   }
   const claim = await commitCovered(deps, claimId, outcome);
-  if (claim.state !== 'delivered') throw toFailure(deps, claim, { isProven: true });
+  if (claim.state !== 'delivered') throw await toFailure(deps, claim, { isProven: true });
   return { result: outcome.result, receiptId: claimId, charged: claim.amount };
 }
 

@@ -48,8 +48,8 @@ export type GatewayDeps = {
   wires: readonly Wire[];
   rails: readonly Rail[];
   worker: Worker;
-  /** Derives issued keys, so that none has to be stored. */
-  keySecret: Buffer;
+  /** Derive issued keys, so that none has to be stored: the first for new ones, all of them to find old ones. */
+  keySecrets: readonly [Buffer, ...Buffer[]];
   /** Hides which account paid in the receipts of key-paid calls. */
   payerSalt: Buffer;
 };

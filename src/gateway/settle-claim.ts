@@ -3,7 +3,6 @@ import type { Uuid } from '../core/ids.ts';
 import { invariant } from '../core/invariant.ts';
 import { millicents } from '../core/money.ts';
 import { type Tx, withTransaction } from '../db/index.ts';
-import { deriveKeyText } from '../keys/index.ts';
 import { moveExposure } from '../ledger/index.ts';
 import {
   type Claim,
@@ -17,6 +16,7 @@ import {
 import { opaquePayer } from '../provenance/index.ts';
 import { type ClaimContext, readContext } from './claim-context.ts';
 import type { GatewayDeps } from './deps.ts';
+import { deriveIssuedKey } from './issued-key.ts';
 
 type Refused = Extract<Settlement, { kind: 'refused' }>;
 
@@ -124,7 +124,7 @@ async function finishSettled(
       if (context.publisherId) await deps.ledger.openPublisher(tx, context.publisherId);
       await deps.keys.issue(tx, {
         ...context,
-        keyText: signupKeyText(deps, claim),
+        keyText: deriveIssuedKey(deps, claim, 'signup'),
         accountId: claim.accountId,
       });
       return updateClaim(tx, claim.id, { state: 'delivered', reference, isClosed: true });
@@ -186,7 +186,7 @@ export async function failWithCredit(
   input: { reference: string; failure: Failure },
 ): Promise<void> {
   await deps.keys.issue(tx, {
-    keyText: refundKeyText(deps, claim),
+    keyText: deriveIssuedKey(deps, claim, 'refund'),
     accountId: claim.accountId,
     scopes: ['example', 'invoke'],
     label: 'refund',
@@ -198,12 +198,3 @@ export const INTERRUPTED: Failure = {
   problem: 'unavailable',
   detail: 'The gateway stopped before the call was finished.',
 };
-
-export function signupKeyText(deps: GatewayDeps, claim: Claim): string {
-  return deriveKeyText(deps.keySecret, `signup:${claim.claimKey}`);
-}
-
-/** Opens the credit of a payment that bought nothing; given only to who made it. */
-export function refundKeyText(deps: GatewayDeps, claim: Claim): string {
-  return deriveKeyText(deps.keySecret, `refund:${claim.claimKey}`);
-}

@@ -88,6 +88,28 @@ export function submission(name: string, change: Record<string, unknown> = {}): 
   };
 }
 
+/** The members of our answers that tests look at; what is absent reads as undefined. */
+export type Answer = {
+  ok: boolean;
+  type: string;
+  detail: string;
+  note: string;
+  result: { structuredContent?: unknown; content: unknown[] };
+  charged_mcents: number;
+  balance_mcents: number;
+  receipt: string;
+  receipt_id: string;
+  refund_key: string;
+  key: string;
+  id: string;
+  code_hash: string;
+};
+
+/** The JSON of an answer; the type says what the tests expect of it, and they check it. */
+export async function readAnswer(response: Response): Promise<Answer> {
+  return (await response.json()) as Answer;
+}
+
 let published = 0;
 
 /** A publisher with the test server listed; `call` is the path of its calls. */
@@ -99,9 +121,9 @@ export async function publishEcho(gateway: TestGateway, change: Record<string, u
     '/mcp',
     jsonBody(submission(name, change), { authorization: `Bearer ${key}` }),
   );
-  const body = await response.json();
+  const body = await readAnswer(response);
   if (response.status !== 201) throw new Error(`publishing failed: ${JSON.stringify(body)}`);
-  return { key, name, id: body.id as string, call: `/invoke/${encodeURIComponent(name)}`, body };
+  return { key, name, id: body.id, call: `/invoke/${encodeURIComponent(name)}`, body };
 }
 
 export type Books = {

@@ -1,4 +1,4 @@
-import { compactVerify, createLocalJWKSet } from 'jose';
+import { compactVerify, createLocalJWKSet, type JSONWebKeySet } from 'jose';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { sha256Hex } from '../../src/core/bytes.ts';
 import { canonicalJson } from '../../src/core/canonical-json.ts';
@@ -12,6 +12,7 @@ import {
   drain,
   jsonBody,
   publishEcho,
+  readAnswer,
   readBooks,
   tokenBalance,
 } from './fixtures.ts';
@@ -52,7 +53,7 @@ test('the unmodified stock client pays for one call and gets one result with a r
   const agent = await createAgent(anvil);
   const [before, payTo] = [await agent.owns(), await tokenBalance(anvil, anvil.payTo)];
   const response = await agent.fetch(gateway.url + echo.call, echoCall('hello'));
-  const body = await response.json();
+  const body = await readAnswer(response);
   expect(response.status, JSON.stringify(body)).toBe(200);
   expect(body).toMatchObject({
     ok: true,
@@ -64,7 +65,9 @@ test('the unmodified stock client pays for one call and gets one result with a r
   expect(before - (await agent.owns())).toBe(2_500n);
   expect((await tokenBalance(anvil, anvil.payTo)) - payTo).toBe(2_500n);
 
-  const jwks = createLocalJWKSet(await (await gateway.fetch('/.well-known/jwks.json')).json());
+  const jwks = createLocalJWKSet(
+    (await (await gateway.fetch('/.well-known/jwks.json')).json()) as JSONWebKeySet,
+  );
   const { payload } = await compactVerify(body.receipt, jwks);
   const receipt = JSON.parse(new TextDecoder().decode(payload));
   const request = { server: echo.name, tool: 'echo', arguments: { text: 'hello' } };
@@ -85,7 +88,7 @@ test('the same credential again gets the same answer and pays nothing', async ()
   const agent = await createAgent(anvil);
   const call = jsonBody({ tool: 'random', arguments: {} });
   const headers = await challenge(agent, call);
-  const first = await (await gateway.fetch(echo.call, withHeaders(call, headers))).json();
+  const first = await readAnswer(await gateway.fetch(echo.call, withHeaders(call, headers)));
   const owned = await agent.owns();
   const again = await gateway.fetch(echo.call, withHeaders(call, headers));
   expect(again.status).toBe(200);
@@ -105,7 +108,7 @@ test('one credential sent 20 times at once runs once', async () => {
   expect(delivered.length).toBeGreaterThanOrEqual(1);
   expect(responses.filter(({ status }) => status !== 200 && status !== 409)).toEqual([]);
   const texts = new Set(
-    await Promise.all(delivered.map(async (response) => JSON.stringify((await response.json()).result))),
+    await Promise.all(delivered.map(async (response) => JSON.stringify((await readAnswer(response)).result))),
   );
   expect(texts.size).toBe(1);
   expect(before - (await agent.owns())).toBe(500n);
@@ -132,7 +135,7 @@ test('a credential used with another body or another tool is 409 and charges not
     const response = await gateway.fetch(echo.call, withHeaders(other, headers));
     expect(response.status).toBe(409);
     expect(response.headers.get('payment-required')).toBeNull();
-    expect((await response.json()).type).toMatch(/credential-used$/);
+    expect((await readAnswer(response)).type).toMatch(/credential-used$/);
   }
   expect(await agent.owns()).toBe(owned);
 });
@@ -155,7 +158,7 @@ test('a stored answer is not given on the authorization alone, which anyone can 
   const stolen = { 'PAYMENT-SIGNATURE': Buffer.from(JSON.stringify(payload)).toString('base64') };
   const response = await gateway.fetch(echo.call, withHeaders(echoCall('secret'), stolen));
   expect(response.status).toBe(409);
-  const body = await response.json();
+  const body = await readAnswer(response);
   expect(body.receipt_id).toBeTruthy();
   expect(JSON.stringify(body)).not.toContain('"secret"');
 });
@@ -191,7 +194,7 @@ test('a tool that fails, breaks its contract, crashes or sleeps past its limit c
     const call = jsonBody({ tool, arguments: {} });
     const headers = await challenge(agent, call);
     const response = await gateway.fetch(echo.call, withHeaders(call, headers));
-    const body = await response.json();
+    const body = await readAnswer(response);
     expect([tool, response.status]).toEqual([tool, status]);
     expect(body).toMatchObject({ ok: false, note: 'no charge applied' });
     expect(Buffer.byteLength(body.detail)).toBeLessThanOrEqual(512);
@@ -204,13 +207,17 @@ test('a tool that fails, breaks its contract, crashes or sleeps past its limit c
 
 test('a payer who drains its wallet while the tool runs gets no result', async () => {
   const agent = await createAgent(anvil, 1);
-  const call = jsonBody({ tool: 'sleep', arguments: { seconds: 1.5 } });
+  const call = jsonBody({ tool: 'sleep', arguments: { seconds: 2.5 } });
   const headers = await challenge(agent, call);
+  const payer = `eip155:${anvil.chainId}:${agent.account.address.toLowerCase()}`;
   const running = gateway.fetch(echo.call, withHeaders(call, headers));
+  await waitUntil(
+    async () => (await database.sql`SELECT 1 FROM payment_claim WHERE payer = ${payer}`).length > 0,
+  );
   await drain(anvil, agent);
   const response = await running;
   expect(response.status).toBe(402);
-  expect(JSON.stringify(await response.json())).not.toContain('awake');
+  expect(JSON.stringify(await readAnswer(response))).not.toContain('awake');
   const [{ count } = { count: 0n }] = await database.sql<{ count: bigint }[]>`
     SELECT count(*) AS count FROM ledger_exposure WHERE is_loss = 1 AND payer LIKE ${`%${agent.account.address.toLowerCase()}`}`;
   expect(count).toBe(1n);
@@ -221,7 +228,7 @@ test('a payer beyond its unproven limit pays before the run, and a failure then 
   const dear = await publishEcho(gateway, { pricing: { model: 'per_call', amount_mcents: 50_000 } });
   const owned = await agent.owns();
   const response = await agent.fetch(gateway.url + dear.call, jsonBody({ tool: 'fail', arguments: {} }));
-  const body = await response.json();
+  const body = await readAnswer(response);
   expect(response.status).toBe(502);
   expect(owned - (await agent.owns())).toBe(500_000n);
   expect(body).toMatchObject({ refund_mcents: 50_000 });
@@ -249,5 +256,5 @@ test('the price in the challenge holds although the price has changed since', as
   });
   expect(put.status, await put.text()).toBe(201);
   const response = await gateway.fetch(server.call, withHeaders(call, headers));
-  expect(await response.json()).toMatchObject({ ok: true, charged_mcents: 250 });
+  expect(await readAnswer(response)).toMatchObject({ ok: true, charged_mcents: 250 });
 });

@@ -1,12 +1,12 @@
-import type { Server } from 'node:http';
 import { mkdtempSync, rmSync } from 'node:fs';
+import type { Server } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createAdaptorServer } from '@hono/node-server';
 import { createApp } from '../../src/app.ts';
 import { readConfig } from '../../src/config.ts';
 import { silentLog } from '../../src/core/log.ts';
-import { type Deps, createDeps } from '../../src/deps.ts';
+import { createDeps, type Deps } from '../../src/deps.ts';
 import { adoptOrphans } from '../../src/gateway/index.ts';
 import { listJobs, startJobs } from '../../src/jobs/index.ts';
 import type { Anvil } from './chain.ts';
@@ -34,7 +34,10 @@ const ADMIN_KEY = 'admin-key-of-the-tests';
 export const TEST_SECRET = 'ab'.repeat(32);
 
 /** The environment of a gateway on this database and chain. */
-export function gatewayEnvironment(options: Pick<TestGatewayOptions, 'database' | 'anvil' | 'env'>, dataDir: string) {
+export function gatewayEnvironment(
+  options: Pick<TestGatewayOptions, 'database' | 'anvil' | 'env'>,
+  dataDir: string,
+) {
   const { anvil } = options;
   return {
     ...{ NODE_ENV: 'test', PORT: '0', LOG_LEVEL: 'silent', MILLICENT_DATA_DIR: dataDir },
@@ -73,7 +76,7 @@ export async function startTestGateway(options: TestGatewayOptions): Promise<Tes
         headers: { 'content-type': 'application/json', 'x-admin-key': ADMIN_KEY },
         body: JSON.stringify({ balance_mcents: balance, scopes }),
       });
-      const body = await response.json();
+      const body = (await response.json()) as { key: string };
       if (!response.ok) throw new Error(JSON.stringify(body));
       return body.key;
     },
