@@ -6,6 +6,7 @@ import { silentLog } from '../../src/core/log.ts';
 import { type Anvil, startAnvil } from '../harness/chain.ts';
 import { createTestDatabase, type TestDatabase } from '../harness/database.ts';
 import { startTestGateway, type TestGateway } from '../harness/gateway.ts';
+import { waitUntil } from '../harness/process.ts';
 import {
   type Agent,
   createAgent,
