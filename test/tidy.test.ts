@@ -1,4 +1,4 @@
-import { readFileSync, readdirSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { expect, test } from 'vitest';
 
@@ -48,7 +48,9 @@ function refuse({ from, to, isTypeOnly }: Import): string | undefined {
   if (isAdapter(room)) return refuseAdapter(room, target, to);
   if (DOMAINS.includes(room)) {
     if (target === 'db') return undefined;
-    return DOMAINS.includes(target) && isTypeOnly ? undefined : 'a domain knows core, db and types of other domains';
+    return DOMAINS.includes(target) && isTypeOnly
+      ? undefined
+      : 'a domain knows core, db and types of other domains';
   }
   switch (room) {
     case 'db':
@@ -58,14 +60,20 @@ function refuse({ from, to, isTypeOnly }: Import): string | undefined {
     case 'gateway':
     case 'jobs':
       if (target === 'db' && to === 'db/index.ts') return undefined;
-      return isIndex(to) && (DOMAINS.includes(target) || target === 'gateway') ? undefined : 'joins modules by their index only';
+      return isIndex(to) && (DOMAINS.includes(target) || target === 'gateway')
+        ? undefined
+        : 'joins modules by their index only';
     case 'http':
     case 'web':
-      return isIndex(to) && (DOMAINS.includes(target) || target === 'gateway') ? undefined : 'speaks to gateway and domain indexes';
+      return isIndex(to) && (DOMAINS.includes(target) || target === 'gateway')
+        ? undefined
+        : 'speaks to gateway and domain indexes';
     case 'app.ts':
       return target === 'http' ? undefined : 'mounts http and nothing else';
     case 'cli':
-      return ['sdk', 'gateway', ...DOMAINS].includes(target) ? undefined : 'uses sdk, gateway and domain indexes';
+      return ['sdk', 'gateway', ...DOMAINS].includes(target)
+        ? undefined
+        : 'uses sdk, gateway and domain indexes';
     case 'secrets.ts':
       return to === 'config.ts' || isIndex(to) ? undefined : 'reads configuration';
     default:
@@ -76,8 +84,10 @@ function refuse({ from, to, isTypeOnly }: Import): string | undefined {
 function refuseAdapter(room: string, target: string, to: string): string | undefined {
   const [domain = '', port = ''] = room.split('/');
   if (isAdapter(target)) return 'adapters are strangers to each other';
-  if (target === domain) return /(?:store|schema|index)\.ts$/.test(to) ? 'an adapter knows its port only' : undefined;
-  if (target === 'chain' && ['rails', 'anchors'].includes(port)) return to === 'chain/index.ts' ? undefined : 'by its index';
+  if (target === domain)
+    return /(?:store|schema|index)\.ts$/.test(to) ? 'an adapter knows its port only' : undefined;
+  if (target === 'chain' && ['rails', 'anchors'].includes(port))
+    return to === 'chain/index.ts' ? undefined : 'by its index';
   return 'an adapter knows core, its port and chain';
 }
 
@@ -85,10 +95,13 @@ const VENDORS = /^(?:viem|@x402|mppx|stripe|lightningdevkit|dockerode|@kubernete
 
 function refusePackage(room: string, from: string, name: string): string | undefined {
   if (name.startsWith('node:')) return undefined;
-  if (VENDORS.test(name)) return isAdapter(room) || room === 'chain' ? undefined : 'a vendor SDK stays in its adapter';
-  if (name.startsWith('drizzle')) return from.endsWith('schema.ts') ? undefined : 'drizzle stays in schema.ts';
+  if (VENDORS.test(name))
+    return isAdapter(room) || room === 'chain' ? undefined : 'a vendor SDK stays in its adapter';
+  if (name.startsWith('drizzle'))
+    return from.endsWith('schema.ts') ? undefined : 'drizzle stays in schema.ts';
   if (name === 'postgres') return room === 'db' ? undefined : 'the driver stays in db';
-  if (/^(?:hono|@hono)/.test(name)) return ['http', 'web', 'app.ts'].includes(room) ? undefined : 'hono stays in http';
+  if (/^(?:hono|@hono)/.test(name))
+    return ['http', 'web', 'app.ts'].includes(room) ? undefined : 'hono stays in http';
   if (room === 'core' && name !== 'zod') return 'core uses no packages';
   return undefined;
 }
@@ -129,7 +142,9 @@ function findLongFunctions(path: string, lines: string[]): string[] {
   return lines.flatMap((line, start) => {
     const indent = /^(\s*)(?:export )?(?:default )?(?:async )?function\b/.exec(line)?.[1];
     if (indent === undefined) return [];
-    const end = lines.findIndex((other, index) => index > start && other.startsWith(`${indent}}`) && !other.includes('{'));
+    const end = lines.findIndex(
+      (other, index) => index > start && other.startsWith(`${indent}}`) && !other.includes('{'),
+    );
     return end - start + 1 > 70 ? [`${path}:${start + 1}: ${end - start + 1} lines`] : [];
   });
 }
@@ -143,7 +158,8 @@ test('the environment is read in config.ts and the process ended in main.ts only
 test('SQL stands in store.ts, schema.ts and db only', () => {
   const SQL = /`\s*(?:SELECT|INSERT|UPDATE|DELETE|WITH|CREATE|ALTER|TRUNCATE|LOCK)\b/;
   const wrong = sources.filter(
-    ({ path, text }) => !path.startsWith('db/') && !/(?:^|\/)(?:store|schema)\.ts$/.test(path) && SQL.test(text),
+    ({ path, text }) =>
+      !path.startsWith('db/') && !/(?:^|\/)(?:store|schema)\.ts$/.test(path) && SQL.test(text),
   );
   expect(wrong.map(({ path }) => path)).toEqual([]);
 });

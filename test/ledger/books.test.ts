@@ -3,8 +3,8 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { newUuid, uuidFrom } from '../../src/core/ids.ts';
 import { millicents } from '../../src/core/money.ts';
 import { withTransaction } from '../../src/db/index.ts';
-import { FEE_BPS, checkLedger, createLedger, feeOf } from '../../src/ledger/index.ts';
-import { type TestDatabase, createTestDatabase } from '../harness/database.ts';
+import { checkLedger, createLedger, FEE_BPS, feeOf } from '../../src/ledger/index.ts';
+import { createTestDatabase, type TestDatabase } from '../harness/database.ts';
 import { holdRequest, newCharger, openFunded, receiptDraft } from './fixtures.ts';
 
 let database: TestDatabase;
@@ -30,7 +30,11 @@ test('the same arrival is booked once, however often it is reported', async () =
   await withTransaction(database.sql, (tx) => ledger.openPayer(tx, accountId));
   const funding = {
     ...{ rail: 'evm', reference: newUuid(), unit: 'eip155:1/erc20:0x0', units: 1_000n },
-    ...{ amount: millicents(100), accountId, costs: [{ account: 'A.gas:1', expense: 'E.gas:1', unit: 'wei', units: 7n }] },
+    ...{
+      amount: millicents(100),
+      accountId,
+      costs: [{ account: 'A.gas:1', expense: 'E.gas:1', unit: 'wei', units: 7n }],
+    },
   };
   const booked = await Promise.all(
     Array.from({ length: 20 }, () => withTransaction(database.sql, (tx) => ledger.fund(tx, funding))),
@@ -49,7 +53,11 @@ test('the check names a balance, a hold and a capture that the entries do not pr
   await database.sql`UPDATE ledger_hold SET amount = amount + 1 WHERE id = ${request.id}`;
   const report = await checkLedger(database.sql);
   expect(report.isBalanced).toBe(false);
-  expect(report.discrepancies.map(({ rule }) => rule).sort()).toEqual(['capture', 'payer-balance', 'payer-held']);
+  expect(report.discrepancies.map(({ rule }) => rule).sort()).toEqual([
+    'capture',
+    'payer-balance',
+    'payer-held',
+  ]);
   await database.sql`UPDATE ledger_payer SET balance = balance - 1, held = 0 WHERE id = ${accountId}`;
   await database.sql`UPDATE ledger_hold SET amount = amount - 1 WHERE id = ${request.id}`;
 });
@@ -62,15 +70,22 @@ test('the legs of every transfer sum to zero in each unit, by SQL alone', async 
 
 test('the split loses and makes nothing, is the same every time, and is right on average', () => {
   fc.assert(
-    fc.property(fc.bigInt(0n, 10_000_000n), fc.uuid(), fc.constantFrom('hosted', 'self-hosted', 'platform'), (price, id, tier) => {
-      const fee = feeOf(millicents(price), tier, id);
-      const exact = (price * BigInt(FEE_BPS[tier])) / 10_000n;
-      expect(fee === exact || fee === exact + 1n).toBe(true);
-      expect(fee <= price).toBe(true);
-      expect(feeOf(millicents(price), tier, id)).toBe(fee);
-    }),
+    fc.property(
+      fc.bigInt(0n, 10_000_000n),
+      fc.uuid(),
+      fc.constantFrom('hosted', 'self-hosted', 'platform'),
+      (price, id, tier) => {
+        const fee = feeOf(millicents(price), tier, id);
+        const exact = (price * BigInt(FEE_BPS[tier])) / 10_000n;
+        expect(fee === exact || fee === exact + 1n).toBe(true);
+        expect(fee <= price).toBe(true);
+        expect(feeOf(millicents(price), tier, id)).toBe(fee);
+      },
+    ),
   );
-  const fees = Array.from({ length: 10_000 }, (_, index) => feeOf(millicents(1), 'hosted', uuidFrom('call', String(index))));
+  const fees = Array.from({ length: 10_000 }, (_, index) =>
+    feeOf(millicents(1), 'hosted', uuidFrom('call', String(index))),
+  );
   const total = Number(fees.reduce<bigint>((sum, fee) => sum + fee, 0n));
   expect(total).toBeGreaterThan(1_850);
   expect(total).toBeLessThan(2_150);

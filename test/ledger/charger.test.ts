@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { newUuid } from '../../src/core/ids.ts';
 import { openDatabase, withTransaction } from '../../src/db/index.ts';
-import { checkLedger, createLedger } from '../../src/ledger/index.ts';
 import { createKeys, newKeyText } from '../../src/keys/index.ts';
-import { type TestDatabase, createTestDatabase } from '../harness/database.ts';
-import { PAYEE, TOOL, holdRequest, newCharger, openFunded, receiptDraft } from './fixtures.ts';
+import { checkLedger, createLedger } from '../../src/ledger/index.ts';
+import { createTestDatabase, type TestDatabase } from '../harness/database.ts';
+import { holdRequest, newCharger, openFunded, PAYEE, receiptDraft, TOOL } from './fixtures.ts';
 
 let database: TestDatabase;
 beforeAll(async () => {
@@ -24,7 +24,9 @@ test('64 calls at once on a balance for 10 make exactly 10', async () => {
   const accountId = await openFunded(database.sql, 1_000);
   const charger = newCharger(database.sql);
   const requests = Array.from({ length: 64 }, () => holdRequest(accountId, 100));
-  const results = await Promise.all(requests.map((request) => charger.charge(request, receiptDraft(request.id))));
+  const results = await Promise.all(
+    requests.map((request) => charger.charge(request, receiptDraft(request.id))),
+  );
   expect(results.filter(({ kind }) => kind === 'held')).toHaveLength(10);
   expect(results.filter(({ kind }) => kind === 'insufficient')).toHaveLength(54);
   expect(await balanceOf(accountId)).toMatchObject({ balance: 0n, held: 0n });
@@ -33,7 +35,9 @@ test('64 calls at once on a balance for 10 make exactly 10', async () => {
 
 test('four gateways holding and capturing on one account never overdraw it', async () => {
   const accountId = await openFunded(database.sql, 5_000);
-  const pools = Array.from({ length: 4 }, () => openDatabase({ url: database.url, poolMax: 4, applicationName: 'gw' }));
+  const pools = Array.from({ length: 4 }, () =>
+    openDatabase({ url: database.url, poolMax: 4, applicationName: 'gw' }),
+  );
   const outcomes = await Promise.all(
     pools.flatMap(({ sql }) => {
       const charger = newCharger(sql);
@@ -42,7 +46,9 @@ test('four gateways holding and capturing on one account never overdraw it', asy
         const hold = await charger.hold(request);
         if (hold.kind !== 'held') return 'refused';
         if (index % 5 === 0) return (await charger.release(request)).kind === 'closed' ? 'released' : 'lost';
-        return (await charger.capture(request, receiptDraft(request.id))).kind === 'closed' ? 'captured' : 'lost';
+        return (await charger.capture(request, receiptDraft(request.id))).kind === 'closed'
+          ? 'captured'
+          : 'lost';
       });
     }),
   );
@@ -94,7 +100,9 @@ test('a revoked key is refused in the statement that charges, alone and in a bat
   const accountId = await openFunded(database.sql, 1_000);
   const keys = createKeys({ sql: database.sql, clock: { now: () => new Date() } });
   const issue = () =>
-    withTransaction(database.sql, (tx) => keys.issue(tx, { keyText: newKeyText(), accountId, scopes: ['all'] }));
+    withTransaction(database.sql, (tx) =>
+      keys.issue(tx, { keyText: newKeyText(), accountId, scopes: ['all'] }),
+    );
   const [good, revoked] = [await issue(), await issue()];
   await keys.revoke({ accountId, keyId: revoked.id });
   const charger = newCharger(database.sql);

@@ -1,9 +1,15 @@
-import { type Uuid, newUuid } from '../../src/core/ids.ts';
+import { newUuid, type Uuid } from '../../src/core/ids.ts';
 import { type Millicents, millicents } from '../../src/core/money.ts';
 import { type Sql, withTransaction } from '../../src/db/index.ts';
 import { keyGuard } from '../../src/keys/index.ts';
-import { type Charger, type HoldRequest, createCharger, createLedger, feeOf } from '../../src/ledger/index.ts';
-import { type ReceiptDraft, createReceiptRider, newLane } from '../../src/provenance/index.ts';
+import {
+  type Charger,
+  createCharger,
+  createLedger,
+  feeOf,
+  type HoldRequest,
+} from '../../src/ledger/index.ts';
+import { createReceiptRider, newLane, type ReceiptDraft } from '../../src/provenance/index.ts';
 
 export const PAYEE: Uuid = newUuid();
 export const TOOL: Uuid = newUuid();
@@ -41,7 +47,14 @@ export function holdRequest(accountId: Uuid, amount: number, id: Uuid = newUuid(
 
 export function receiptDraft(callId: Uuid): ReceiptDraft {
   return {
-    ...{ toolId: TOOL, versionId: TOOL, toolName: 'test', payer: 'payer:test', rail: 'key', paymentRef: callId },
+    ...{
+      toolId: TOOL,
+      versionId: TOOL,
+      toolName: 'test',
+      payer: 'payer:test',
+      rail: 'key',
+      paymentRef: callId,
+    },
     ...{ requestHash: Buffer.alloc(32, 1), responseHash: Buffer.alloc(32, 2) },
   };
 }
