@@ -33,6 +33,7 @@ const START_TIMEOUT_MS = 180_000;
 const STOP_TIMEOUT_MS = 60_000;
 const POLL_MS = 100;
 const LOG_LINES_SHOWN = 25;
+const LOG_LINE_CHARACTERS_SHOWN = 500;
 
 /** Starts `npm run dev` with a throw-away data folder and waits until it serves. */
 export async function startGateway(): Promise<Gateway> {
@@ -65,16 +66,30 @@ export async function startGateway(): Promise<Gateway> {
 
 /** The last lines the gateway wrote, for the report of a failure. */
 export function readTail(path: string): string {
-  return readFileSync(path, 'utf8').trimEnd().split('\n').slice(-LOG_LINES_SHOWN).join('\n');
+  const lines = readFileSync(path, 'utf8').trimEnd().split('\n').slice(-LOG_LINES_SHOWN);
+  return lines.map((line) => line.slice(0, LOG_LINE_CHARACTERS_SHOWN)).join('\n');
 }
 
-/** Started by root, the database lives in a folder of the system's, and the data folder has a link to it. */
 function removeData(dataDir: string): void {
   const database = join(dataDir, 'pg');
+  stopOrphan(join(database, 'data', 'postmaster.pid'));
+  // Started by root, the database lives in a folder of the system's, and this is a link to it.
   if (lstatSync(database, { throwIfNoEntry: false })?.isSymbolicLink()) {
     rmSync(dirname(resolve(dataDir, readlinkSync(database))), { recursive: true, force: true });
   }
   rmSync(dataDir, { recursive: true, force: true });
+}
+
+/** A gateway that was killed leaves its database running for the next one, which here never comes. */
+function stopOrphan(pidFile: string): void {
+  if (!existsSync(pidFile)) return;
+  const pid = Number.parseInt(readFileSync(pidFile, 'utf8'), 10);
+  try {
+    process.kill(pid, 'SIGQUIT');
+  } catch (cause) {
+    // Gone already, which is what was wanted.
+    if (!(cause instanceof Error && 'code' in cause && cause.code === 'ESRCH')) throw cause;
+  }
 }
 
 function spawnDevelopment(dataDir: string, logPath: string) {

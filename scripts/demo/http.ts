@@ -19,17 +19,21 @@ const TIMEOUT_MS = 60_000;
 /** One HTTP exchange, whatever its status. */
 export async function send(url: string, request: Request = {}): Promise<Answer> {
   const { body, key, headers = {}, fetch = globalThis.fetch } = request;
-  const response = await fetch(url, {
-    method: request.method ?? (body === undefined ? 'GET' : 'POST'),
-    headers: {
-      ...(body === undefined ? {} : { 'content-type': 'application/json' }),
-      ...(key === undefined ? {} : { authorization: `Bearer ${key}` }),
-      ...headers,
-    },
-    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-    signal: AbortSignal.timeout(TIMEOUT_MS),
-  });
-  return { status: response.status, headers: response.headers, text: await response.text() };
+  try {
+    const response = await fetch(url, {
+      method: request.method ?? (body === undefined ? 'GET' : 'POST'),
+      headers: {
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+        ...(key === undefined ? {} : { authorization: `Bearer ${key}` }),
+        ...headers,
+      },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      signal: AbortSignal.timeout(TIMEOUT_MS),
+    });
+    return { status: response.status, headers: response.headers, text: await response.text() };
+  } catch (cause) {
+    throw new DemoFailure(`${url} got no answer: ${cause instanceof Error ? cause.message : cause}`);
+  }
 }
 
 /** The JSON of an answer that must have this status and this shape. */

@@ -31,13 +31,16 @@ async function main(options: { isKept: boolean }): Promise<void> {
   narrator.say('PostgreSQL, a test chain with test USDC, a sandbox; in a folder that is thrown away.');
   const gateway = await narrator.waiting('starting', startGateway());
   const stop = stopOnce(gateway);
+  // Cut short it has failed; a gateway that was only kept up ends well.
+  let exitCode = 1;
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-    process.once(signal, () => stop().finally(() => process.exit(signal === 'SIGINT' ? 130 : 143)));
+    process.once(signal, () => stop().finally(() => process.exit(exitCode)));
   }
   try {
     narrator.fact('ready', `${gateway.info.url} after ${seconds(started)}`);
     await walkThrough(narrator, gateway);
     narrator.title(`Everything was as it should be, in ${seconds(started)}.`);
+    exitCode = 0;
     if (options.isKept) await keep(narrator, gateway);
   } catch (cause) {
     console.error(`\nThe end of the gateway's log:\n${readTail(gateway.logPath)}`);
@@ -108,7 +111,9 @@ function stopOnce(gateway: Gateway): () => Promise<void> {
 main({ isKept: process.argv.includes('--keep') }).then(
   () => process.exit(0),
   (cause: unknown) => {
-    console.error(cause instanceof DemoFailure ? `\nFAILED  ${cause.message}` : cause);
+    console.error(`\nFAILED  ${cause instanceof Error ? cause.message : cause}`);
+    // Anything but a failed expectation is a bug of the demo's own.
+    if (!(cause instanceof DemoFailure)) console.error(cause);
     process.exit(1);
   },
 );

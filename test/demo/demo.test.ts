@@ -1,0 +1,51 @@
+import { spawn } from 'node:child_process';
+import { resolve } from 'node:path';
+import { expect, test } from 'vitest';
+
+const ROOT = resolve(import.meta.dirname, '../..');
+const TIMEOUT_MS = 240_000;
+
+function runDemo(env: NodeJS.ProcessEnv): Promise<{ code: number | null; stdout: string; stderr: string }> {
+  const child = spawn(process.execPath, ['--import', 'tsx', 'scripts/demo/main.ts'], {
+    cwd: ROOT,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, PORT: '0', ...env },
+  });
+  let [stdout, stderr] = ['', ''];
+  child.stdout.on('data', (chunk: Buffer) => (stdout += chunk));
+  child.stderr.on('data', (chunk: Buffer) => (stderr += chunk));
+  return new Promise((done) => child.once('close', (code) => done({ code, stdout, stderr })));
+}
+
+test('the demo runs from a signup to a verified receipt and ends with 0', {
+  timeout: TIMEOUT_MS,
+}, async () => {
+  const { code, stdout, stderr } = await runDemo({});
+  expect(stderr).toBe('');
+  for (const line of [
+    '402, paid $0.10 in test USDC by @x402/fetch, 200',
+    'inkwell/document-diff',
+    'the price, the charge and both balances on chain agree',
+    'one payment bought one execution of one request',
+    'Line 212 has 11 values',
+    'no charge applied',
+    '300 delivered in',
+    'the balance fell by exactly the sum of the charges',
+    'code hash: recomputed from the uploaded files',
+    'the same receipt with another price does not verify',
+    'each proven by the signed batch it was charged in',
+    'the split is 80 to 20, to the millicent',
+    'what reached the chain is what the ledger owes and earned',
+    'Everything was as it should be',
+  ]) {
+    expect(stdout).toContain(line);
+  }
+  expect(code).toBe(0);
+});
+
+test('the demo fails loudly when it cannot start', { timeout: TIMEOUT_MS }, async () => {
+  const { code, stderr } = await runDemo({ PORT: 'not-a-port' });
+  expect(stderr).toContain('FAILED  The gateway ended before it served');
+  expect(stderr).toContain('PORT must be a whole number');
+  expect(code).toBe(1);
+});
