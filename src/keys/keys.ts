@@ -4,18 +4,10 @@ import { invariant } from '../core/invariant.ts';
 import { Problem } from '../core/problem.ts';
 import type { Sql, Tx } from '../db/index.ts';
 import { hashKey, parseKey } from './key-text.ts';
+import type { Principal } from './principal.ts';
 import { createPrincipalLookup } from './principal-lookup.ts';
 import { isScope, type Scope } from './scope.ts';
 import { insertKey, type ListedKeyRow, listKeys, revokeKey } from './store.ts';
-
-/** Who a valid key speaks for. */
-export type Principal = {
-  keyId: Uuid;
-  /** The payer account it spends. */
-  accountId: Uuid;
-  publisherId: Uuid | undefined;
-  scopes: readonly Scope[];
-};
 
 export type KeyToIssue = {
   keyText: string;

@@ -1,5 +1,5 @@
 import type { Uuid } from '../core/ids.ts';
-import type { Principal } from './keys.ts';
+import type { Principal } from './principal.ts';
 
 /** A key that was found, and until when it is good at most. */
 export type Known = { principal: Principal; expiresAt: Date | undefined };

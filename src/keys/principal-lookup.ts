@@ -2,7 +2,7 @@ import type { Clock } from '../core/clock.ts';
 import type { Uuid } from '../core/ids.ts';
 import type { Sql } from '../db/index.ts';
 import { hashKey } from './key-text.ts';
-import type { Principal } from './keys.ts';
+import type { Principal } from './principal.ts';
 import { createPrincipalCache, type Known } from './principal-cache.ts';
 import { isScope } from './scope.ts';
 import { findKeyByHash } from './store.ts';

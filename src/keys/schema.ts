@@ -1,20 +1,16 @@
 import { sql } from 'drizzle-orm';
 import {
   check,
-  customType,
   index,
   integer,
   pgTable,
   primaryKey,
   smallint,
   text,
-  timestamp,
   unique,
   uuid,
 } from 'drizzle-orm/pg-core';
-
-const bytea = customType<{ data: Buffer }>({ dataType: () => 'bytea' });
-const time = (name: string) => timestamp(name, { withTimezone: true });
+import { bytea, time } from '../db/columns.ts';
 
 /** A bearer key by the SHA-256 of its text; the text itself is nowhere. */
 export const apiKey = pgTable(

@@ -1,19 +1,6 @@
 import { sql } from 'drizzle-orm';
-import {
-  bigint,
-  check,
-  index,
-  pgTable,
-  primaryKey,
-  smallint,
-  text,
-  timestamp,
-  unique,
-  uuid,
-} from 'drizzle-orm/pg-core';
-
-const time = (name: string) => timestamp(name, { withTimezone: true });
-const amount = (name: string) => bigint(name, { mode: 'bigint' });
+import { check, index, pgTable, primaryKey, smallint, text, unique, uuid } from 'drizzle-orm/pg-core';
+import { int8, time } from '../db/columns.ts';
 
 /** Every account by its name in the chart of MONEY.md; one unit each. */
 export const ledgerAccount = pgTable('ledger_account', {
@@ -29,10 +16,10 @@ export const ledgerPayer = pgTable(
   {
     bucket: smallint('bucket').notNull(),
     id: uuid('id').notNull(),
-    balance: amount('balance').notNull(),
-    held: amount('held').notNull(),
+    balance: int8('balance').notNull(),
+    held: int8('held').notNull(),
     /** How much of the balance was given away and so never becomes a payout. */
-    promo: amount('promo').notNull(),
+    promo: int8('promo').notNull(),
     createdAt: time('created_at').notNull().defaultNow(),
   },
   (table) => [
@@ -54,8 +41,8 @@ export const ledgerHold = pgTable(
     /** What is paid for: the version's id, or none for a tool of the gateway itself. */
     subject: uuid('subject'),
     label: text('label').notNull(),
-    amount: amount('amount').notNull(),
-    fee: amount('fee').notNull(),
+    amount: int8('amount').notNull(),
+    fee: int8('fee').notNull(),
     backing: text('backing', { enum: ['balance', 'exposure'] }).notNull(),
     state: text('state', { enum: ['held', 'captured', 'released', 'expired'] }).notNull(),
     createdAt: time('created_at').notNull().defaultNow(),
@@ -85,7 +72,7 @@ export const ledgerEntry = pgTable(
     debitId: uuid('debit_id').notNull(),
     creditId: uuid('credit_id').notNull(),
     unit: text('unit').notNull(),
-    amount: amount('amount').notNull(),
+    amount: int8('amount').notNull(),
     createdAt: time('created_at').notNull().defaultNow(),
     /** When a publisher may withdraw it; `infinity` for what promotion paid. */
     availableAt: time('available_at').notNull().defaultNow(),
@@ -121,8 +108,8 @@ export const ledgerExposure = pgTable(
     payer: text('payer').notNull(),
     payeeId: uuid('payee_id').notNull(),
     unit: text('unit').notNull(),
-    units: bigint('units', { mode: 'bigint' }).notNull(),
-    amount: amount('amount').notNull(),
+    units: int8('units').notNull(),
+    amount: int8('amount').notNull(),
     state: text('state', { enum: ['authorised', 'settling', 'unknown', 'void', 'posted'] }).notNull(),
     /** The work was delivered to nobody because the money did not come. */
     isLoss: smallint('is_loss').notNull().default(0),

@@ -1,20 +1,6 @@
 import { sql } from 'drizzle-orm';
-import {
-  bigint,
-  customType,
-  index,
-  integer,
-  jsonb,
-  pgTable,
-  primaryKey,
-  smallint,
-  text,
-  timestamp,
-  uuid,
-} from 'drizzle-orm/pg-core';
-
-const bytea = customType<{ data: Buffer }>({ dataType: () => 'bytea' });
-const time = (name: string) => timestamp(name, { withTimezone: true });
+import { index, integer, jsonb, pgTable, primaryKey, smallint, text, uuid } from 'drizzle-orm/pg-core';
+import { bytea, int8, time } from '../db/columns.ts';
 
 /**
  * The one-time use of a credential or an idempotency key. The id is derived from the rail's own id of the
@@ -33,7 +19,7 @@ export const paymentClaim = pgTable(
     wire: text('wire'),
     payer: text('payer').notNull(),
     accountId: uuid('account_id').notNull(),
-    amount: bigint('amount', { mode: 'bigint' }).notNull(),
+    amount: int8('amount').notNull(),
     requestDigest: text('request_digest').notNull(),
     /** SHA-256 of the quote's secret id: who shows the id again received our challenge. */
     quoteHash: bytea('quote_hash'),

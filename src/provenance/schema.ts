@@ -1,27 +1,21 @@
 import { sql } from 'drizzle-orm';
 import {
-  bigint,
   check,
-  customType,
   index,
   integer,
   pgTable,
   primaryKey,
   smallint,
   text,
-  timestamp,
   unique,
   uuid,
 } from 'drizzle-orm/pg-core';
-
-const bytea = customType<{ data: Buffer }>({ dataType: () => 'bytea' });
-const time = (name: string) => timestamp(name, { withTimezone: true });
-const count = (name: string) => bigint(name, { mode: 'bigint' });
+import { bytea, int8, time } from '../db/columns.ts';
 
 /** One row: how long the version log is. Whoever appends holds it locked, so indexes have no gap. */
 export const logState = pgTable(
   'log_state',
-  { id: smallint('id').primaryKey(), treeSize: count('tree_size').notNull() },
+  { id: smallint('id').primaryKey(), treeSize: int8('tree_size').notNull() },
   (table) => [check('log_state_single', sql`${table.id} = 1`)],
 );
 
@@ -29,7 +23,7 @@ export const logState = pgTable(
 export const logEntry = pgTable(
   'log_entry',
   {
-    leafIndex: count('leaf_index').primaryKey(),
+    leafIndex: int8('leaf_index').primaryKey(),
     entry: bytea('entry').notNull(),
     /** SHA-256(0x00 || entry), RFC 6962. */
     leafHash: bytea('leaf_hash').notNull(),
@@ -50,7 +44,7 @@ export const receiptLane = pgTable(
   {
     toolId: uuid('tool_id').notNull(),
     lane: text('lane').notNull(),
-    lastSeq: count('last_seq').notNull(),
+    lastSeq: int8('last_seq').notNull(),
   },
   (table) => [primaryKey({ columns: [table.toolId, table.lane] })],
 );
@@ -65,11 +59,11 @@ export const receipt = pgTable(
     versionId: uuid('version_id').notNull(),
     toolName: text('tool_name').notNull(),
     lane: text('lane').notNull(),
-    seq: count('seq').notNull(),
+    seq: int8('seq').notNull(),
     /** An opaque digest or a CAIP-10 address; never a key or its hash. */
     payer: text('payer').notNull(),
-    price: count('price').notNull(),
-    fee: count('fee').notNull(),
+    price: int8('price').notNull(),
+    fee: int8('fee').notNull(),
     rail: text('rail').notNull(),
     paymentRef: text('payment_ref').notNull(),
     requestHash: bytea('request_hash').notNull(),

@@ -1,4 +1,5 @@
-import { bigint, index, pgTable, primaryKey, smallint, text, timestamp, uuid } from 'drizzle-orm/pg-core';
+import { index, pgTable, primaryKey, smallint, text, uuid } from 'drizzle-orm/pg-core';
+import { int8, time } from '../db/columns.ts';
 
 /** Calls that cost their caller nothing because the tool did not deliver. */
 export const toolFailure = pgTable(
@@ -10,8 +11,8 @@ export const toolFailure = pgTable(
     payer: text('payer').notNull(),
     reason: text('reason').notNull(),
     /** How many calls of the tool had been sold by then: what lies between two failures was delivered. */
-    soldBefore: bigint('sold_before', { mode: 'bigint' }).notNull(),
-    createdAt: timestamp('created_at', { withTimezone: true }).notNull().defaultNow(),
+    soldBefore: int8('sold_before').notNull(),
+    createdAt: time('created_at').notNull().defaultNow(),
   },
   (table) => [
     primaryKey({ columns: [table.id, table.bucket] }),
