@@ -91,14 +91,14 @@ function refuseAdapter(room: string, target: string, to: string): string | undef
   return 'an adapter knows core, its port and chain';
 }
 
+const SCHEMA = /(?:schema|db\/columns)\.ts$/;
 const VENDORS = /^(?:viem|@x402|mppx|stripe|lightningdevkit|dockerode|@kubernetes)(?:\/|$)/;
 
 function refusePackage(room: string, from: string, name: string): string | undefined {
   if (name.startsWith('node:')) return undefined;
   if (VENDORS.test(name))
     return isAdapter(room) || room === 'chain' ? undefined : 'a vendor SDK stays in its adapter';
-  if (name.startsWith('drizzle'))
-    return from.endsWith('schema.ts') ? undefined : 'drizzle stays in schema.ts';
+  if (name.startsWith('drizzle')) return SCHEMA.test(from) ? undefined : 'drizzle stays in schemas';
   if (name === 'postgres') return room === 'db' ? undefined : 'the driver stays in db';
   if (/^(?:hono|@hono)/.test(name))
     return ['http', 'web', 'app.ts'].includes(room) ? undefined : 'hono stays in http';
