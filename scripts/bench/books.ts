@@ -1,0 +1,35 @@
+import type { Sql } from '../../src/db/index.ts';
+import { checkLedger } from '../../src/ledger/index.ts';
+
+/** What callers were told, and what the ledger says. */
+export type Books = {
+  label: string;
+  acknowledged: number;
+  captured: number;
+  isRight: boolean;
+  discrepancies: string[];
+};
+
+export type BooksInput = {
+  /** The label of the calls to count. */
+  label: string;
+  acknowledged: number;
+  /** How many callers may have gone away before they heard: charged, and counted by nobody. */
+  cutOffMax: number;
+};
+
+/** Proves every balance from the entries, and that each acknowledged charge is one captured hold. */
+export async function proveBooks(sql: Sql, input: BooksInput): Promise<Books> {
+  const { isBalanced, discrepancies } = await checkLedger(sql);
+  const [row] = await sql<{ captured: number }[]>`
+    SELECT count(*)::int AS captured FROM ledger_hold WHERE label = ${input.label} AND state = 'captured'`;
+  const captured = row?.captured ?? 0;
+  const unheard = captured - input.acknowledged;
+  return {
+    label: input.label,
+    acknowledged: input.acknowledged,
+    captured,
+    isRight: isBalanced && unheard >= 0 && unheard <= input.cutOffMax,
+    discrepancies: discrepancies.map(({ rule, subject, detail }) => `${rule} ${subject}: ${detail}`),
+  };
+}

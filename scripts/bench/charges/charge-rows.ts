@@ -1,0 +1,133 @@
+import { newUuid } from '../../../src/core/ids.ts';
+import { openDatabase, type Sql } from '../../../src/db/index.ts';
+import { keyGuard } from '../../../src/keys/index.ts';
+import { createCharger } from '../../../src/ledger/index.ts';
+import { createReceiptRider, newLane } from '../../../src/provenance/index.ts';
+import { type Books, proveBooks } from '../books.ts';
+import type { Plan } from '../plan.ts';
+import type { ThrowAwayPostgres } from '../postgres.ts';
+import { compareRounds, median } from '../ratios.ts';
+import { measureRounds, type Progress, type Variant } from '../rounds.ts';
+import type { Finding, RowName } from '../targets.ts';
+import { openPayers, type Payer } from './accounts.ts';
+import { newCall, type Tool } from './call.ts';
+import { drive } from './drive.ts';
+import { createNaiveCharge, findFeeAccount } from './naive.ts';
+
+const CONCURRENCY = 512;
+/** What a gateway has by default. */
+const GATEWAY_POOL = 10;
+/** Where the naive transaction is quickest on the machines we know: fewer idle, more stand in each other's way. */
+const NAIVE_POOL = 16;
+
+type ChargeRow = Extract<RowName, `charges-${string}`>;
+type Charge = (payer: Payer) => Promise<boolean>;
+type Contender = { label: string; acknowledged: number; charge: Charge };
+
+/** The charger as the gateway wires it, against the naive transaction that leaves the same rows. */
+export async function measureCharges(
+  deps: { postgres: ThrowAwayPostgres; progress: Progress },
+  plan: Plan,
+): Promise<{ findings: Finding[]; books: Books[] }> {
+  const rows = plan.rows.filter((row): row is ChargeRow => row.startsWith('charges-'));
+  if (rows.length === 0) return { findings: [], books: [] };
+  const url = await deps.postgres.createDatabase('bench_charges');
+  const database = openDatabase({ url, poolMax: GATEWAY_POOL, applicationName: 'millicent-bench' });
+  const naive = openDatabase({ url, poolMax: NAIVE_POOL, applicationName: 'millicent-bench-naive' });
+  try {
+    const tool: Tool = { toolId: newUuid(), versionId: newUuid(), payeeId: newUuid() };
+    deps.progress('opening accounts');
+    const payers = await openPayers(
+      database.sql,
+      rows.includes('charges-spread') ? plan.payers : 1,
+      tool.payeeId,
+    );
+    const contenders = {
+      ours: withCharger(database.sql, tool),
+      peer: await withNaive(naive.sql, tool),
+    };
+    const rates = await measureRates(rows, contenders, payers, { plan, progress: deps.progress });
+    const findings = rows.map((row) => toFinding(row, rates));
+    deps.progress('checking the books');
+    const books: Books[] = [];
+    for (const { label, acknowledged } of Object.values(contenders)) {
+      books.push(await proveBooks(database.sql, { label, acknowledged, cutOffMax: 0 }));
+    }
+    return { findings, books };
+  } finally {
+    await Promise.all([database.close(), naive.close()]);
+  }
+}
+
+function withCharger(sql: Sql, tool: Tool): Contender {
+  const label = 'exactly-once';
+  const rider = createReceiptRider({ lane: newLane() });
+  const charger = createCharger({ sql, parts: { guard: keyGuard, rider } });
+  return {
+    label,
+    acknowledged: 0,
+    async charge(payer) {
+      const { request, receipt } = newCall(tool, payer, label);
+      return (await charger.charge(request, receipt)).kind === 'held';
+    },
+  };
+}
+
+async function withNaive(sql: Sql, tool: Tool): Promise<Contender> {
+  const label = 'naive';
+  const charge = createNaiveCharge({ sql, feeAccountId: await findFeeAccount(sql), lane: newLane() });
+  return {
+    label,
+    acknowledged: 0,
+    charge(payer) {
+      const { request, receipt } = newCall(tool, payer, label);
+      return charge(request, receipt);
+    },
+  };
+}
+
+type Rates = Map<string, number[]>;
+
+async function measureRates(
+  rows: readonly ChargeRow[],
+  contenders: Record<'ours' | 'peer', Contender>,
+  payers: readonly Payer[],
+  { plan, progress }: { plan: Plan; progress: Progress },
+): Promise<Rates> {
+  const variants = rows.flatMap((row) =>
+    (['ours', 'peer'] as const).map((side): Variant<number> & { warm(): Promise<unknown> } => {
+      const contender = contenders[side];
+      const among = row === 'charges-hot' ? payers.slice(0, 1) : payers;
+      const run = async (seconds: number) => {
+        const driven = await drive(() => contender.charge(pick(among)), {
+          concurrency: CONCURRENCY,
+          seconds,
+        });
+        contender.acknowledged += driven.acknowledged;
+        return driven.perSecond;
+      };
+      return {
+        name: `${row} ${side}`,
+        measure: () => run(plan.seconds),
+        warm: () => run(plan.warmSeconds),
+      };
+    }),
+  );
+  for (const variant of variants) {
+    progress(`warming ${variant.name}`);
+    await variant.warm();
+  }
+  return measureRounds(variants, { rounds: plan.rounds, progress });
+}
+
+function pick(payers: readonly Payer[]): Payer {
+  const payer = payers[Math.floor(Math.random() * payers.length)];
+  if (!payer) throw new RangeError('there is no payer');
+  return payer;
+}
+
+function toFinding(row: ChargeRow, rates: Rates): Finding {
+  const [ours = [], peer = []] = [rates.get(`${row} ours`), rates.get(`${row} peer`)];
+  const spell = (values: readonly number[]) => `${Math.round(median(values)).toLocaleString('en')}/s`;
+  return { row, ratio: compareRounds(ours, peer), ours: spell(ours), peer: spell(peer) };
+}

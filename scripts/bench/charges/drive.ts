@@ -1,0 +1,21 @@
+/** Charges per second, and how many were acknowledged to reach it. */
+export type Driven = { acknowledged: number; perSecond: number };
+
+/** Keeps `concurrency` charges under way for a while, each loop waiting for its own before it sends the next. */
+export async function drive(
+  charge: () => Promise<boolean>,
+  options: { concurrency: number; seconds: number },
+): Promise<Driven> {
+  const started = performance.now();
+  const end = started + options.seconds * 1_000;
+  let acknowledged = 0;
+  const loop = async () => {
+    while (performance.now() < end) {
+      if (!(await charge())) throw new Error('a charge was refused although the balance covers it');
+      acknowledged++;
+    }
+  };
+  await Promise.all(Array.from({ length: options.concurrency }, loop));
+  // Until the last answer: the tail that is still under way at the end belongs to the time it took.
+  return { acknowledged, perSecond: acknowledged / ((performance.now() - started) / 1_000) };
+}

@@ -1,0 +1,55 @@
+import { spawn } from 'node:child_process';
+import { resolve } from 'node:path';
+
+/** An HTTP server in a process of its own, whose CPU can be told from everyone else's. */
+export type ServerProcess = { url: string; pid: number; stop(): Promise<void> };
+
+export type ServerOptions = {
+  /** From the root of the project; says `{kind: 'ready', url}` on its IPC channel once it listens. */
+  script: string;
+  pin: string[];
+  env?: Record<string, string>;
+};
+
+const ROOT = resolve(import.meta.dirname, '../../..');
+const START_TIMEOUT_MS = 60_000;
+const STOP_TIMEOUT_MS = 40_000;
+const COMPLAINT_CHARS = 4_000;
+
+export async function startServer(options: ServerOptions): Promise<ServerProcess> {
+  const [command = '', ...args] = [...options.pin, process.execPath, '--import', 'tsx', options.script];
+  const child = spawn(command, args, {
+    cwd: ROOT,
+    // The environment of whoever runs the bench must not configure what is measured.
+    env: { PATH: process.env.PATH, HOME: process.env.HOME, ...options.env },
+    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+  });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream?.on('data', (chunk) => {
+      output = (output + chunk).slice(-COMPLAINT_CHARS);
+    });
+  }
+  const exited = new Promise<void>((done) => child.once('exit', () => done()));
+  const stop = async () => {
+    child.kill('SIGTERM');
+    const timer = setTimeout(() => child.kill('SIGKILL'), STOP_TIMEOUT_MS);
+    await exited;
+    clearTimeout(timer);
+  };
+  const url = await new Promise<string | undefined>((done) => {
+    const timer = setTimeout(() => done(undefined), START_TIMEOUT_MS);
+    const end = (value: string | undefined) => {
+      clearTimeout(timer);
+      done(value);
+    };
+    child.on('message', (message: { kind?: string; url?: string }) => {
+      if (message.kind === 'ready') end(message.url);
+    });
+    child.once('error', () => end(undefined));
+    exited.then(() => end(undefined));
+  });
+  if (url !== undefined && child.pid !== undefined) return { url, pid: child.pid, stop };
+  if (child.pid !== undefined) await stop();
+  throw new Error(`${options.script} does not start: ${output.trim()}`);
+}

@@ -1,0 +1,23 @@
+import type { RowName } from '../targets.ts';
+
+/** What the HTTP rows compare: one kind of call at one number of connections. */
+export type HttpVariant = `${'bare' | 'paid' | 'challenge' | 'x402'}-${64 | 512}`;
+
+export type HttpRow = Extract<RowName, `paid-${string}` | `challenge-${string}`>;
+
+/** Which two variants a row compares, and by what: the first over the second. */
+export const COMPARISONS: Record<
+  HttpRow,
+  { over: [HttpVariant, HttpVariant]; by: 'cpuMicros' | 'perSecond'; ours: 0 | 1 }
+> = {
+  'paid-64': { over: ['paid-64', 'bare-64'], by: 'cpuMicros', ours: 0 },
+  'paid-512': { over: ['paid-512', 'bare-512'], by: 'cpuMicros', ours: 0 },
+  'paid-rate-512': { over: ['paid-512', 'bare-512'], by: 'perSecond', ours: 0 },
+  'challenge-x402': { over: ['x402-64', 'challenge-64'], by: 'cpuMicros', ours: 1 },
+  'challenge-bare': { over: ['challenge-64', 'bare-64'], by: 'cpuMicros', ours: 0 },
+};
+
+/** The variants that these rows need, once each. */
+export function variantsOf(rows: readonly HttpRow[]): HttpVariant[] {
+  return [...new Set(rows.flatMap((row) => COMPARISONS[row].over))];
+}
