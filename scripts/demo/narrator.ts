@@ -107,7 +107,8 @@ function alignColumn([header = '', ...cells]: string[]): string[] {
   const isAmount = cells.length > 0 && cells.every((cell) => AMOUNT.test(cell));
   const fractionOf = (cell: string) => (cell.includes('.') ? cell.length - cell.indexOf('.') : 0);
   const fraction = Math.max(...cells.map(fractionOf));
-  const padded = isAmount ? cells.map((cell) => cell + ' '.repeat(fraction - fractionOf(cell))) : cells;
+  const align = (cell: string) => (/\d/.test(cell) ? cell + ' '.repeat(fraction - fractionOf(cell)) : cell);
+  const padded = isAmount ? cells.map(align) : cells;
   const width = Math.max(header.length, ...padded.map((cell) => cell.length));
   return [header, ...padded].map((cell) => (isAmount ? cell.padStart(width) : cell.padEnd(width)));
 }
