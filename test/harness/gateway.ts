@@ -23,11 +23,13 @@ export type TestGateway = {
 };
 
 export type TestGatewayOptions = {
-  database: TestDatabase;
+  database: Pick<TestDatabase, 'url'>;
   anvil?: Anvil | undefined;
   env?: Record<string, string>;
   /** Changes the wired parts before anything runs, for example to make one fail. */
   change?(deps: Deps): void;
+  /** Runs around every request. */
+  around?(request: Request, answer: () => Response | Promise<Response>): Response | Promise<Response>;
 };
 
 const ADMIN_KEY = 'admin-key-of-the-tests';
@@ -56,7 +58,9 @@ export async function startTestGateway(options: TestGatewayOptions): Promise<Tes
   const dataDir = mkdtempSync(join(tmpdir(), 'millicent-test-'));
   const config = readConfig(gatewayEnvironment(options, dataDir));
   // The adaptor's type covers HTTP/2 too; without options it makes a plain HTTP/1.1 server.
-  const server = createAdaptorServer({ fetch: (request, env) => app.fetch(request, env) }) as Server;
+  const around = options.around ?? ((_request, answer) => answer());
+  const fetchApp = (request: Request, env: object) => around(request, () => app.fetch(request, env));
+  const server = createAdaptorServer({ fetch: fetchApp }) as Server;
   await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
   const address = server.address();
   const url = `http://127.0.0.1:${typeof address === 'object' && address ? address.port : 0}`;
