@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { isWithinDepth, type Json } from '../core/canonical-json.ts';
+import { isWithinDepth, JSON_DEPTH_MAX, type Json } from '../core/canonical-json.ts';
 import { Problem } from '../core/problem.ts';
 import type { Ctx } from './env.ts';
 
@@ -8,6 +8,8 @@ const KIB = 1024;
 export const BODY_BYTES_MAX = { key: 16 * KIB, call: 1024 * KIB, upload: 10 * 1024 * KIB } as const;
 
 const BODY_TIMEOUT_MS = 30_000;
+/** One level less than can be hashed: a request's hash wraps what was sent in an object of its own. */
+const BODY_DEPTH_MAX = JSON_DEPTH_MAX - 1;
 
 /** Any JSON object: what came out of the parser holds nothing but JSON. */
 export const jsonObject = z.custom<{ [key: string]: Json }>(
@@ -34,7 +36,7 @@ export async function readJson(c: Ctx, bytesMax: number): Promise<unknown> {
     });
   }
   const value = parseJson(text);
-  if (!isWithinDepth(value)) {
+  if (!isWithinDepth(value, BODY_DEPTH_MAX)) {
     throw new Problem('malformed-request', { detail: 'The JSON body nests too deep.', isUncharged: true });
   }
   return value;
@@ -66,7 +68,11 @@ async function readText(c: Ctx, bytesMax: number): Promise<string> {
   let bytes = 0;
   const reader = stream.getReader();
   // A body that trickles in must not hold its connection and our memory for long.
-  const timer = setTimeout(() => reader.cancel().catch(() => {}), BODY_TIMEOUT_MS);
+  let isLate = false;
+  const timer = setTimeout(() => {
+    isLate = true;
+    reader.cancel().catch(() => {});
+  }, BODY_TIMEOUT_MS);
   try {
     for (;;) {
       const { done, value } = await reader.read();
@@ -77,6 +83,13 @@ async function readText(c: Ctx, bytesMax: number): Promise<string> {
     }
   } finally {
     clearTimeout(timer);
+  }
+  // A cancelled stream ends like a whole one, and its beginning may well be JSON.
+  if (isLate) {
+    throw new Problem('malformed-request', {
+      detail: `The body did not arrive within ${BODY_TIMEOUT_MS / 1000} seconds.`,
+      isUncharged: true,
+    });
   }
   return decodeUtf8(Buffer.concat(chunks));
 }

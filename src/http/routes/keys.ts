@@ -21,7 +21,15 @@ import { BODY_BYTES_MAX, readBody } from '../body.ts';
 import type { App, Ctx, Env, HttpDeps } from '../env.ts';
 import { carriedBy, paymentBound } from '../payment.ts';
 
-const label = z.string().min(1).max(100).optional();
+/** What no database text holds, or would break the line it is shown on. */
+const UNPRINTABLE = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}]/u;
+
+const label = z
+  .string()
+  .min(1)
+  .max(100)
+  .refine((text) => !UNPRINTABLE.test(text), 'must not hold control characters')
+  .optional();
 const signUpSchema = z.strictObject({ role: z.enum(['agent', 'publisher']).default('agent'), label });
 const topUpSchema = z.strictObject({ amount_mcents: z.int() });
 const scopes = z

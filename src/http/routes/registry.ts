@@ -11,7 +11,11 @@ import type { App, Ctx, Env, HttpDeps } from '../env.ts';
 
 const searchSchema = z.strictObject({
   q: z.string().max(200).optional(),
-  category: z.string().max(64).optional(),
+  category: z
+    .string()
+    .max(64)
+    .regex(/^[a-z0-9-]+$/, 'must be a slug such as "text-analysis"')
+    .optional(),
   tier: z.enum(['hobbyist', 'pro']).optional(),
   sort: z.enum(['new', 'name', 'price']).optional(),
   limit: z.coerce.number().int().min(1).max(100).default(50),
@@ -56,7 +60,9 @@ async function putVersion(deps: HttpDeps, c: Ctx, id: string): Promise<Response>
 }
 
 async function searchServers(deps: HttpDeps, c: Ctx): Promise<Response> {
-  const query = searchSchema.safeParse(c.req.query());
+  // A form sends what nobody filled in as an empty text: that asks for nothing.
+  const filled = Object.entries(c.req.query()).filter(([, value]) => value !== '');
+  const query = searchSchema.safeParse(Object.fromEntries(filled));
   if (!query.success) throw new Problem('malformed-request', { detail: describeIssues(query.error) });
   const { servers, nextCursor } = await deps.catalog.search(query.data);
   return c.json({
