@@ -1,0 +1,65 @@
+import type { Clock } from '../core/clock.ts';
+import type { Uuid } from '../core/ids.ts';
+import type { Sql, Tx } from '../db/index.ts';
+import type { Code } from '../execution/backend.ts';
+import { createCodeLoader } from './code-loader.ts';
+import type { Listing, Version } from './listing.ts';
+import { createListings } from './listings.ts';
+import {
+  type Plan,
+  type Publication,
+  type Published,
+  planPublication,
+  publishServer,
+  publishVersion,
+} from './publish.ts';
+import { toVersion } from './rows.ts';
+import { type SearchInput, type SearchPage, search } from './search/search.ts';
+import { describeVersion, insertPublisher, listVersions, pauseServer } from './store.ts';
+import type { Submission } from './submission.ts';
+
+/** What is for sale, by whom, at what price, and the code behind it. */
+export type Catalog = {
+  /** Enters a publisher; safe to repeat. */
+  ensurePublisher(tx: Tx, publisherId: Uuid): Promise<void>;
+  /** What publishing would do now. Throws the `Problem` of a conflict that is plain already. */
+  plan(input: { publisherId: Uuid; submission: Submission; serverId?: Uuid }): Promise<Plan>;
+  publishServer(tx: Tx, publication: Publication): Promise<Published>;
+  publishVersion(tx: Tx, publication: Publication & { serverId: Uuid }): Promise<Published>;
+  /** To be called once a publication or a pause is committed: this process shows it at once. */
+  forget(serverId: Uuid): void;
+  /** A server by id or name, at its newest or at one exact version. */
+  findListing(idOrName: string, version?: string): Promise<Listing | undefined>;
+  /** The code of a version, its SHA-256 compared. */
+  loadCode(version: Pick<Version, 'codeSha256' | 'runtime' | 'entrypoint'>): Promise<Code>;
+  search(input: SearchInput): Promise<SearchPage>;
+  /** The versions of a server, newest first, at most a hundred. */
+  listVersions(serverId: Uuid): Promise<Version[]>;
+  /** A version as its log entry names it. */
+  describeVersion(
+    versionId: Uuid,
+  ): Promise<{ name: string; version: string; codeSha256: string; logIndex: bigint } | undefined>;
+  /** Takes a server off sale until its next version. */
+  pause(tx: Tx, serverId: Uuid, reason: string): Promise<void>;
+};
+
+const LISTED_VERSIONS_MAX = 100;
+
+export function createCatalog(deps: { sql: Sql; clock: Clock }): Catalog {
+  const { sql, clock } = deps;
+  return {
+    ensurePublisher: (tx, id) => insertPublisher(tx, { id, createdAt: clock.now() }),
+    plan: (input) => planPublication(sql, input),
+    publishServer,
+    publishVersion,
+    ...createListings(deps),
+    loadCode: createCodeLoader(deps),
+    search: (input) => search(sql, input),
+    async listVersions(serverId) {
+      const rows = await listVersions(sql, { serverId, rowsMax: LISTED_VERSIONS_MAX });
+      return rows.map(toVersion);
+    },
+    describeVersion: (versionId) => describeVersion(sql, versionId),
+    pause: (tx, id, reason) => pauseServer(tx, { id, reason, pausedAt: clock.now() }),
+  };
+}

@@ -1,0 +1,50 @@
+import { sha256Hex } from '../core/bytes.ts';
+import { canonicalJson } from '../core/canonical-json.ts';
+import { invariant } from '../core/invariant.ts';
+import type { ToolDefinition } from '../execution/outcome.ts';
+import type { Server, Version } from './listing.ts';
+import { type PriceList, readPriceList } from './price-list.ts';
+import type { PriceListRow, ServerRow, VersionRow } from './store.ts';
+
+/** A server as its row and nothing else of the row says. */
+export function toServer(row: ServerRow): Server {
+  const { id, name, publisherId, tier, description, category, language, license, repoUrl } = row;
+  const { createdAt, updatedAt, pausedAt, pauseReason } = row;
+  return {
+    ...{
+      id,
+      name,
+      publisherId,
+      tier,
+      description,
+      category,
+      language,
+      license,
+      repoUrl,
+      createdAt,
+      updatedAt,
+    },
+    paused: pausedAt ? { since: pausedAt, reason: pauseReason ?? '' } : undefined,
+  };
+}
+
+export function toPriceList(row: PriceListRow): PriceList {
+  return readPriceList({ model: row.model, amount: row.amountMcents, tools: row.tools });
+}
+
+export function toVersion(row: Omit<VersionRow, 'tools'>): Version {
+  const { id, version, codeSha256, runtime, entrypoint, toolsHash, changelog, logIndex, createdAt } = row;
+  return { id, version, codeSha256, runtime, entrypoint, toolsHash, changelog, logIndex, createdAt };
+}
+
+/** The tools of a version, as they were when its leaf was logged. */
+export function toTools(row: Pick<VersionRow, 'id' | 'tools' | 'toolsHash'>): readonly ToolDefinition[] {
+  invariant(hashTools(row.tools) === row.toolsHash, `the tools of version ${row.id} are not what was logged`);
+  // The hash was just compared: this is what `publish` was given, and that was checked tool by tool.
+  return row.tools as readonly ToolDefinition[];
+}
+
+/** The SHA-256 of a tools list: what pins a version's contract. */
+export function hashTools(tools: unknown): string {
+  return sha256Hex(canonicalJson(tools));
+}

@@ -1,0 +1,165 @@
+import { sql } from 'drizzle-orm';
+import {
+  bigint,
+  check,
+  customType,
+  index,
+  integer,
+  json,
+  jsonb,
+  pgTable,
+  primaryKey,
+  text,
+  timestamp,
+  unique,
+  uuid,
+} from 'drizzle-orm/pg-core';
+
+const bytea = customType<{ data: Buffer }>({ dataType: () => 'bytea' });
+const tsvector = customType<{ data: string }>({ dataType: () => 'tsvector' });
+/** Milliseconds, which a Date holds exactly: cursors compare for equality. */
+const time = (name: string) => timestamp(name, { withTimezone: true, precision: 3 });
+const amount = (name: string) => bigint(name, { mode: 'bigint' });
+
+/** Whoever may publish: an account of its own, so that a lost key takes no listing with it. */
+export const catalogPublisher = pgTable('catalog_publisher', {
+  id: uuid('id').primaryKey(),
+  createdAt: time('created_at').notNull(),
+});
+
+/** The first half of names, and the one publisher who may use it. */
+export const catalogNamespace = pgTable(
+  'catalog_namespace',
+  {
+    namespace: text('namespace').primaryKey(),
+    publisherId: uuid('publisher_id')
+      .notNull()
+      .references(() => catalogPublisher.id),
+    createdAt: time('created_at').notNull(),
+  },
+  (table) => [index('catalog_namespace_publisher').on(table.publisherId)],
+);
+
+/** A listed MCP server, as its newest version describes it. */
+export const catalogServer = pgTable(
+  'catalog_server',
+  {
+    id: uuid('id').primaryKey(),
+    name: text('name').notNull(),
+    publisherId: uuid('publisher_id')
+      .notNull()
+      .references(() => catalogPublisher.id),
+    tier: text('tier', { enum: ['hobbyist', 'pro'] }).notNull(),
+    description: text('description').notNull(),
+    category: text('category').array().notNull(),
+    language: text('language', { enum: ['python', 'node', 'go'] }).notNull(),
+    license: text('license'),
+    repoUrl: text('repo_url'),
+    /** Written before the version's own row, in the same transaction: no foreign key. */
+    latestVersionId: uuid('latest_version_id').notNull(),
+    /** What lists are sorted by: a copy out of the newest price list, which alone decides a charge. */
+    listedAmountMcents: amount('listed_amount_mcents').notNull(),
+    search: tsvector('search').notNull(),
+    createdAt: time('created_at').notNull(),
+    updatedAt: time('updated_at').notNull(),
+    pausedAt: time('paused_at'),
+    pauseReason: text('pause_reason'),
+  },
+  (table) => [
+    unique('catalog_server_name').on(table.name),
+    index('catalog_server_publisher').on(table.publisherId),
+    index('catalog_server_by_time').on(table.createdAt, table.id).where(sql`${table.pausedAt} IS NULL`),
+    index('catalog_server_by_name').on(sql`${table.name} COLLATE "C"`).where(sql`${table.pausedAt} IS NULL`),
+    index('catalog_server_by_price')
+      .on(table.listedAmountMcents, table.id)
+      .where(sql`${table.pausedAt} IS NULL`),
+    index('catalog_server_search').using('gin', table.search),
+    index('catalog_server_category').using('gin', table.category),
+    check('catalog_server_paused', sql`num_nulls(${table.pausedAt}, ${table.pauseReason}) IN (0, 2)`),
+  ],
+);
+
+/** Code by what it is: the archive whose SHA-256 is the key. */
+export const catalogCode = pgTable(
+  'catalog_code',
+  {
+    sha256: text('sha256').primaryKey(),
+    archive: bytea('archive').notNull(),
+    /** Bytes of the archive. */
+    size: integer('size').notNull(),
+    createdAt: time('created_at').notNull(),
+  },
+  (table) => [
+    check('catalog_code_sha256', sql`${table.sha256} ~ '^[0-9a-f]{64}$'`),
+    check('catalog_code_size', sql`${table.size} = octet_length(${table.archive})`),
+  ],
+);
+
+/** One published version: what ran, what it offered, and where the log says so. */
+export const catalogVersion = pgTable(
+  'catalog_version',
+  {
+    id: uuid('id').primaryKey(),
+    serverId: uuid('server_id')
+      .notNull()
+      .references(() => catalogServer.id),
+    version: text('version').notNull(),
+    codeSha256: text('code_sha256')
+      .notNull()
+      .references(() => catalogCode.sha256),
+    runtime: text('runtime', { enum: ['python', 'node', 'elf'] }).notNull(),
+    entrypoint: text('entrypoint').notNull(),
+    /** `json` and not `jsonb`: agents see the members of a schema in the order its author chose. */
+    tools: json('tools').notNull(),
+    toolNames: text('tool_names').array().notNull(),
+    /** SHA-256 of the canonical JSON of `tools`. */
+    toolsHash: text('tools_hash').notNull(),
+    /** SHA-256 of everything the publisher said about this version but its code. */
+    metadataHash: text('metadata_hash').notNull(),
+    changelog: text('changelog'),
+    logIndex: amount('log_index').notNull(),
+    createdAt: time('created_at').notNull(),
+  },
+  (table) => [
+    unique('catalog_version_number').on(table.serverId, table.version),
+    unique('catalog_version_log_index').on(table.logIndex),
+    index('catalog_version_code').on(table.codeSha256),
+    check('catalog_version_tools_hash', sql`${table.toolsHash} ~ '^[0-9a-f]{64}$'`),
+    check('catalog_version_log', sql`${table.logIndex} >= 0`),
+  ],
+);
+
+/** What calls cost from some moment on; a server's highest number applies. */
+export const catalogPriceList = pgTable(
+  'catalog_price_list',
+  {
+    serverId: uuid('server_id')
+      .notNull()
+      .references(() => catalogServer.id),
+    /** Counts from 1 without a gap, so that clocks do not decide which list is newest. */
+    number: integer('number').notNull(),
+    id: uuid('id').notNull().unique(),
+    model: text('model', { enum: ['free', 'per_call'] }).notNull(),
+    amountMcents: amount('amount_mcents').notNull(),
+    /** Tool name to millicents, for the tools with a price of their own. */
+    tools: jsonb('tools').notNull(),
+    createdAt: time('created_at').notNull(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.serverId, table.number] }),
+    check('catalog_price_list_amount', sql`${table.amountMcents} >= 0`),
+    check('catalog_price_list_number', sql`${table.number} > 0`),
+  ],
+);
+
+/** What drizzle-kit cannot say: versions, code and price lists are never rewritten. */
+export const catalogGuards: string[] = [
+  `CREATE FUNCTION refuse_catalog_rewrite() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE EXCEPTION '% on % is refused: what was published never changes', TG_OP, TG_TABLE_NAME USING ERRCODE = 'restrict_violation';
+END $$`,
+  ...['catalog_version', 'catalog_code', 'catalog_price_list'].map(
+    (table) => `CREATE TRIGGER ${table}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON ${table}
+  FOR EACH STATEMENT EXECUTE FUNCTION refuse_catalog_rewrite()`,
+  ),
+];

@@ -1,0 +1,230 @@
+import type { Uuid } from '../core/ids.ts';
+import type { Queryable, Sql, Tx } from '../db/index.ts';
+import type { ToolDefinition } from '../execution/outcome.ts';
+import type { catalogPriceList, catalogServer, catalogVersion } from './schema.ts';
+
+type ServerColumns = typeof catalogServer.$inferSelect;
+type VersionColumns = typeof catalogVersion.$inferSelect;
+type PriceListColumns = typeof catalogPriceList.$inferSelect;
+
+export type ServerRow = Omit<ServerColumns, 'search' | 'listedAmountMcents' | 'latestVersionId'>;
+export type PriceListRow = Pick<PriceListColumns, 'model' | 'amountMcents' | 'tools'>;
+/** A server with the number of its newest version and the prices of today. */
+export type HeadRow = ServerRow & PriceListRow & { latestVersion: string };
+/** `toolsHash` proves what `tools` is. */
+export type VersionRow = Omit<VersionColumns, 'serverId' | 'toolNames' | 'metadataHash'>;
+export type VersionKeyRow = Pick<
+  VersionColumns,
+  'id' | 'version' | 'codeSha256' | 'metadataHash' | 'logIndex'
+>;
+
+/** What a listing says of itself, with the words it is found by. */
+export type ServerFace = Pick<
+  ServerColumns,
+  'description' | 'category' | 'language' | 'license' | 'repoUrl' | 'latestVersionId' | 'listedAmountMcents'
+> & { searchNames: string; searchText: string; updatedAt: Date };
+export type NewServerRow = ServerFace & Pick<ServerColumns, 'id' | 'name' | 'publisherId' | 'tier'>;
+export type NewVersionRow = Omit<VersionColumns, 'tools'> & { tools: readonly ToolDefinition[] };
+
+export async function insertPublisher(tx: Tx, row: { id: Uuid; createdAt: Date }): Promise<void> {
+  await tx`
+    INSERT INTO catalog_publisher (id, created_at) VALUES (${row.id}, ${row.createdAt})
+    ON CONFLICT (id) DO NOTHING`;
+}
+
+/** Lets one publication of a publisher in at a time; false when there is no such publisher. */
+export async function lockPublisher(tx: Tx, id: Uuid): Promise<boolean> {
+  const rows = await tx`SELECT 1 FROM catalog_publisher WHERE id = ${id} FOR UPDATE`;
+  return rows.length > 0;
+}
+
+/** Takes a namespace that is free, and waits for a racer that takes it at the same time. */
+export async function claimNamespace(
+  tx: Tx,
+  row: { namespace: string; publisherId: Uuid; createdAt: Date },
+): Promise<void> {
+  await tx`
+    INSERT INTO catalog_namespace (namespace, publisher_id, created_at)
+    VALUES (${row.namespace}, ${row.publisherId}, ${row.createdAt})
+    ON CONFLICT (namespace) DO NOTHING`;
+}
+
+export async function findNamespaceOwner(sql: Queryable, namespace: string): Promise<Uuid | undefined> {
+  const [row] = await sql<{ publisherId: Uuid }[]>`
+    SELECT publisher_id FROM catalog_namespace WHERE namespace = ${namespace}`;
+  return row?.publisherId;
+}
+
+export async function countNamespaces(sql: Queryable, publisherId: Uuid): Promise<number> {
+  const [row] = await sql<{ count: number }[]>`
+    SELECT count(*)::int AS count FROM catalog_namespace WHERE publisher_id = ${publisherId}`;
+  return row?.count ?? 0;
+}
+
+export async function findServerId(sql: Queryable, name: string): Promise<Uuid | undefined> {
+  const [row] = await sql<{ id: Uuid }[]>`SELECT id FROM catalog_server WHERE name = ${name}`;
+  return row?.id;
+}
+
+/** False when the name is taken; a racer that is about to take it is waited for. */
+export async function insertServer(tx: Tx, row: NewServerRow): Promise<boolean> {
+  const rows = await tx`
+    INSERT INTO catalog_server (id, name, publisher_id, tier, description, category, language, license,
+      repo_url, latest_version_id, listed_amount_mcents, search, created_at, updated_at)
+    VALUES (${row.id}, ${row.name}, ${row.publisherId}, ${row.tier}, ${row.description},
+      ${row.category}::text[], ${row.language}, ${row.license}, ${row.repoUrl}, ${row.latestVersionId},
+      ${row.listedAmountMcents}, ${searchVector(tx, row)}, ${row.updatedAt}, ${row.updatedAt})
+    ON CONFLICT (name) DO NOTHING
+    RETURNING id`;
+  return rows.length > 0;
+}
+
+/** What a new version says replaces what the listing said, and ends a pause. */
+export async function updateServer(tx: Tx, id: Uuid, row: ServerFace): Promise<void> {
+  await tx`
+    UPDATE catalog_server SET description = ${row.description}, category = ${row.category}::text[],
+      language = ${row.language}, license = ${row.license}, repo_url = ${row.repoUrl},
+      latest_version_id = ${row.latestVersionId}, listed_amount_mcents = ${row.listedAmountMcents},
+      search = ${searchVector(tx, row)}, updated_at = ${row.updatedAt}, paused_at = NULL, pause_reason = NULL
+    WHERE id = ${id}`;
+}
+
+/** The name of a publisher's own server; the row stays locked, so that its versions come one by one. */
+export async function lockServer(
+  tx: Tx,
+  input: { id: Uuid; publisherId: Uuid },
+): Promise<{ name: string } | undefined> {
+  const [row] = await tx<{ name: string }[]>`
+    SELECT name FROM catalog_server WHERE id = ${input.id} AND publisher_id = ${input.publisherId} FOR UPDATE`;
+  return row;
+}
+
+export async function findServerOf(
+  sql: Queryable,
+  input: { id: Uuid; publisherId: Uuid },
+): Promise<{ name: string } | undefined> {
+  const [row] = await sql<{ name: string }[]>`
+    SELECT name FROM catalog_server WHERE id = ${input.id} AND publisher_id = ${input.publisherId}`;
+  return row;
+}
+
+/** The first pause keeps its time and reason. */
+export async function pauseServer(
+  tx: Tx,
+  input: { id: Uuid; reason: string; pausedAt: Date },
+): Promise<void> {
+  await tx`
+    UPDATE catalog_server SET paused_at = ${input.pausedAt}, pause_reason = ${input.reason}
+    WHERE id = ${input.id} AND paused_at IS NULL`;
+}
+
+export async function insertCode(
+  tx: Tx,
+  row: { sha256: string; archive: Buffer; createdAt: Date },
+): Promise<void> {
+  await tx`
+    INSERT INTO catalog_code (sha256, archive, size, created_at)
+    VALUES (${row.sha256}, ${row.archive}, ${row.archive.length}, ${row.createdAt})
+    ON CONFLICT (sha256) DO NOTHING`;
+}
+
+export async function findArchive(sql: Sql, sha256: string): Promise<Buffer | undefined> {
+  const [row] = await sql<{ archive: Buffer }[]>`SELECT archive FROM catalog_code WHERE sha256 = ${sha256}`;
+  return row?.archive;
+}
+
+export async function insertVersion(tx: Tx, row: NewVersionRow): Promise<void> {
+  await tx`
+    INSERT INTO catalog_version (id, server_id, version, code_sha256, runtime, entrypoint, tools, tool_names,
+      tools_hash, metadata_hash, changelog, log_index, created_at)
+    VALUES (${row.id}, ${row.serverId}, ${row.version}, ${row.codeSha256}, ${row.runtime}, ${row.entrypoint},
+      ${JSON.stringify(row.tools)}::text::json, ${row.toolNames}::text[], ${row.toolsHash}, ${row.metadataHash},
+      ${row.changelog}, ${row.logIndex}, ${row.createdAt})`;
+}
+
+/** The newest version, and the one of this number where there is one. */
+export async function findVersionKeys(
+  sql: Queryable,
+  input: { serverId: Uuid; version: string },
+): Promise<{ latest: VersionKeyRow | undefined; same: VersionKeyRow | undefined }> {
+  const rows = await sql<(VersionKeyRow & { isLatest: boolean })[]>`
+    SELECT v.id, v.version, v.code_sha256, v.metadata_hash, v.log_index,
+      v.id = s.latest_version_id AS is_latest
+    FROM catalog_version v JOIN catalog_server s ON s.id = v.server_id
+    WHERE v.server_id = ${input.serverId} AND (v.version = ${input.version} OR v.id = s.latest_version_id)`;
+  return {
+    latest: rows.find((row) => row.isLatest),
+    same: rows.find((row) => row.version === input.version),
+  };
+}
+
+export async function findVersion(
+  sql: Sql,
+  input: { serverId: Uuid; version: string },
+): Promise<VersionRow | undefined> {
+  const [row] = await sql<VersionRow[]>`
+    SELECT id, version, code_sha256, runtime, entrypoint, tools, tools_hash, changelog, log_index, created_at
+    FROM catalog_version WHERE server_id = ${input.serverId} AND version = ${input.version}`;
+  return row;
+}
+
+/** Newest publication first, by the order of the log. */
+export function listVersions(
+  sql: Sql,
+  input: { serverId: Uuid; rowsMax: number },
+): Promise<Omit<VersionRow, 'tools'>[]> {
+  return sql<Omit<VersionRow, 'tools'>[]>`
+    SELECT id, version, code_sha256, runtime, entrypoint, tools_hash, changelog, log_index, created_at
+    FROM catalog_version WHERE server_id = ${input.serverId}
+    ORDER BY log_index DESC LIMIT ${input.rowsMax}`;
+}
+
+export async function describeVersion(
+  sql: Sql,
+  id: Uuid,
+): Promise<{ name: string; version: string; codeSha256: string; logIndex: bigint } | undefined> {
+  const [row] = await sql<{ name: string; version: string; codeSha256: string; logIndex: bigint }[]>`
+    SELECT s.name, v.version, v.code_sha256, v.log_index
+    FROM catalog_version v JOIN catalog_server s ON s.id = v.server_id WHERE v.id = ${id}`;
+  return row;
+}
+
+/** Appends to a server's price lists. The caller holds the server's row, so numbers have no gap. */
+export async function insertPriceList(
+  tx: Tx,
+  row: Omit<PriceListColumns, 'number' | 'tools'> & { tools: Record<string, number> },
+): Promise<void> {
+  await tx`
+    INSERT INTO catalog_price_list (server_id, number, id, model, amount_mcents, tools, created_at)
+    SELECT ${row.serverId}, coalesce(max(number), 0) + 1, ${row.id}, ${row.model}, ${row.amountMcents}::bigint,
+      ${tx.json(row.tools)}, ${row.createdAt}::timestamptz
+    FROM catalog_price_list WHERE server_id = ${row.serverId}`;
+}
+
+export async function findPriceList(sql: Queryable, serverId: Uuid): Promise<PriceListRow | undefined> {
+  const [row] = await sql<PriceListRow[]>`
+    SELECT model, amount_mcents, tools FROM catalog_price_list
+    WHERE server_id = ${serverId} ORDER BY number DESC LIMIT 1`;
+  return row;
+}
+
+export async function findHead(sql: Sql, by: { id: Uuid } | { name: string }): Promise<HeadRow | undefined> {
+  const where = 'id' in by ? sql`s.id = ${by.id}` : sql`s.name = ${by.name}`;
+  const [row] = await sql<HeadRow[]>`
+    SELECT s.id, s.name, s.publisher_id, s.tier, s.description, s.category, s.language, s.license, s.repo_url,
+      s.created_at, s.updated_at, s.paused_at, s.pause_reason, v.version AS latest_version,
+      p.model, p.amount_mcents, p.tools
+    FROM catalog_server s
+    JOIN catalog_version v ON v.id = s.latest_version_id
+    CROSS JOIN LATERAL (SELECT model, amount_mcents, tools FROM catalog_price_list
+      WHERE server_id = s.id ORDER BY number DESC LIMIT 1) p
+    WHERE ${where}`;
+  return row;
+}
+
+/** Names count more than text. Text is found by its words as they stand and by their English stems. */
+function searchVector(sql: Queryable, row: Pick<ServerFace, 'searchNames' | 'searchText'>) {
+  return sql`setweight(to_tsvector('simple', ${row.searchNames}), 'A')
+    || setweight(to_tsvector('simple', ${row.searchText}), 'B')
+    || setweight(to_tsvector('english', ${row.searchText}), 'B')`;
+}

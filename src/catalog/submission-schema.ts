@@ -1,0 +1,119 @@
+import { z } from 'zod';
+import { PRICE_MCENTS_MAX } from './price-list.ts';
+import { refuseName } from './server-name.ts';
+import { isVersionNumber, VERSION_CHARACTERS_MAX } from './version-number.ts';
+
+const DESCRIPTION_CHARACTERS_MAX = 500;
+const CHANGELOG_CHARACTERS_MAX = 4_000;
+const CATEGORIES_MAX = 5;
+const CATEGORY_CHARACTERS_MAX = 32;
+const LICENSE_CHARACTERS_MAX = 64;
+const URL_CHARACTERS_MAX = 300;
+const ENTRYPOINT_CHARACTERS_MAX = 100;
+const PRICED_TOOLS_MAX = 128;
+
+const CATEGORY = /^[a-z0-9]+(?:-[a-z0-9]+)*$/;
+/** SPDX license expressions (annex D of the specification): identifiers, AND, OR, WITH, brackets. */
+const LICENSE = /^[A-Za-z0-9(][A-Za-z0-9.+() -]*$/;
+const TOOL_NAME = /^[A-Za-z0-9_./-]{1,128}$/;
+/**
+ * What no database text holds or no reader sees; agents read it all the same, so text could be hidden there.
+ * Line breaks and tabs may stay, and the two joiners that some scripts and emoji need.
+ */
+const UNPRINTABLE = /(?![\n\r\t\u200c]|\u200d)[\p{Cc}\p{Cf}\p{Cs}]/u;
+
+const price = z.int().min(0).max(PRICE_MCENTS_MAX);
+
+const pricingSchema = z
+  .strictObject({
+    model: z.enum(['free', 'per_call'], {
+      error: ({ input }) =>
+        input === 'subscription'
+          ? 'subscriptions are not offered yet; use "free" or "per_call"'
+          : 'must be "free" or "per_call"',
+    }),
+    amount_mcents: price.optional(),
+    tools: z
+      .record(z.string().regex(TOOL_NAME), price)
+      .refine((tools) => Object.keys(tools).length <= PRICED_TOOLS_MAX, {
+        error: `must name at most ${PRICED_TOOLS_MAX} tools`,
+      })
+      .optional(),
+  })
+  .superRefine((pricing, context) => {
+    const isCharged = [pricing.amount_mcents, ...Object.values(pricing.tools ?? {})].some((amount) => amount);
+    if (pricing.model === 'free' && isCharged) {
+      refuse(context, ['model'], 'is "free", so no amount may be above 0; use "per_call" to charge');
+    }
+    if (pricing.model === 'per_call' && pricing.amount_mcents === undefined) {
+      refuse(context, ['amount_mcents'], 'is required when the model is "per_call"');
+    }
+  });
+
+/** The publish JSON as it travels; `parseSubmission` checks what this shape alone cannot. */
+export const submissionSchema = z.strictObject({
+  name: z.string().superRefine((name, context) => refuse(context, [], refuseName(name))),
+  version: z.string().refine(isVersionNumber, {
+    error: `must be one exact version of Semantic Versioning 2.0.0, such as "1.0.0", of at most ${VERSION_CHARACTERS_MAX} characters`,
+  }),
+  description: text(DESCRIPTION_CHARACTERS_MAX).refine((value) => value.trim() !== '', {
+    error: 'must say what the server does',
+  }),
+  category: z
+    .array(
+      z
+        .string()
+        .max(CATEGORY_CHARACTERS_MAX)
+        .regex(CATEGORY, 'must be a slug such as "data" or "text-analysis"'),
+    )
+    .max(CATEGORIES_MAX, `must name at most ${CATEGORIES_MAX} categories`)
+    .refine((slugs) => new Set(slugs).size === slugs.length, { error: 'must not name a category twice' })
+    .default([]),
+  language: z.enum(['python'], { error: 'must be "python", the one language supported now' }),
+  tier: z
+    .enum(['hobbyist'], {
+      error: ({ input }) =>
+        input === 'pro'
+          ? 'self-hosted servers are not accepted yet; upload code with the tier "hobbyist"'
+          : 'must be "hobbyist"',
+    })
+    .default('hobbyist'),
+  entrypoint: z.string().max(ENTRYPOINT_CHARACTERS_MAX),
+  license: z
+    .string()
+    .max(LICENSE_CHARACTERS_MAX)
+    .regex(LICENSE, 'must be an SPDX license expression such as "MIT" or "Apache-2.0"')
+    .optional(),
+  repo_url: z
+    .string()
+    .max(URL_CHARACTERS_MAX)
+    .refine(isPublicUrl, { error: 'must be an https:// URL without a user name' })
+    .optional(),
+  changelog: text(CHANGELOG_CHARACTERS_MAX).optional(),
+  pricing: pricingSchema,
+  files: z.record(
+    z.string(),
+    z.union([z.string(), z.strictObject({ base64: z.string() })], {
+      error: 'must be text, or {"base64": "..."}',
+    }),
+  ),
+});
+
+function text(charactersMax: number) {
+  return z
+    .string()
+    .max(charactersMax)
+    .refine((value) => !UNPRINTABLE.test(value), {
+      error: 'must not hold control or invisible characters',
+    });
+}
+
+function isPublicUrl(value: string): boolean {
+  if (!/^https:\/\/[\x21-\x7e]+$/.test(value) || !URL.canParse(value)) return false;
+  const { username, password } = new URL(value);
+  return username === '' && password === '';
+}
+
+function refuse(context: z.RefinementCtx, path: string[], message: string | undefined): void {
+  if (message !== undefined) context.addIssue({ code: 'custom', path, message });
+}
