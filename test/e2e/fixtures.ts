@@ -7,7 +7,7 @@ import { wrapFetchWithPayment } from '@x402/fetch';
 import { createPublicClient, createWalletClient, defineChain, http, parseAbi, parseEther } from 'viem';
 import { generatePrivateKey, type PrivateKeyAccount, privateKeyToAccount } from 'viem/accounts';
 import type { Anvil } from '../harness/chain.ts';
-import type { TestGateway } from '../harness/gateway.ts';
+import type { GatewayClient } from '../harness/gateway.ts';
 
 const SERVER = readFileSync(join(import.meta.dirname, 'servers/echo.py'), 'utf8');
 const ERC20 = parseAbi(['function balanceOf(address) view returns (uint256)']);
@@ -113,7 +113,7 @@ export async function readAnswer(response: Response): Promise<Answer> {
 let published = 0;
 
 /** A publisher with the test server listed; `call` is the path of its calls. */
-export async function publishEcho(gateway: TestGateway, change: Record<string, unknown> = {}) {
+export async function publishEcho(gateway: GatewayClient, change: Record<string, unknown> = {}) {
   published += 1;
   const key = await gateway.mint(0, ['publish', 'read']);
   const name = `tests${published}-${process.pid}/echo`;
@@ -132,7 +132,7 @@ export type Books = {
   accounts: { name: string; unit: string; balance: string }[];
 };
 
-export async function readBooks(gateway: TestGateway): Promise<Books> {
+export async function readBooks(gateway: GatewayClient): Promise<Books> {
   const response = await gateway.fetch('/v1/admin/ledger/check', {
     headers: { 'x-admin-key': gateway.adminKey },
   });

@@ -12,15 +12,16 @@ import { listJobs, startJobs } from '../../src/jobs/index.ts';
 import type { Anvil } from './chain.ts';
 import type { TestDatabase } from './database.ts';
 
-export type TestGateway = {
+/** A gateway as its callers and its operator reach it, in whatever process it runs. */
+export type GatewayClient = {
   url: string;
   adminKey: string;
-  deps: Deps;
   fetch(path: string, init?: RequestInit): Promise<Response>;
   /** A key with this balance and these scopes, made by the operator. */
   mint(balance: number, scopes?: string[]): Promise<string>;
-  close(): Promise<void>;
 };
+
+export type TestGateway = GatewayClient & { deps: Deps; close(): Promise<void> };
 
 export type TestGatewayOptions = {
   database: Pick<TestDatabase, 'url'>;
@@ -70,9 +71,23 @@ export async function startTestGateway(options: TestGatewayOptions): Promise<Tes
   await adoptOrphans(deps.http);
   const jobs = startJobs(listJobs(deps.http, deps.resumeRails), silentLog);
   return {
+    ...connectGateway(url),
+    deps,
+    async close() {
+      await jobs.close();
+      server.closeAllConnections();
+      await new Promise((done) => server.close(done));
+      await deps.close();
+      rmSync(dataDir, { recursive: true, force: true });
+    },
+  };
+}
+
+/** A gateway of the tests that listens at `url`. */
+export function connectGateway(url: string): GatewayClient {
+  return {
     url,
     adminKey: ADMIN_KEY,
-    deps,
     fetch: (path, init) => fetch(url + path, init),
     async mint(balance, scopes = ['example', 'invoke']) {
       const response = await fetch(`${url}/v1/admin/mint`, {
@@ -83,13 +98,6 @@ export async function startTestGateway(options: TestGatewayOptions): Promise<Tes
       const body = (await response.json()) as { key: string };
       if (!response.ok) throw new Error(JSON.stringify(body));
       return body.key;
-    },
-    async close() {
-      await jobs.close();
-      server.closeAllConnections();
-      await new Promise((done) => server.close(done));
-      await deps.close();
-      rmSync(dataDir, { recursive: true, force: true });
     },
   };
 }
