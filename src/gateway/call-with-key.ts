@@ -4,9 +4,10 @@ import { invariant } from '../core/invariant.ts';
 import { Problem } from '../core/problem.ts';
 import { withTransaction } from '../db/index.ts';
 import type { Principal } from '../keys/index.ts';
-import type { HoldResult } from '../ledger/index.ts';
+import type { HoldRequest, HoldResult } from '../ledger/index.ts';
 import { claimIdOf, findClaim, insertClaim, withdrawClaim } from '../payments/index.ts';
 import { opaquePayer, type ReceiptDraft } from '../provenance/index.ts';
+import { balanceOf } from './account.ts';
 import { sameRequest } from './admit-credential.ts';
 import { answerClaim, toFailure } from './answer-claim.ts';
 import type { ClaimContext } from './claim-context.ts';
@@ -17,7 +18,13 @@ import { commitCovered, type Delivered, releaseRun, runSale } from './run-sale.t
 import { hashRequest, hashResult, type Sale, toDemand, toHoldRequest } from './sale.ts';
 
 /** A delivered call that a key paid; free tools have no receipt. */
-export type KeyAnswer = { result: unknown; receiptId: Uuid | undefined; charged: bigint };
+export type KeyAnswer = {
+  result: unknown;
+  receiptId: Uuid | undefined;
+  charged: bigint;
+  /** What the account can still spend. */
+  balance: bigint | undefined;
+};
 
 /** One call paid from the balance of a bearer key: hold, run, capture; or nothing at all (rule 8). */
 export async function callWithKey(deps: GatewayDeps, sale: Sale, principal: Principal): Promise<KeyAnswer> {
@@ -25,14 +32,8 @@ export async function callWithKey(deps: GatewayDeps, sale: Sale, principal: Prin
   refuseIfBlocked(deps, sale, payer);
   const id = newUuid();
   const request = toHoldRequest(sale, { id, ...principal, price: sale.price });
-  if (sale.isInstant) {
-    const outcome = await runSale(deps, sale);
-    invariant(outcome.kind === 'delivered', 'an instant tool cannot fail');
-    const charge = await deps.charger.charge(request, toReceipt(deps, sale, principal, id, outcome));
-    await refuseUnlessHeld(deps, sale, charge);
-    return { result: outcome.result, receiptId: id, charged: sale.price };
-  }
-  await refuseUnlessHeld(deps, sale, await deps.charger.hold(request));
+  if (sale.isInstant) return chargeInstant(deps, sale, principal, request);
+  const { rest } = await requireHeld(deps, sale, await deps.charger.hold(request));
   const outcome = await runSale(deps, sale);
   if (outcome.kind === 'failed') {
     await deps.charger.release(request);
@@ -47,7 +48,33 @@ export async function callWithKey(deps: GatewayDeps, sale: Sale, principal: Prin
       isUncharged: true,
     });
   }
-  return { result: outcome.result, receiptId: id, charged: sale.price };
+  return { result: outcome.result, receiptId: id, charged: sale.price, balance: rest };
+}
+
+/** A tool that runs in this process: its answer is held back until one statement has charged for it. */
+async function chargeInstant(
+  deps: GatewayDeps,
+  sale: Sale,
+  principal: Principal,
+  request: HoldRequest,
+): Promise<KeyAnswer> {
+  const outcome = await runSale(deps, sale);
+  invariant(outcome.kind === 'delivered', 'an instant tool cannot fail');
+  const { id } = request;
+  try {
+    const charge = await deps.charger.charge(request, toReceipt(deps, sale, principal, id, outcome));
+    const { rest } = await requireHeld(deps, sale, charge);
+    return { result: outcome.result, receiptId: id, charged: sale.price, balance: rest };
+  } catch (cause) {
+    if (cause instanceof Problem) throw cause;
+    throw new Problem('outcome-unknown', {
+      detail:
+        'The database did not answer. If the call was charged, its receipt says so; if there is none, it was not.',
+      cause,
+      retryAfterSeconds: 5,
+      members: { receipt_id: id },
+    });
+  }
 }
 
 /** The same with an `Idempotency-Key`: one execution, and its stored answer to whoever repeats it. */
@@ -67,9 +94,10 @@ export async function callWithIdempotencyKey(
     invariant(claim, `claim ${claimId} is missing`);
     const answer = await answerClaim(deps, sameRequest(claim, demand), { isProven: true, isOwed: false });
     invariant(answer.purpose === 'call', `claim ${claimId} is not a call`);
-    return { result: answer.result, receiptId: claimId, charged: claim.amount };
+    const balance = await balanceOf(deps, principal.accountId);
+    return { result: answer.result, receiptId: claimId, charged: claim.amount, balance };
   }
-  await refuseUnlessHeld(deps, sale, opened);
+  await requireHeld(deps, sale, opened);
   const outcome = await runSale(deps, sale);
   if (outcome.kind === 'failed') {
     const failure = toProblem(outcome);
@@ -79,7 +107,8 @@ export async function callWithIdempotencyKey(
   }
   const claim = await commitCovered(deps, claimId, outcome);
   if (claim.state !== 'delivered') throw await toFailure(deps, claim, { isProven: true });
-  return { result: outcome.result, receiptId: claimId, charged: claim.amount };
+  const balance = await balanceOf(deps, principal.accountId);
+  return { result: outcome.result, receiptId: claimId, charged: claim.amount, balance };
 }
 
 /** How a key's account is called in failures and receipts. */
@@ -146,8 +175,11 @@ function toReceipt(
   };
 }
 
-async function refuseUnlessHeld(deps: GatewayDeps, sale: Sale, hold: HoldResult): Promise<void> {
+type Held = Extract<HoldResult, { kind: 'held' }>;
+
+async function requireHeld(deps: GatewayDeps, sale: Sale, hold: HoldResult): Promise<Held> {
   if (hold.kind !== 'held') throw await refusal(deps, sale, hold);
+  return hold;
 }
 
 async function refusal(

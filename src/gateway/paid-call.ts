@@ -65,12 +65,12 @@ export async function paidCall(
     };
   }
   if (!principal) throw await demandPayment(deps, demand, bound);
-  const { result, receiptId, charged } =
+  const { result, receiptId, charged, balance } =
     input.idempotencyKey === undefined
       ? await callWithKey(deps, sale, principal)
       : await callWithIdempotencyKey(deps, sale, principal, input.idempotencyKey);
   const receipt = input.wantsReceipt && receiptId ? await inlineReceipt(deps, receiptId) : undefined;
-  return { result, charged, receiptId, receipt, balance: undefined, claim: undefined };
+  return { result, charged, receiptId, receipt, balance, claim: undefined };
 }
 
 async function runFree(deps: GatewayDeps, sale: Sale): Promise<PaidCallAnswer> {

@@ -70,6 +70,7 @@ async function answerExample(deps: HttpDeps, c: Ctx, sale: Sale): Promise<Respon
     charged_mcents: toWireNumber(answer.charged),
     receipt_id: answer.receiptId,
     ...(answer.receipt ? { receipt: answer.receipt } : {}),
+    ...(answer.balance === undefined ? {} : { balance_mcents: toWireNumber(answer.balance) }),
   };
   return answer.claim ? answerPaid(deps, c, answer.claim, body) : c.json(body);
 }

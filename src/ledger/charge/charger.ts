@@ -32,7 +32,8 @@ export type HoldRequest = {
 };
 
 export type HoldResult =
-  | { kind: 'held' }
+  /** `rest` is what the account can still spend; unknown when our own retry found the hold standing. */
+  | { kind: 'held'; rest?: bigint }
   | { kind: 'insufficient'; available: bigint }
   | { kind: 'key-refused' }
   /** A hold with this id exists and is closed already. */
@@ -113,7 +114,8 @@ export function judge(rows: readonly ChargeRow[], answers: readonly ChargeAnswer
     const answer = answers[index];
     if (!answer || seen.has(row.id)) return { kind: 'ask-again' };
     seen.add(row.id);
-    if (answer.isAccepted) return { kind: 'held' };
+    if (answer.isAccepted)
+      return answer.rest === null ? { kind: 'held' } : { kind: 'held', rest: answer.rest };
     // Our own retry after a lost connection finds its hold standing.
     if (answer.existing === 'held' || answer.existing === 'captured') return { kind: 'held' };
     if (answer.existing) return { kind: 'closed' };
