@@ -9,6 +9,9 @@ export type Tx = postgres.TransactionSql<{ bigint: bigint }>;
 /** Whatever a statement can be sent through, inside a transaction or not. */
 export type Queryable = Sql | Tx;
 
+/** A piece of a statement, made by the same template tag. */
+export type Fragment = postgres.PendingQuery<postgres.Row[]>;
+
 export type DatabaseOptions = {
   /** `postgres://user:password@host:port/name`; `?host=/directory` means the unix socket there. */
   url: string;

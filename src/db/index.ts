@@ -1,6 +1,7 @@
 export {
   type Database,
   type DatabaseOptions,
+  type Fragment,
   openDatabase,
   type Queryable,
   type Sql,

@@ -1,5 +1,5 @@
 import type { Uuid } from '../../core/ids.ts';
-import type { Sql } from '../../db/index.ts';
+import type { Fragment, Sql } from '../../db/index.ts';
 import type { PriceListRow, ServerRow } from '../store.ts';
 import type { Position, Sort } from './cursor.ts';
 
@@ -50,7 +50,6 @@ export function searchServers(sql: Sql, query: SearchQuery): Promise<SummaryRow[
     ORDER BY ${order.by}`;
 }
 
-type Fragment = ReturnType<Sql>;
 type Order = { key: Fragment; text: Fragment; by: Fragment; isAfter(position: Position): Fragment };
 
 /** One index for each but relevance, which no index can know. The id decides between equals. */
