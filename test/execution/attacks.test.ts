@@ -15,6 +15,8 @@ import {
 } from './harness.ts';
 
 const MB = 1024 * 1024;
+/** So that a slow machine fills it within the timeout. */
+const SMALL = { memoryBytesMax: 128 * MB };
 const attacks = codeOf(['mcp.py', 'attacks.py']);
 const table: Record<string, number> = process.arch === 'arm64' ? numbers.arm64 : numbers.x64;
 
@@ -98,13 +100,13 @@ describe.each([
   });
 
   it('memory bomb in one process', async () => {
-    const { reason, detail } = await failure('memory_bomb');
+    const { reason, detail } = await failure('memory_bomb', {}, SMALL);
     expect(reason).toBe(hasCgroups ? 'out-of-memory' : 'tool-error');
     expect(detail).toMatch(/memory/i);
   });
 
   it('memory bomb in forks', async () => {
-    const outcome = await attack('memory_bomb_in_forks');
+    const outcome = await attack('memory_bomb_in_forks', {}, SMALL);
     if (!hasCgroups) expect(outcome).toMatchObject({ kind: 'failed', reason: 'tool-error' });
     // The kernel may choose a fork as its victim, or the server that waits for them.
     else if (outcome.kind === 'failed') expect(outcome.reason).toBe('out-of-memory');
@@ -112,7 +114,7 @@ describe.each([
   });
 
   it('memory in anonymous files', async () => {
-    const { reason } = await failure('memfd_bomb');
+    const { reason } = await failure('memfd_bomb', {}, SMALL);
     expect(reason).toBe(hasCgroups ? 'out-of-memory' : 'tool-error');
   });
 
@@ -221,13 +223,13 @@ describe.each([
   });
 
   it('socket-buffer memory', async () => {
-    if (hasCgroups) {
-      expect(await failure('socket_buffers')).toMatchObject({ reason: 'out-of-memory' });
-      return;
-    }
-    const { bytes, end } = await report('socket_buffers');
+    const outcome = await attack('socket_buffers');
+    // How large one buffer may be is the machine's setting; what all may hold is ours.
+    if (hasCgroups && outcome.kind === 'failed') return expect(outcome.reason).toBe('out-of-memory');
+    if (outcome.kind === 'failed') throw new Error(outcome.detail);
+    const { bytes, end } = outcome.result.structuredContent ?? {};
     expect(end).toBe('EMFILE');
-    expect(bytes).toBeLessThan(128 * MB);
+    expect(bytes).toBeLessThan(hasCgroups ? 512 * MB : 128 * MB);
   });
 
   it('stdout flood', async () => {

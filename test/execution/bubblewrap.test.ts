@@ -202,7 +202,7 @@ describe('a gateway that is killed with calls in flight', () => {
   });
 
   it('is killed in any moment, also while its jails are being set up', async () => {
-    for (const delayMs of [0, 5, 10, 15, 20, 30]) {
+    for (const delayMs of [0, 8, 16, 25]) {
       const { child, lines } = startGateway({ cgroups: 'off', calls: Array.from({ length: 3 }, () => hang) });
       const ownerId = String((await lines.next()).ownerId);
       await untilTrue(async () => ((await findTraces(ownerId)).folders.length >= 1 ? true : undefined));
@@ -211,7 +211,7 @@ describe('a gateway that is killed with calls in flight', () => {
       await untilTrue(async () => (isOwnerDead(ownerId) ? true : undefined));
       const backend = testBackend({ cgroups: 'off' });
       await backend.sweep();
-      expect(await findTraces(ownerId)).toEqual(NO_TRACES);
+      expect(await findLastingTraces(ownerId)).toEqual(NO_TRACES);
       await backend.close();
     }
   });
@@ -253,7 +253,7 @@ describe.runIf(isRoot)('an ordinary user', () => {
           { toolName: 'write_code', arguments: {}, runTimeoutMs: 5000 },
           { toolName: 'fork_bomb', arguments: {}, runTimeoutMs: 5000 },
           { toolName: 'thread_bomb', arguments: {}, runTimeoutMs: 5000 },
-          { toolName: 'memory_bomb', arguments: {}, runTimeoutMs: 5000 },
+          { toolName: 'memory_bomb', arguments: {}, runTimeoutMs: 30_000 },
         ],
       },
       { uid: 12345 },

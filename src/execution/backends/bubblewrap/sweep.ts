@@ -40,13 +40,16 @@ async function sweepCgroups(cgroups: Cgroups | undefined): Promise<number> {
   return dead.length;
 }
 
-/** A folder with a dead owner is never taken over, so nothing new can be in it. */
+/**
+ * Files first: a chain that was on its way when its gateway died, and has not even its own command line yet,
+ * then finds no code to mount and ends. What came further is known by its command line.
+ */
 async function sweepFolders(owners: string): Promise<number> {
   const dead = (await readdir(owners)).filter(isDead);
   for (const name of dead) {
     const folder = join(owners, name);
-    await killByCommandLine(folder);
     await rm(folder, { recursive: true, force: true });
+    await killByCommandLine(folder);
   }
   return dead.length;
 }
