@@ -4,7 +4,7 @@ import { newUuid, type Uuid, uuidFrom } from '../core/ids.ts';
 import { invariant } from '../core/invariant.ts';
 import { type Millicents, millicents } from '../core/money.ts';
 import { Problem } from '../core/problem.ts';
-import { withTransaction } from '../db/index.ts';
+import { type Queryable, withTransaction } from '../db/index.ts';
 import { newKeyText, type Principal, type Scope, takeFromWindow } from '../keys/index.ts';
 import type { Claim, Credential } from '../payments/index.ts';
 import { PLATFORM_PUBLISHER } from './built-in.ts';
@@ -44,7 +44,6 @@ export async function signUp(
   input: SignUpInput,
   credential: Credential,
 ): Promise<{ key: IssuedKey; claim: Claim }> {
-  await takeWindow(deps, 'signup', deps.settings.signupsPerHour);
   const scopes: Scope[] = [
     'example',
     'invoke',
@@ -53,6 +52,7 @@ export async function signUp(
   const answer = await purchase(deps, signUpDemand(deps, input), credential, (claimKey) => ({
     accountId: uuidFrom('account', claimKey),
     payeeId: PLATFORM_PUBLISHER,
+    limit: (tx) => takeWindow(tx, 'signup', deps.settings.signupsPerHour),
     context: {
       purpose: 'signup',
       scopes,
@@ -102,7 +102,7 @@ export async function mintKey(
   deps: GatewayDeps,
   input: { balance: Millicents; scopes: readonly Scope[]; label: string | undefined },
 ): Promise<IssuedKey> {
-  await takeWindow(deps, 'admin-mint', deps.settings.mintsPerHour);
+  await takeWindow(deps.sql, 'admin-mint', deps.settings.mintsPerHour);
   const keyText = newKeyText();
   const accountId = newUuid();
   const publisherId = input.scopes.some((scope) => scope === 'publish' || scope === 'all')
@@ -124,8 +124,8 @@ export async function balanceOf(deps: Pick<GatewayDeps, 'ledger'>, accountId: Uu
   return millicents(payer ? payer.balance - payer.held : 0n);
 }
 
-async function takeWindow(deps: GatewayDeps, name: string, max: number): Promise<void> {
-  const take = await takeFromWindow(deps.sql, { name, max, windowMs: HOUR_MS });
+async function takeWindow(sql: Queryable, name: string, max: number): Promise<void> {
+  const take = await takeFromWindow(sql, { name, max, windowMs: HOUR_MS });
   if (take.kind === 'taken') return;
   throw new Problem('too-many-requests', {
     detail: `This gateway makes at most ${max} keys an hour this way.`,

@@ -18,6 +18,7 @@ import {
 import type { ClaimContext } from './claim-context.ts';
 import type { Demand } from './demand.ts';
 import type { GatewayDeps } from './deps.ts';
+import type { Purchase } from './purchase.ts';
 import { hashRequest, type Sale, toHoldRequest } from './sale.ts';
 
 export type OpenedClaim =
@@ -80,15 +81,17 @@ export async function openPurchaseClaim(
   deps: GatewayDeps,
   demand: Demand,
   payment: NewPayment,
-  input: { accountId: Uuid; payeeId: Uuid; context: ClaimContext },
+  input: Purchase,
 ): Promise<OpenedClaim> {
   const claimId = claimIdOf(payment.authorization.claimKey);
   return withTransaction(deps.sql, async (tx): Promise<OpenedClaim> => {
     const owed = await takeOwed(deps, tx, demand, payment.authorization.payer);
     if (owed) return { kind: 'owed', claim: owed };
-    if (!(await enterClaim(deps, tx, { demand, payment, mode: 'before-run', ...input }))) {
+    const { limit, ...claim } = input;
+    if (!(await enterClaim(deps, tx, { demand, payment, mode: 'before-run', ...claim }))) {
       return { kind: 'taken', claimId };
     }
+    await limit?.(tx);
     await deps.ledger.openPayer(tx, input.accountId);
     await enterExposure(tx, { claimId, payment, payeeId: input.payeeId, state: 'settling' });
     return { kind: 'before-run', claimId };

@@ -1,17 +1,24 @@
 import type { Uuid } from '../core/ids.ts';
 import { invariant } from '../core/invariant.ts';
 import type { Problem } from '../core/problem.ts';
+import type { Tx } from '../db/index.ts';
 import { type Claim, type Credential, claimIdOf, findClaim, markAnswer } from '../payments/index.ts';
 import { admitCredential, sameRequest } from './admit-credential.ts';
 import { answerClaim, type ClaimAnswer, outcomeUnknown, toFailure } from './answer-claim.ts';
 import type { ClaimContext } from './claim-context.ts';
-import { type Demand, demandPayment } from './demand.ts';
+import type { Demand } from './demand.ts';
 import type { GatewayDeps } from './deps.ts';
 import { openPurchaseClaim } from './open-claim.ts';
 import { applySettlement, settleOnRail } from './settle-claim.ts';
 
 /** What a purchase opens or fills, decided by the payment's own id so that a retry decides the same. */
-export type Purchase = { accountId: Uuid; payeeId: Uuid; context: ClaimContext };
+export type Purchase = {
+  accountId: Uuid;
+  payeeId: Uuid;
+  context: ClaimContext;
+  /** Throws when no more of these are sold now. Asked in the commit of a new claim, and for no retry. */
+  limit?(tx: Tx): Promise<void>;
+};
 
 /**
  * Buys something that needs no run: a key, or more balance. The money is here before anything is given,
@@ -26,19 +33,19 @@ export async function purchase(
   const bound = AbortSignal.timeout(deps.settings.settleTimeoutMs);
   const admission = await admitCredential(deps, demand, credential, bound);
   if (admission.kind === 'existing') {
-    return answerClaim(deps, admission.claim, { isProven: admission.isProven, isOwed: false });
+    return answerClaim(deps, demand, admission.claim, { isProven: admission.isProven, isOwed: false });
   }
   const payment = { ...admission, credential };
   const opened = await openPurchaseClaim(deps, demand, payment, decide(admission.authorization.claimKey));
-  if (opened.kind === 'owed') return answerClaim(deps, opened.claim, { isProven: true, isOwed: true });
+  if (opened.kind === 'owed') return answerClaim(deps, demand, opened.claim, { isProven: true, isOwed: true });
   const claim = await findClaim(deps.sql, claimIdOf(admission.authorization.claimKey));
   invariant(claim, 'a purchase has a claim');
   if (opened.kind === 'taken') {
-    return answerClaim(deps, sameRequest(claim, demand), { isProven: false, isOwed: false });
+    return answerClaim(deps, demand, sameRequest(claim, demand), { isProven: false, isOwed: false });
   }
   const settlement = await settleOnRail(deps, claim);
   const settled = await applySettlement(deps, claim.id, settlement, { runsNext: false });
-  if (settled.state === 'delivered') return answerClaim(deps, settled, { isProven: true, isOwed: true });
+  if (settled.state === 'delivered') return answerClaim(deps, demand, settled, { isProven: true, isOwed: true });
   throw await explain(deps, demand, settled, settlement);
 }
 
@@ -53,7 +60,5 @@ export async function explain(
     await markAnswer(deps.sql, claim.id, 'lost');
     return outcomeUnknown(claim, settlement.cause);
   }
-  if (claim.failure?.problem !== 'payment-required') return toFailure(deps, claim, { isProven: true });
-  const bound = AbortSignal.timeout(deps.settings.settleTimeoutMs);
-  return demandPayment(deps, demand, bound, { detail: claim.failure.detail });
+  return toFailure(deps, demand, claim, { isProven: true });
 }

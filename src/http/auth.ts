@@ -33,10 +33,16 @@ export function requireScope(principal: Principal, scope: Scope): void {
   });
 }
 
-/** L402 occupies `Authorization`, so a key may also come as `X-Api-Key`. */
+/**
+ * L402 occupies `Authorization`, so a key may also come as `X-Api-Key`. Whatever was meant to be a key is one
+ * to judge: a client that is told 402 for a misspelled key would pay for what its key was to pay.
+ */
 function readKeyText(c: Ctx): string | undefined {
-  const bearer = /^Bearer +(\S+) *$/i.exec(c.req.header('authorization') ?? '');
-  return bearer?.[1] ?? c.req.header('x-api-key');
+  const authorization = c.req.header('authorization') ?? '';
+  const bearer = /^Bearer(?:\s+(.*))?$/i.exec(authorization);
+  if (bearer) return bearer[1] ?? '';
+  const isBareKey = /^mcp_/i.test(authorization);
+  return isBareKey ? '' : c.req.header('x-api-key');
 }
 
 /** Lets the operator through, and nobody else. */

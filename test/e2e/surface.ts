@@ -4,7 +4,7 @@ import { silentLog } from '../../src/core/log.ts';
 import { type Anvil, startAnvil } from '../harness/chain.ts';
 import { createTestDatabase, type TestDatabase } from '../harness/database.ts';
 import { startTestGateway, type TestGateway, type TestGatewayOptions } from '../harness/gateway.ts';
-import { readBooks } from './fixtures.ts';
+import { type Answer, readBooks } from './fixtures.ts';
 
 /** A gateway as its users meet it, on a database and a chain of its own. */
 export type Surface = {
@@ -34,9 +34,12 @@ export async function startSurface(env: Record<string, string> = {}): Promise<Su
       return other;
     },
     async close() {
-      await expectBalancedBooks(gateway);
-      for (const one of [gateway, ...others]) await one.close();
-      await Promise.all([anvil.close(), database.close()]);
+      try {
+        await expectBalancedBooks(gateway);
+      } finally {
+        for (const one of [gateway, ...others]) await one.close();
+        await Promise.all([anvil.close(), database.close()]);
+      }
     },
   };
 }
@@ -82,13 +85,35 @@ export async function expectFreeProblem(
   return body;
 }
 
+/** The members that lists and publications add to other answers. */
+export type Body = Answer & {
+  version: string;
+  log_index: number;
+  publisher_id: string;
+  stderr: string;
+  keys: [{ id: string; scopes: string[] }];
+  calls: {
+    id: string;
+    state: string;
+    charged_mcents: number;
+    receipt_id: string | null;
+    created_at: string;
+  }[];
+  servers: { name: string; pricing: { amount_mcents: number } }[];
+  next_cursor: string | undefined;
+};
+
+/** The JSON of an answer; the type says what the tests expect of it, and they check it. */
+export async function readBody(response: Response): Promise<Body> {
+  return (await response.json()) as Body;
+}
+
 export const bearer = (key: string) => ({ authorization: `Bearer ${key}` });
 
 /** What a key can still spend. */
 export async function balanceOf(gateway: TestGateway, key: string): Promise<number> {
   const response = await gateway.fetch('/v1/balance', { headers: bearer(key) });
-  const { balance_mcents: balance } = (await response.json()) as { balance_mcents: number };
-  return balance;
+  return (await readBody(response)).balance_mcents;
 }
 
 export function countByStatus(responses: readonly Response[]): Record<number, number> {
