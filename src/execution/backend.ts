@@ -35,8 +35,8 @@ export type Exit = {
   code: number | null;
   signal: string | null;
   isOutOfMemory: boolean;
-  /** Whether the code ever ran: when it did not, the backend failed and not the tool. */
-  hasStarted: boolean;
+  /** The jail ended by itself before the code ever ran: the backend failed, and not the tool. */
+  isBackendFailure: boolean;
 };
 
 /** One jail with one process tree of hostile code in it; used for one call, then gone. */

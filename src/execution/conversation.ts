@@ -45,17 +45,26 @@ export async function converse<T extends object>(
   }
   const startedAt = deps.clock.now();
   const session = openMcpSession(jail, spec.limits.outputBytesMax);
+  const remove = (reason: KillReason) =>
+    jail
+      .kill(reason)
+      .catch((error: unknown) => deps.log.error({ err: error, jail: jail.id }, 'a jail could not be removed'))
+      .finally(admission.leave);
   deps.sessions.add(session);
-  const ending = await talk(session, spec, signal, script).finally(() => deps.sessions.delete(session));
+  const ending = await talk(session, spec, signal, script)
+    .catch((error: unknown) => {
+      void remove('done');
+      throw error;
+    })
+    .finally(() => deps.sessions.delete(session));
   const runMs = deps.clock.now().getTime() - startedAt.getTime();
   const stderr = session.stderrTail();
-  if (ending.kind === 'broken' && ending.reason === 'crashed') await waitForExit(jail);
-  const gone = jail
-    .kill(ending.kind === 'broken' ? toKillReason(ending.reason) : 'done')
-    .catch((error: unknown) => deps.log.error({ err: error, jail: jail.id }, 'a jail could not be removed'))
-    .finally(admission.leave);
-  if (ending.kind === 'finished') return { kind: 'finished', value: ending.value, runMs, stderr };
-  await gone;
+  if (ending.kind === 'finished') {
+    void remove('done');
+    return { kind: 'finished', value: ending.value, runMs, stderr };
+  }
+  if (ending.reason === 'crashed') await waitForExit(jail);
+  await remove(toKillReason(ending.reason));
   return { ...explain(ending, await jail.exit), runMs, stderr };
 }
 
@@ -103,7 +112,7 @@ function explain({ reason, detail }: Break, exit: Exit): Omit<Break, 'kind'> & {
     return { kind: 'broken', reason: 'out-of-memory', detail: 'The server used more memory than it may.' };
   }
   if (reason !== 'crashed') return { kind: 'broken', reason, detail };
-  if (!exit.hasStarted) {
+  if (exit.isBackendFailure) {
     throw new Problem('unavailable', {
       detail: 'The sandbox could not start the server.',
       retryAfterSeconds: 5,

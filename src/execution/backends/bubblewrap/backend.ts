@@ -3,7 +3,6 @@ import type { Clock } from '../../../core/clock.ts';
 import { InvariantError } from '../../../core/invariant.ts';
 import { Problem } from '../../../core/problem.ts';
 import type { Backend, Jail, JailSpec } from '../../backend.ts';
-import { isChainFailure } from './jail.ts';
 import type { Launcher } from './launcher.ts';
 import { type Preparation, prepareLauncher } from './prepare.ts';
 import { createReadiness } from './readiness.ts';
@@ -35,7 +34,7 @@ export function createBubblewrapBackend(deps: BubblewrapDeps): Backend {
   const start = async (launcher: Launcher, spec: JailSpec): Promise<Jail> => {
     try {
       return await launcher.start(spec, (exit) => {
-        if (isChainFailure(exit)) readiness.doubt();
+        if (exit.isBackendFailure) readiness.doubt();
       });
     } catch (error) {
       if (error instanceof Problem || error instanceof InvariantError) throw error;

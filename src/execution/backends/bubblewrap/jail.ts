@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Log } from '../../../core/log.ts';
 import type { Exit, Jail, KillReason } from '../../backend.ts';
 import type { Cgroup } from './cgroup.ts';
-import { EXIT_LEAKED_FD, EXIT_NO_CGROUP, SECCOMP_FD, STATUS_FD } from './launch.ts';
+import { SECCOMP_FD, STATUS_FD } from './launch.ts';
 import { findByCommandLine, killAll, listChildren, pollUntil } from './processes.ts';
 
 export type JailInput = {
@@ -33,12 +33,15 @@ const GONE_TIMEOUT_MS = 10_000;
 /** Starts the launch chain. Throws when not even that can be started. */
 export function startJail(input: JailInput): Jail {
   const child = spawnChain(input);
+  let isKilled = false;
   const exited = new Promise<{ code: number | null; signal: string | null }>((resolve) => {
     child.once('exit', (code, signal) => resolve({ code, signal }));
   });
   const exit = exited.then(async ({ code, signal }): Promise<Exit> => {
     const isOutOfMemory = (await input.cgroup?.isOutOfMemory()) ?? false;
-    return { code, signal, isOutOfMemory, hasStarted: isOutOfMemory || hasStarted(input.statusFile) };
+    // A jail that was killed, by us or by the kernel, says nothing about the backend.
+    const isBackendFailure = !isKilled && !isOutOfMemory && !hasStarted(input.statusFile);
+    return { code, signal, isOutOfMemory, isBackendFailure };
   });
   const gone = exit.then(async (ending) => {
     await removeRest(input);
@@ -50,6 +53,7 @@ export function startJail(input: JailInput): Jail {
   );
   const kill = async (reason: KillReason) => {
     input.log.debug({ jail: input.id, reason }, 'killing a jail');
+    isKilled ||= child.exitCode === null && child.signalCode === null;
     await endProcesses(child, exited);
     await gone;
   };
@@ -126,11 +130,4 @@ export async function killByCommandLine(folder: string): Promise<void> {
     return pids.length === 0;
   }, GONE_TIMEOUT_MS);
   if (!isGone) throw new Error(`processes of ${folder} cannot be killed`);
-}
-
-/** Whether the chain itself gave up, for a reason that may also stop the next jail. */
-export function isChainFailure(exit: Exit): boolean {
-  return (
-    !exit.hasStarted && (exit.code === EXIT_NO_CGROUP || exit.code === EXIT_LEAKED_FD || exit.signal === null)
-  );
 }

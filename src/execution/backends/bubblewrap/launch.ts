@@ -19,8 +19,8 @@ export const SECCOMP_FD = 3;
 export const STATUS_FD = 4;
 
 /** What `sh` exits with when a control group could not be joined, or when a descriptor would leak. */
-export const EXIT_NO_CGROUP = 97;
-export const EXIT_LEAKED_FD = 98;
+const EXIT_NO_CGROUP = 97;
+const EXIT_LEAKED_FD = 98;
 
 /**
  * The whole chain from the gateway to a publisher's code, as arguments of `/bin/sh`. Each link takes something

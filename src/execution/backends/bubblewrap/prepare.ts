@@ -5,6 +5,7 @@ import { ownOwnerId } from './owner.ts';
 import { findPrograms, type Programs } from './programs.ts';
 import { preparePythonRoot } from './python-root.ts';
 import type { Attempt } from './readiness.ts';
+import { sweepDeadOwners } from './sweep.ts';
 import { judgeTrial, TRIAL_CODE, TRIAL_LIMITS } from './trial.ts';
 import { enterFolder, prepareWorkDir } from './work-dir.ts';
 
@@ -39,6 +40,7 @@ export async function prepareLauncher(preparation: Preparation): Promise<Attempt
 async function prepareWith(preparation: Preparation, programs: Programs): Promise<Attempt<Launcher>> {
   const { log } = preparation;
   const workDir = await prepareWorkDir(preparation.workDir);
+  await sweepDeadOwners(preparation);
   const folder = await enterFolder(workDir, preparation.backendId);
   const root = await preparePythonRoot({ workDir, programs, log });
   const parts = { ...preparation, programs, root, ownerId: ownOwnerId(), folder };

@@ -1,20 +1,20 @@
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Log } from '../../../core/log.ts';
 import type { Cgroups } from './cgroup.ts';
 import { openCgroups } from './cgroups.ts';
 import { killByCommandLine } from './jail.ts';
 import { isOwnerDead, isOwnerId } from './owner.ts';
-import type { Preparation } from './prepare.ts';
 import { sweepBuilds } from './root-store.ts';
 import { prepareWorkDir } from './work-dir.ts';
+
+export type SweepDeps = { workDir: string; cgroups: 'auto' | 'off'; log: Log };
 
 /**
  * Kills and removes what gateways left that are certainly dead: their processes, control groups and files.
  * What belongs to one that lives is not touched, so several may share a machine.
  */
-export async function sweepDeadOwners(
-  deps: Pick<Preparation, 'workDir' | 'cgroups' | 'log'>,
-): Promise<number> {
+export async function sweepDeadOwners(deps: SweepDeps): Promise<number> {
   if (process.platform !== 'linux') return 0;
   try {
     const cgroups = deps.cgroups === 'off' ? undefined : await openCgroups();

@@ -61,7 +61,7 @@ export async function judgeTrial(jail: Jail, canFork: boolean): Promise<string |
   try {
     const [output, errors] = await Promise.all([text(jail.stdout), text(jail.stderr)]);
     const exit = await jail.exit;
-    if (!exit.hasStarted || exit.code !== 0) {
+    if (exit.isBackendFailure || exit.code !== 0) {
       return errors.trim().slice(0, 400) || `it ended with ${exit.signal ?? `exit code ${exit.code}`}`;
     }
     const answer = answerSchema.safeParse(JSON.parse(output.slice(0, ANSWER_BYTES_MAX)));
