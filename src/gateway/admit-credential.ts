@@ -22,7 +22,7 @@ import type { GatewayDeps } from './deps.ts';
 export type Admission =
   /** The payment was used before. `isProven`: whoever shows it received our challenge for it. */
   | { kind: 'existing'; claim: Claim; isProven: boolean }
-  | { kind: 'new'; rail: Rail; authorization: Authorization; quote: Quote };
+  | { kind: 'new'; rail: Rail; authorization: Authorization; quote: Quote; credential: Credential };
 
 /**
  * Finds out what a credential is: one that was used already, or a new one that verifies. Changes nothing,
@@ -40,13 +40,12 @@ export async function admitCredential(
   const { claimKey } = rail.identify(credential.form);
   const opening = credential.quoteToken === undefined ? undefined : deps.quotes.open(credential.quoteToken);
   const claim = await findClaim(deps.sql, claimIdOf(claimKey));
-  if (claim)
-    return { kind: 'existing', claim: sameRequest(claim, demand), isProven: isProof(claim, opening) };
+  if (claim) return { kind: 'existing', claim: sameRequest(claim, demand), isProven: isEcho(claim, opening) };
   const quote = await admitQuote(deps, demand, opening, refuse);
   const verification = await rail.verify(credential.form, quote, signal);
   switch (verification.kind) {
     case 'authorised':
-      return { kind: 'new', rail, authorization: verification.authorization, quote };
+      return { kind: 'new', rail, authorization: verification.authorization, quote, credential };
     case 'refused':
       throw await refuse(verification.reason);
     case 'unavailable':
@@ -77,7 +76,13 @@ export function sameRequest(claim: Claim, demand: Demand): Claim {
   });
 }
 
-function isProof(claim: Claim, opening: QuoteOpening | undefined): boolean {
+/** Whether a payment that another request was quicker with came with our challenge for it. */
+export function isProof(claim: Claim, payment: { credential: Credential; quote: Quote }): boolean {
+  const { credential, quote } = payment;
+  return isEcho(claim, credential.quoteToken === undefined ? undefined : { kind: 'open', quote });
+}
+
+function isEcho(claim: Claim, opening: QuoteOpening | undefined): boolean {
   if (!opening || opening.kind === 'tampered' || !claim.quoteHash) return false;
   return hashQuoteId(opening.quote).equals(claim.quoteHash);
 }

@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { invariant } from '../core/invariant.ts';
 import { Problem } from '../core/problem.ts';
-import { type Claim, findClaim, markAnswer } from '../payments/index.ts';
+import { type Claim, findClaim, markAnswer, markFailureTold } from '../payments/index.ts';
 import { readContext } from './claim-context.ts';
+import { type Demand, demandPayment } from './demand.ts';
 import type { GatewayDeps } from './deps.ts';
 import { findIssuedKey } from './issued-key.ts';
 
@@ -26,12 +27,20 @@ const POLL_MS = 50;
  * Answers a payment that was used before: the same stored answer, the same failure, 409 while another
  * request works on it, 503 while nobody knows. Never a fresh challenge once money may have moved.
  */
-export async function answerClaim(deps: GatewayDeps, first: Claim, asker: Asker): Promise<ClaimAnswer> {
+export async function answerClaim(
+  deps: GatewayDeps,
+  demand: Demand,
+  first: Claim,
+  asker: Asker,
+): Promise<ClaimAnswer> {
   const deadline = Date.now() + deps.settings.outcomeWaitMs;
   let claim = first;
   for (;;) {
     if (claim.state === 'delivered') return serve(deps, claim, asker);
-    if (claim.state === 'failed') throw await toFailure(deps, claim, asker);
+    if (claim.state === 'failed') {
+      if (asker.isProven) await markFailureTold(deps.sql, claim.id);
+      throw await toFailure(deps, demand, claim, asker);
+    }
     if (!asker.isOwed && claim.answerState === 'waiting') throw inFlight();
     if (Date.now() > deadline) break;
     await sleep(POLL_MS);
@@ -93,13 +102,21 @@ async function serve(deps: GatewayDeps, claim: Claim, asker: Asker): Promise<Cla
   }
 }
 
-/** The failure a claim ended with. Money that arrived all the same is opened by the refund key. */
+/**
+ * The failure a claim ended with. Money that arrived all the same is opened by the refund key; where surely
+ * nothing moved because the payment was no good, another one may be made.
+ */
 export async function toFailure(
   deps: GatewayDeps,
+  demand: Demand,
   claim: Claim,
   asker: Pick<Asker, 'isProven'>,
 ): Promise<Problem> {
   invariant(claim.failure, `claim ${claim.id} failed without a reason`);
+  if (claim.failure.problem === 'payment-required') {
+    const bound = AbortSignal.timeout(deps.settings.settleTimeoutMs);
+    return demandPayment(deps, demand, bound, { detail: claim.failure.detail });
+  }
   const hasCredit = claim.reference !== null && claim.rail !== null;
   const refundKey = hasCredit && asker.isProven ? await findIssuedKey(deps, claim, 'refund') : undefined;
   return new Problem(claim.failure.problem, {

@@ -3,12 +3,13 @@ import { invariant } from '../core/invariant.ts';
 import { millicents } from '../core/money.ts';
 import type { Problem } from '../core/problem.ts';
 import { withTransaction } from '../db/index.ts';
-import { type Claim, type Credential, type Failure, findClaim, markAnswer } from '../payments/index.ts';
-import { admitCredential, sameRequest } from './admit-credential.ts';
+import { type Claim, type Credential, type Failure, findClaim } from '../payments/index.ts';
+import { admitCredential, isProof, sameRequest } from './admit-credential.ts';
 import { type Asker, answerClaim, toFailure } from './answer-claim.ts';
-import { demandPayment } from './demand.ts';
+import { type Demand, demandPayment } from './demand.ts';
 import type { GatewayDeps } from './deps.ts';
 import { noteFailure, refuseIfBlocked, toProblem } from './failure.ts';
+import { guardClaim, watchClient } from './guard-claim.ts';
 import { openCallClaim } from './open-claim.ts';
 import { explain } from './purchase.ts';
 import { commitCovered, commitOutcome, releaseRun, runSale } from './run-sale.ts';
@@ -32,45 +33,34 @@ export async function callWithCredential(
   const bound = AbortSignal.timeout(deps.settings.settleTimeoutMs);
   const admission = await admitCredential(deps, demand, credential, bound);
   if (admission.kind === 'existing') {
-    return answerCall(deps, admission.claim, { isProven: admission.isProven, isOwed: false });
+    return answerCall(deps, demand, admission.claim, { isProven: admission.isProven, isOwed: false });
   }
   refuseIfBlocked(deps, sale, admission.authorization.payer);
-  const opened = await openCallClaim(deps, sale, demand, { ...admission, credential });
+  const opened = await openCallClaim(deps, sale, demand, admission);
+  const watch = (id: Uuid, answer: () => Promise<CredentialAnswer>) =>
+    watchClient(deps, { id, client }, answer);
+  const guard = (id: Uuid, work: () => Promise<CredentialAnswer>) =>
+    watch(id, () => guardClaim(deps, demand, id, work));
   switch (opened.kind) {
     case 'owed':
-      return answerCall(deps, opened.claim, { isProven: true, isOwed: true });
+      return watch(opened.claim.id, () =>
+        answerCall(deps, demand, opened.claim, { isProven: true, isOwed: true }),
+      );
     case 'taken': {
       const claim = sameRequest(await loadClaim(deps, opened.claimId), demand);
-      return answerCall(deps, claim, { isProven: false, isOwed: false });
+      return answerCall(deps, demand, claim, { isProven: isProof(claim, admission), isOwed: false });
     }
     case 'insufficient-funds':
       throw await demandPayment(deps, demand, bound, {
         detail: 'The payer does not own what this call costs on top of what it owes.',
       });
     case 'after-run':
-      return watchClient(deps, opened.claimId, client, () => runThenSettle(deps, sale, opened.claimId));
+      return guard(opened.claimId, () => runThenSettle(deps, sale, opened.claimId));
     case 'before-run':
-      return watchClient(deps, opened.claimId, client, () => settleThenRun(deps, sale, opened.claimId));
+      return guard(opened.claimId, () => settleThenRun(deps, sale, opened.claimId));
     default:
       throw opened satisfies never;
   }
-}
-
-/** Notes that the answer is owed as soon as nobody waits for it; a retry then finds it. */
-async function watchClient<T>(
-  deps: GatewayDeps,
-  claimId: Uuid,
-  client: AbortSignal,
-  work: () => Promise<T>,
-): Promise<T> {
-  const lose = () => {
-    markAnswer(deps.sql, claimId, 'lost').catch((cause) =>
-      deps.log.warn({ claimId, cause }, 'could not mark an answer as lost'),
-    );
-  };
-  client.addEventListener('abort', lose, { once: true });
-  if (client.aborted) lose();
-  return work();
 }
 
 async function runThenSettle(deps: GatewayDeps, sale: Sale, claimId: Uuid): Promise<CredentialAnswer> {
@@ -78,7 +68,7 @@ async function runThenSettle(deps: GatewayDeps, sale: Sale, claimId: Uuid): Prom
   if (outcome.kind === 'failed') throw await failRun(deps, sale, claimId, toProblem(outcome));
   const claim = await commitOutcome(deps, claimId, outcome);
   // Declared gone by another gateway meanwhile: it released the hold, so the result is nobody's.
-  if (claim.state !== 'settling') throw await toFailure(deps, claim, { isProven: true });
+  if (claim.state !== 'settling') throw await toFailure(deps, toDemand(sale), claim, { isProven: true });
   const settlement = await settleOnRail(deps, claim);
   const settled = await applySettlement(deps, claimId, settlement, { runsNext: false });
   if (settled.state !== 'delivered') throw await explain(deps, toDemand(sale), settled, settlement);
@@ -100,7 +90,7 @@ async function settleThenRun(deps: GatewayDeps, sale: Sale, claimId: Uuid): Prom
   const outcome = await runSale(deps, sale);
   if (outcome.kind === 'failed') throw await failRun(deps, sale, claimId, toProblem(outcome));
   const claim = await commitCovered(deps, claimId, outcome);
-  if (claim.state !== 'delivered') throw await toFailure(deps, claim, { isProven: true });
+  if (claim.state !== 'delivered') throw await toFailure(deps, toDemand(sale), claim, { isProven: true });
   return { claim, result: outcome.result };
 }
 
@@ -109,11 +99,16 @@ async function failRun(deps: GatewayDeps, sale: Sale, claimId: Uuid, failure: Fa
   const claim = await releaseRun(deps, claimId, failure);
   await cancelOnRail(deps, claim);
   await noteFailure(deps, sale, claim.payer, failure);
-  return toFailure(deps, claim, { isProven: true });
+  return toFailure(deps, toDemand(sale), claim, { isProven: true });
 }
 
-async function answerCall(deps: GatewayDeps, claim: Claim, asker: Asker): Promise<CredentialAnswer> {
-  const answer = await answerClaim(deps, claim, asker);
+async function answerCall(
+  deps: GatewayDeps,
+  demand: Demand,
+  claim: Claim,
+  asker: Asker,
+): Promise<CredentialAnswer> {
+  const answer = await answerClaim(deps, demand, claim, asker);
   invariant(answer.purpose === 'call', `claim ${claim.id} is not a call`);
   return answer;
 }

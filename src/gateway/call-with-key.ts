@@ -92,7 +92,8 @@ export async function callWithIdempotencyKey(
   if (opened.kind === 'taken') {
     const claim = await findClaim(deps.sql, claimId);
     invariant(claim, `claim ${claimId} is missing`);
-    const answer = await answerClaim(deps, sameRequest(claim, demand), { isProven: true, isOwed: false });
+    const asker = { isProven: true, isOwed: false };
+    const answer = await answerClaim(deps, demand, sameRequest(claim, demand), asker);
     invariant(answer.purpose === 'call', `claim ${claimId} is not a call`);
     const balance = await balanceOf(deps, principal.accountId);
     return { result: answer.result, receiptId: claimId, charged: claim.amount, balance };
@@ -103,10 +104,10 @@ export async function callWithIdempotencyKey(
     const failure = toProblem(outcome);
     const claim = await releaseRun(deps, claimId, failure);
     await noteFailure(deps, sale, payerOf(principal), failure);
-    throw await toFailure(deps, claim, { isProven: true });
+    throw await toFailure(deps, demand, claim, { isProven: true });
   }
   const claim = await commitCovered(deps, claimId, outcome);
-  if (claim.state !== 'delivered') throw await toFailure(deps, claim, { isProven: true });
+  if (claim.state !== 'delivered') throw await toFailure(deps, demand, claim, { isProven: true });
   const balance = await balanceOf(deps, principal.accountId);
   return { result: outcome.result, receiptId: claimId, charged: claim.amount, balance };
 }

@@ -20,6 +20,7 @@ import type { Demand } from './demand.ts';
 import type { GatewayDeps } from './deps.ts';
 import type { Purchase } from './purchase.ts';
 import { hashRequest, type Sale, toHoldRequest } from './sale.ts';
+import { keepSettlement } from './settle-claim.ts';
 
 export type OpenedClaim =
   /** Ours: run now, settle after. */
@@ -119,13 +120,13 @@ async function decideMode(
   return verdict.kind === 'settle-first' || authorization.mustSettleFirst ? 'before-run' : 'after-run';
 }
 
-function enterClaim(
+async function enterClaim(
   deps: GatewayDeps,
   tx: Tx,
   input: { demand: Demand; payment: NewPayment; mode: ClaimMode; accountId: Uuid; context: ClaimContext },
 ): Promise<boolean> {
   const { authorization, quote, credential } = input.payment;
-  return insertClaim(tx, {
+  const isOurs = await insertClaim(tx, {
     claimKey: authorization.claimKey,
     purpose: input.demand.purpose,
     rail: authorization.rail,
@@ -141,6 +142,9 @@ function enterClaim(
     context: input.context,
     intent: toIntent(authorization),
   });
+  if (isOurs && input.mode === 'before-run')
+    await keepSettlement(deps, tx, claimIdOf(authorization.claimKey));
+  return isOurs;
 }
 
 function enterExposure(

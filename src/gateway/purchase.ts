@@ -3,11 +3,12 @@ import { invariant } from '../core/invariant.ts';
 import type { Problem } from '../core/problem.ts';
 import type { Tx } from '../db/index.ts';
 import { type Claim, type Credential, claimIdOf, findClaim, markAnswer } from '../payments/index.ts';
-import { admitCredential, sameRequest } from './admit-credential.ts';
+import { admitCredential, isProof, sameRequest } from './admit-credential.ts';
 import { answerClaim, type ClaimAnswer, outcomeUnknown, toFailure } from './answer-claim.ts';
 import type { ClaimContext } from './claim-context.ts';
 import type { Demand } from './demand.ts';
 import type { GatewayDeps } from './deps.ts';
+import { guardClaim } from './guard-claim.ts';
 import { openPurchaseClaim } from './open-claim.ts';
 import { applySettlement, settleOnRail } from './settle-claim.ts';
 
@@ -35,18 +36,21 @@ export async function purchase(
   if (admission.kind === 'existing') {
     return answerClaim(deps, demand, admission.claim, { isProven: admission.isProven, isOwed: false });
   }
-  const payment = { ...admission, credential };
-  const opened = await openPurchaseClaim(deps, demand, payment, decide(admission.authorization.claimKey));
-  if (opened.kind === 'owed') return answerClaim(deps, demand, opened.claim, { isProven: true, isOwed: true });
+  const opened = await openPurchaseClaim(deps, demand, admission, decide(admission.authorization.claimKey));
+  if (opened.kind === 'owed')
+    return answerClaim(deps, demand, opened.claim, { isProven: true, isOwed: true });
   const claim = await findClaim(deps.sql, claimIdOf(admission.authorization.claimKey));
   invariant(claim, 'a purchase has a claim');
   if (opened.kind === 'taken') {
-    return answerClaim(deps, demand, sameRequest(claim, demand), { isProven: false, isOwed: false });
+    const asker = { isProven: isProof(claim, admission), isOwed: false };
+    return answerClaim(deps, demand, sameRequest(claim, demand), asker);
   }
-  const settlement = await settleOnRail(deps, claim);
-  const settled = await applySettlement(deps, claim.id, settlement, { runsNext: false });
-  if (settled.state === 'delivered') return answerClaim(deps, demand, settled, { isProven: true, isOwed: true });
-  throw await explain(deps, demand, settled, settlement);
+  return guardClaim(deps, demand, claim.id, async () => {
+    const settlement = await settleOnRail(deps, claim);
+    const settled = await applySettlement(deps, claim.id, settlement, { runsNext: false });
+    if (settled.state !== 'delivered') throw await explain(deps, demand, settled, settlement);
+    return answerClaim(deps, demand, settled, { isProven: true, isOwed: true });
+  });
 }
 
 /** What a payer hears when a settlement did not end as it should: 402 only when surely nothing moved. */

@@ -1,4 +1,9 @@
-import { listOrphanedRuns, loseAnswersOfStoppedWorkers, takeDueSettlements } from '../payments/index.ts';
+import {
+  adoptSettlements,
+  listOrphanedRuns,
+  loseAnswersOfStoppedWorkers,
+  takeDueSettlements,
+} from '../payments/index.ts';
 import type { GatewayDeps } from './deps.ts';
 import { releaseRun } from './run-sale.ts';
 import { applySettlement, cancelOnRail, INTERRUPTED } from './settle-claim.ts';
@@ -7,11 +12,12 @@ const ROWS_MAX = 100;
 const LEASE_MS = 2_000;
 
 /**
- * Takes over what gateways that are gone left behind: runs are released and never run again, and answers
- * nobody received are owed. Runs before the first request and then on a timer.
+ * Takes over what gateways that are gone left behind: runs are released and never run again, settlements are
+ * due at once, and answers nobody received are owed. Runs before the first request and then on a timer.
  */
 export async function adoptOrphans(deps: GatewayDeps): Promise<number> {
   await loseAnswersOfStoppedWorkers(deps.sql);
+  await adoptSettlements(deps.sql, deps.worker.id);
   const orphans = await listOrphanedRuns(deps.sql, ROWS_MAX);
   for (const claimId of orphans) {
     await cancelOnRail(deps, await releaseRun(deps, claimId, INTERRUPTED));

@@ -7,7 +7,7 @@ import { type Claim, type Failure, lockClaim, updateClaim } from '../payments/in
 import { type CallContext, readContext } from './claim-context.ts';
 import type { GatewayDeps } from './deps.ts';
 import { hashResult, type Sale } from './sale.ts';
-import { captureCall, failWithCredit } from './settle-claim.ts';
+import { captureCall, failWithCredit, keepSettlement } from './settle-claim.ts';
 
 export type Delivered = Extract<Outcome, { kind: 'delivered' }>;
 
@@ -35,6 +35,7 @@ export async function commitOutcome(deps: GatewayDeps, claimId: Uuid, outcome: D
     await storeAnswer(deps, tx, claim, outcome, { isPaid: false });
     await moveExposure(tx, claimId, { state: 'settling' });
     await updateClaim(tx, claimId, { state: 'settling', context: withResponse(claim, outcome) });
+    await keepSettlement(deps, tx, claimId);
     return mustLock(tx, claimId);
   });
 }

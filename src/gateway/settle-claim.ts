@@ -25,10 +25,17 @@ export async function settleOnRail(deps: GatewayDeps, claim: Claim): Promise<Set
   const rail = deps.rails.find(({ name }) => name === claim.rail);
   if (!rail || !claim.intent)
     return { kind: 'unknown', cause: new Error(`no rail ${claim.rail} for claim ${claim.id}`) };
-  // The reconciler leaves this claim alone while we are at it.
-  await deferSettlement(deps.sql, claim.id, deps.settings.settleTimeoutMs + 1_000);
-  return rail.settle(claim.intent, AbortSignal.timeout(deps.settings.settleTimeoutMs));
+  const settlement = await rail.settle(claim.intent, AbortSignal.timeout(deps.settings.settleTimeoutMs));
+  if (settlement.kind === 'unknown') await deferSettlement(deps.sql, claim.id, 0);
+  return settlement;
 }
+
+/** Keeps the reconciler off a settlement in the commit that starts it, for as long as its request is at it. */
+export function keepSettlement(deps: Pick<GatewayDeps, 'settings'>, tx: Tx, claimId: Uuid): Promise<void> {
+  return deferSettlement(tx, claimId, deps.settings.settleTimeoutMs + SETTLE_SLACK_MS);
+}
+
+const SETTLE_SLACK_MS = 1_000;
 
 /** Gives back what a rail holds for a claim that failed. Where that does not work now, a job does it later. */
 export async function cancelOnRail(deps: GatewayDeps, claim: Claim): Promise<void> {

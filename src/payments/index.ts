@@ -23,6 +23,7 @@ export type {
   Verification,
 } from './rail.ts';
 export {
+  adoptSettlements,
   deferSettlement,
   findClaim,
   insertClaim,
@@ -30,6 +31,7 @@ export {
   lockClaim,
   loseAnswersOfStoppedWorkers,
   markAnswer,
+  markFailureTold,
   takeDueSettlements,
   takeOwedClaim,
   takeVoidedClaims,

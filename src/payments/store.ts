@@ -87,21 +87,28 @@ export async function markAnswer(sql: Queryable, id: Uuid, state: 'lost' | 'answ
   await sql`UPDATE payment_claim SET answer_state = ${state} WHERE id = ${id} AND answer_state <> 'answered'`;
 }
 
+/** Notes that a payer was told of a failure that left it with credit: it is not owed any more. */
+export async function markFailureTold(sql: Queryable, id: Uuid): Promise<void> {
+  await sql`UPDATE payment_claim SET answer_state = 'answered'
+    WHERE id = ${id} AND state = 'failed' AND reference IS NOT NULL`;
+}
+
 /**
  * Hands an owed answer to a payer who signed again for the same request: one of those who ask at once gets
- * it. The failures of runs nobody paid for are not owed.
+ * it. A failure is owed when its payment became credit, and not when nobody paid or it bought nothing here.
  */
 export async function takeOwedClaim(
   tx: Tx,
   input: { payer: string; requestDigest: string; purpose: string; since: Date; worker: string },
 ): Promise<Claim | undefined> {
+  // A claim that is locked is being settled at this moment: to pass over it would charge its payer twice.
   const [row] = await tx<ClaimRow[]>`
     UPDATE payment_claim SET answer_state = 'waiting', worker = CASE WHEN state = 'running' THEN worker ELSE ${input.worker} END
     WHERE (id, bucket) IN (SELECT id, bucket FROM payment_claim
       WHERE payer = ${input.payer} AND request_digest = ${input.requestDigest} AND purpose = ${input.purpose}
         AND created_at > ${input.since} AND answer_state = 'lost'
-        AND (state IN ('running', 'settling', 'delivered'))
-      ORDER BY created_at FOR UPDATE SKIP LOCKED LIMIT 1)
+        AND (state <> 'failed' OR (reference IS NOT NULL AND failure ->> 'problem' <> 'credential-used'))
+      ORDER BY created_at FOR UPDATE LIMIT 1)
     RETURNING *`;
   return row && toClaim(row);
 }
@@ -113,7 +120,7 @@ export async function takeDueSettlements(
 ): Promise<Claim[]> {
   const rows = await sql<ClaimRow[]>`
     UPDATE payment_claim SET attempts = attempts + 1,
-      next_attempt_at = now() + (${input.leaseMs} * least(32, power(2, attempts))) * interval '1 millisecond'
+      next_attempt_at = now() + (${input.leaseMs} * power(2, least(attempts, 5))) * interval '1 millisecond'
     WHERE (id, bucket) IN (SELECT id, bucket FROM payment_claim
       WHERE state = 'settling' AND next_attempt_at <= now()
       ORDER BY next_attempt_at FOR UPDATE SKIP LOCKED LIMIT ${input.rowsMax})
@@ -140,7 +147,7 @@ export async function watchNoLonger(sql: Sql, id: Uuid): Promise<void> {
   await sql`UPDATE payment_claim SET next_attempt_at = 'infinity' WHERE id = ${id}`;
 }
 
-/** Puts off the reconciler while a request is still settling this claim itself. */
+/** Leaves a settlement to the request that is at it for so long; then it is the reconciler's. */
 export async function deferSettlement(sql: Queryable, id: Uuid, byMs: number): Promise<void> {
   await sql`UPDATE payment_claim SET next_attempt_at = now() + ${byMs} * interval '1 millisecond' WHERE id = ${id}`;
 }
@@ -151,6 +158,12 @@ export async function listOrphanedRuns(sql: Sql, rowsMax: number): Promise<Uuid[
     LEFT JOIN payment_worker w ON w.id = c.worker
     WHERE c.state = 'running' AND (w.id IS NULL OR w.stopped_at IS NOT NULL) LIMIT ${rowsMax}`;
   return rows.map(({ id }) => id);
+}
+
+/** Takes over the settlements of gateways that are gone: nobody is at them any more, so they are due. */
+export async function adoptSettlements(sql: Sql, worker: string): Promise<void> {
+  await sql`UPDATE payment_claim SET worker = ${worker}, next_attempt_at = now()
+    WHERE state = 'settling' AND worker IN (SELECT id FROM payment_worker WHERE stopped_at IS NOT NULL)`;
 }
 
 /** The answers that gateways which are gone still owed to somebody. */
