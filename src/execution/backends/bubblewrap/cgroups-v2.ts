@@ -47,14 +47,16 @@ function findOwnGroup(mount: CgroupMount, ownGroups: string): string {
 /** Our folder under `parent`, ready to have children with limits; undefined when it cannot be. */
 async function openBase(parent: string): Promise<string | undefined> {
   const base = join(parent, CGROUP_FOLDER);
+  if (!(await tryHandDown(parent))) return undefined;
   if (!(await tryMakeFolder(base))) return undefined;
-  for (const folder of [parent, base]) {
-    // Refused with EBUSY where processes live beside the groups ("no internal processes").
-    const isEnabled = await trySet(folder, 'cgroup.subtree_control', '+memory +pids');
-    if (!isEnabled) return undefined;
-    await trySet(folder, 'cgroup.subtree_control', '+cpu');
-  }
-  return base;
+  return (await tryHandDown(base)) ? base : undefined;
+}
+
+/** Refused with EBUSY where processes live beside the groups ("no internal processes"). */
+async function tryHandDown(folder: string): Promise<boolean> {
+  const isEnabled = await trySet(folder, 'cgroup.subtree_control', '+memory +pids');
+  if (isEnabled) await trySet(folder, 'cgroup.subtree_control', '+cpu');
+  return isEnabled;
 }
 
 function createCgroups(base: string): Cgroups {
