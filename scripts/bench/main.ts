@@ -3,15 +3,14 @@ import { measureHttp } from './http/http-rows.ts';
 import { type Plan, readPlan, USAGE } from './plan.ts';
 import { startThrowAwayPostgres } from './postgres.ts';
 import { describeMachine, formatReport, type Report, toJson } from './report.ts';
-import { TARGETS } from './targets.ts';
+import { ROW_NAMES } from './targets.ts';
 
 /** `npm run bench`: figures as ratios against peers measured in the same run. Fails when the books are wrong. */
 async function main(): Promise<void> {
   const plan = readPlanOrExplain();
   if (!plan) return;
   const report = await measure(plan);
-  process.stderr.write('\n');
-  console.log(plan.isJson ? toJson(report) : formatReport(report));
+  console.log(plan.isJson ? toJson(report) : `\n${formatReport(report)}`);
   if (report.books.some(({ isRight }) => !isRight)) process.exitCode = 1;
 }
 
@@ -32,12 +31,16 @@ async function measure(plan: Plan): Promise<Report> {
   };
   progress('starting PostgreSQL');
   const postgres = await startThrowAwayPostgres();
+  // The servers end with us; PostgreSQL would run on over data that nobody needs.
+  const interrupt = () => {
+    postgres.close().finally(() => process.exit(130));
+  };
+  process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
   try {
     const charges = await measureCharges({ postgres, progress }, plan);
     const http = await measureHttp({ postgres, progress }, plan);
-    const order = Object.keys(TARGETS);
     const findings = [...charges.findings, ...http.findings].sort(
-      (a, b) => order.indexOf(a.row) - order.indexOf(b.row),
+      (a, b) => ROW_NAMES.indexOf(a.row) - ROW_NAMES.indexOf(b.row),
     );
     const machine = describeMachine(postgres.version);
     return { machine, load: http.load, findings, books: [...charges.books, ...http.books] };

@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { resolve } from 'node:path';
+import { findOnPath } from '../../dev/bound-child.ts';
 
 /** An HTTP server in a process of its own, whose CPU can be told from everyone else's. */
 export type ServerProcess = { url: string; pid: number; stop(): Promise<void> };
@@ -17,7 +18,8 @@ const STOP_TIMEOUT_MS = 40_000;
 const COMPLAINT_CHARS = 4_000;
 
 export async function startServer(options: ServerOptions): Promise<ServerProcess> {
-  const [command = '', ...args] = [...options.pin, process.execPath, '--import', 'tsx', options.script];
+  const prefix = [...options.pin, ...dieWithParent()];
+  const [command = '', ...args] = [...prefix, process.execPath, '--import', 'tsx', options.script];
   const child = spawn(command, args, {
     cwd: ROOT,
     // The environment of whoever runs the bench must not configure what is measured.
@@ -52,4 +54,10 @@ export async function startServer(options: ServerOptions): Promise<ServerProcess
   if (url !== undefined && child.pid !== undefined) return { url, pid: child.pid, stop };
   if (child.pid !== undefined) await stop();
   throw new Error(`${options.script} does not start: ${output.trim()}`);
+}
+
+/** A bench that is killed must not leave servers behind that others measure beside. */
+function dieWithParent(): string[] {
+  const isThere = process.platform === 'linux' && findOnPath('setpriv') !== undefined;
+  return isThere ? ['setpriv', '--pdeathsig', 'KILL'] : [];
 }
