@@ -27,6 +27,8 @@ async function main(): Promise<void> {
   await adoptOrphans(deps.http);
   app = createApp(deps.http);
   const jobs = startJobs(listJobs(deps.http, deps.resumeRails), log);
+  // Builds the sandbox's root now rather than under the first call; what is missing shows on /ready.
+  void deps.http.execution.status();
   log.info({ url: publicUrl, rails: deps.http.rails.map(({ name }) => name) }, 'millicent is ready');
   process.send?.({ kind: 'ready', url: publicUrl });
   const stop = async () => {
