@@ -46,6 +46,7 @@ export async function noteFailure(
     if (!shouldPause) return;
     const reason = 'More than a fifth of its last 50 calls failed. A new version ends the pause.';
     await withTransaction(deps.sql, (tx) => deps.catalog.pause(tx, sale.toolId, reason));
+    deps.catalog.forget(sale.toolId);
     deps.log.warn({ toolId: sale.toolId }, 'paused a tool that fails too often');
   } catch (cause) {
     // The call is answered already; a missed count only lets one more failure be free.
