@@ -7,7 +7,7 @@ import { BODY_BYTES_MAX, readBody } from '../../src/http/body.ts';
 import type { Env } from '../../src/http/index.ts';
 import { answerProblem, requestId } from '../../src/http/index.ts';
 import type { TestGateway } from '../harness/gateway.ts';
-import { jsonBody, publishEcho } from './fixtures.ts';
+import { createAgent, jsonBody, publishEcho } from './fixtures.ts';
 import {
   balanceOf,
   bearer,
@@ -294,6 +294,69 @@ test('a key in a header that is too long, or repeated, never fails the gateway',
     'malformed-request',
   );
 });
+
+test('a payment that was tampered with in any place is 402 with a fresh challenge, and moves nothing', async () => {
+  const agent = await createAgent(surface.anvil);
+  const owned = await agent.owns();
+  const ask = (value: string) => gateway.fetch('/v1/example', { headers: { 'payment-signature': value } });
+  const { 'PAYMENT-SIGNATURE': signed = '' } = await agent.sign(await gateway.fetch('/v1/example'));
+  const good = Buffer.from(signed, 'base64').toString();
+  const places = [
+    ...[['x402Version'], ['payload'], ['payload', 'signature'], ['payload', 'authorization'], ['accepted']],
+    ...['from', 'to', 'value', 'validAfter', 'validBefore', 'nonce'].map((name) => [
+      ...['payload', 'authorization', name],
+    ]),
+    ...['scheme', 'network', 'asset'].map((name) => ['accepted', name]),
+    ...[
+      ['extensions', 'millicent-quote'],
+      ['extensions', 'millicent-quote', 'info', 'quote'],
+    ],
+  ];
+  const hex = `0x${'ab'.repeat(32)}`;
+  const values = [
+    null,
+    '',
+    'x',
+    '1',
+    '-1',
+    hex,
+    `${hex}${'00'.repeat(33)}`,
+    '9'.repeat(200),
+    7,
+    -1,
+    [],
+    {},
+    true,
+  ];
+  for (const place of places) {
+    for (const value of [...values, 'a\u0000b', '\ud800', nested(500)]) {
+      const payload = JSON.parse(good);
+      const last = place.at(-1) ?? '';
+      const owner = place.slice(0, -1).reduce((node, name) => node[name], payload);
+      owner[last] = value;
+      const response = await ask(Buffer.from(JSON.stringify(payload)).toString('base64'));
+      const body = await expectFreeProblem(response, 402, 'payment-required');
+      expect([place, value, Array.isArray(body.accepts)]).toEqual([place, value, true]);
+    }
+  }
+  for (const value of [
+    '{}',
+    'bnVsbA==',
+    '////',
+    signed.slice(0, -9),
+    `${signed}${signed}`,
+    'A'.repeat(15_000),
+  ]) {
+    await expectFreeProblem(await ask(value), 402, 'payment-required');
+  }
+  // Nothing of all that used the payment up.
+  expect((await ask(signed)).status).toBe(200);
+  expect(owned - (await agent.owns())).toBe(1_000n);
+});
+
+function nested(levels: number): unknown {
+  return JSON.parse(`${'['.repeat(levels)}${']'.repeat(levels)}`);
+}
 
 test('every answer is named by a request id: the one it was sent, when that is harmless', async () => {
   const ask = async (id?: string) => {
