@@ -75,7 +75,7 @@ async function readText(c: Ctx, bytesMax: number): Promise<string> {
   }, BODY_TIMEOUT_MS);
   try {
     for (;;) {
-      const { done, value } = await reader.read();
+      const { done, value } = await reader.read().catch(refuseBroken);
       if (done) break;
       bytes += value.length;
       if (bytes > bytesMax) throw tooLarge(bytesMax);
@@ -92,6 +92,11 @@ async function readText(c: Ctx, bytesMax: number): Promise<string> {
     });
   }
   return decodeUtf8(Buffer.concat(chunks));
+}
+
+/** A client that goes away in the middle is no failure of ours. */
+function refuseBroken(cause: unknown): never {
+  throw new Problem('malformed-request', { detail: 'The body broke off.', cause, isUncharged: true });
 }
 
 function decodeUtf8(bytes: Uint8Array): string {

@@ -207,19 +207,28 @@ test('a refused body does not disturb what comes next on the same connection', a
 test('a body that stops in the middle is given up after its time and never taken for a whole one', async () => {
   vi.useFakeTimers();
   try {
-    const app = new Hono<Env>();
-    app.use(requestId);
-    app.post('/', async (c) => c.json(await readBody(c, z.object({}), BODY_BYTES_MAX.key)));
-    app.onError((error, c) => answerProblem(silentLog, error, c));
-    const body = new ReadableStream({ start: (stream) => stream.enqueue(Buffer.from('{}')) });
-    const init: RequestInit = { method: 'POST', body, duplex: 'half' };
-    const answer = app.request('/', init);
+    const answer = sendStream((stream) => stream.enqueue(Buffer.from('{}')));
     await vi.advanceTimersByTimeAsync(60_000);
     await expectFreeProblem(await answer, 400, 'malformed-request');
   } finally {
     vi.useRealTimers();
   }
 });
+
+test('a client that goes away in the middle of its body is not taken for a failure of ours', async () => {
+  const answer = await sendStream((stream) => stream.error(new Error('aborted')));
+  await expectFreeProblem(answer, 400, 'malformed-request');
+});
+
+/** What a route that reads a body makes of this one, without a socket that would add a rule of its own. */
+async function sendStream(start: (stream: ReadableStreamDefaultController) => void): Promise<Response> {
+  const app = new Hono<Env>();
+  app.use(requestId);
+  app.post('/', async (c) => c.json(await readBody(c, z.object({}), BODY_BYTES_MAX.key)));
+  app.onError((error, c) => answerProblem(silentLog, error, c));
+  const init: RequestInit = { method: 'POST', body: new ReadableStream({ start }), duplex: 'half' };
+  return app.request('/', init);
+}
 
 test('an unknown tool, a server that is not there and a version that is not there are told apart', async () => {
   const call = { tool: 'echo', arguments: { text: 'x' } };
