@@ -3,7 +3,7 @@ import { newUuid, type Uuid } from '../core/ids.ts';
 import { invariant } from '../core/invariant.ts';
 import { Problem } from '../core/problem.ts';
 import { withTransaction } from '../db/index.ts';
-import type { Principal } from '../keys/index.ts';
+import { maySpend, type Principal } from '../keys/index.ts';
 import type { HoldRequest, HoldResult } from '../ledger/index.ts';
 import { claimIdOf, findClaim, insertClaim, withdrawClaim } from '../payments/index.ts';
 import { opaquePayer, type ReceiptDraft } from '../provenance/index.ts';
@@ -14,6 +14,7 @@ import type { ClaimContext } from './claim-context.ts';
 import { demandPayment } from './demand.ts';
 import type { GatewayDeps } from './deps.ts';
 import { noteFailure, refuseIfBlocked, toProblem } from './failure.ts';
+import { guardClaim } from './guard-claim.ts';
 import { commitCovered, type Delivered, releaseRun, runSale } from './run-sale.ts';
 import { hashRequest, hashResult, type Sale, toDemand, toHoldRequest } from './sale.ts';
 
@@ -41,7 +42,8 @@ export async function callWithKey(deps: GatewayDeps, sale: Sale, principal: Prin
     await noteFailure(deps, sale, payer, failure);
     throw new Problem(failure.problem, { detail: failure.detail, isUncharged: true });
   }
-  const capture = await deps.charger.capture(request, toReceipt(deps, sale, principal, id, outcome));
+  const receipt = toReceipt(deps, sale, principal, id, outcome);
+  const capture = await orUnknown(id, () => deps.charger.capture(request, receipt));
   if (capture.kind === 'not-open') {
     throw new Problem('unavailable', {
       detail: 'The call took longer than its hold lasts.',
@@ -61,10 +63,16 @@ async function chargeInstant(
   const outcome = await runSale(deps, sale);
   invariant(outcome.kind === 'delivered', 'an instant tool cannot fail');
   const { id } = request;
+  const receipt = toReceipt(deps, sale, principal, id, outcome);
+  const charge = await orUnknown(id, () => deps.charger.charge(request, receipt));
+  const { rest } = await requireHeld(deps, sale, charge);
+  return { result: outcome.result, receiptId: id, charged: sale.price, balance: rest };
+}
+
+/** A charge whose answer got lost was made or was not, and only the receipt tells. */
+async function orUnknown<T>(id: Uuid, charge: () => Promise<T>): Promise<T> {
   try {
-    const charge = await deps.charger.charge(request, toReceipt(deps, sale, principal, id, outcome));
-    const { rest } = await requireHeld(deps, sale, charge);
-    return { result: outcome.result, receiptId: id, charged: sale.price, balance: rest };
+    return await charge();
   } catch (cause) {
     if (cause instanceof Problem) throw cause;
     throw new Problem('outcome-unknown', {
@@ -99,17 +107,29 @@ export async function callWithIdempotencyKey(
     return { result: answer.result, receiptId: claimId, charged: claim.amount, balance };
   }
   await requireHeld(deps, sale, opened);
+  return guardClaim(deps, demand, claimId, async () => {
+    const call = await runCovered(deps, sale, principal, claimId);
+    const balance = await balanceOf(deps, principal.accountId);
+    return { ...call, receiptId: claimId, balance };
+  });
+}
+
+async function runCovered(
+  deps: GatewayDeps,
+  sale: Sale,
+  principal: Principal,
+  claimId: Uuid,
+): Promise<Pick<KeyAnswer, 'result' | 'charged'>> {
   const outcome = await runSale(deps, sale);
   if (outcome.kind === 'failed') {
     const failure = toProblem(outcome);
     const claim = await releaseRun(deps, claimId, failure);
     await noteFailure(deps, sale, payerOf(principal), failure);
-    throw await toFailure(deps, demand, claim, { isProven: true });
+    throw await toFailure(deps, toDemand(sale), claim, { isProven: true });
   }
   const claim = await commitCovered(deps, claimId, outcome);
-  if (claim.state !== 'delivered') throw await toFailure(deps, demand, claim, { isProven: true });
-  const balance = await balanceOf(deps, principal.accountId);
-  return { result: outcome.result, receiptId: claimId, charged: claim.amount, balance };
+  if (claim.state !== 'delivered') throw await toFailure(deps, toDemand(sale), claim, { isProven: true });
+  return { result: outcome.result, charged: claim.amount };
 }
 
 /** How a key's account is called in failures and receipts. */
@@ -148,10 +168,10 @@ async function openKeyClaim(
       ...{ worker: deps.worker.id, context, intent: null },
     });
     if (!isOurs) return { kind: 'taken' as const };
-    const hold = await deps.ledger.holdBalance(
-      tx,
-      toHoldRequest(sale, { id, ...principal, price: sale.price }),
-    );
+    const request = toHoldRequest(sale, { id, ...principal, price: sale.price });
+    const hold: HoldResult = (await maySpend(tx, principal.keyId))
+      ? await deps.ledger.holdBalance(tx, request)
+      : { kind: 'key-refused' };
     if (hold.kind !== 'held') await withdrawClaim(tx, claimKey);
     return hold;
   });

@@ -20,14 +20,16 @@ function watchDelivery(deps: HttpDeps, c: Ctx, claim: Claim): void {
     });
   };
   if (!outgoing) note(true);
-  else if (outgoing.destroyed) note(false);
-  else outgoing.once('close', () => note(outgoing.writableFinished));
+  else if (!outgoing.destroyed) outgoing.once('close', () => note(outgoing.writableFinished));
+  // A call's own watch noted it the moment its client left, and by now its answer may be another request's.
+  else if (claim.purpose !== 'call') note(false);
 }
 
 /** Aborts when the client is gone before it was answered. */
 export function clientSignal(c: Ctx): AbortSignal {
   const controller = new AbortController();
   const outgoing = c.env?.outgoing;
+  if (outgoing?.destroyed) controller.abort();
   outgoing?.once('close', () => {
     if (!outgoing.writableFinished) controller.abort();
   });

@@ -29,6 +29,13 @@ export function keyGuard(parameter: number): string {
   return `SELECT k.id FROM api_key k WHERE k.id = ANY($${parameter}::uuid[]) AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())`;
 }
 
+/** Whether a key may still spend, asked in the transaction that takes the money. */
+export async function maySpend(tx: Tx, keyId: Uuid): Promise<boolean> {
+  const rows = await tx`SELECT 1 FROM api_key
+    WHERE id = ${keyId} AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())`;
+  return rows.length > 0;
+}
+
 /** Inserts the key, or finds the one that has this hash already. */
 export async function insertKey(tx: Tx, row: NewKeyRow): Promise<{ id: Uuid; accountId: Uuid }> {
   const [inserted] = await tx<{ id: Uuid; accountId: Uuid }[]>`

@@ -18,4 +18,4 @@ export {
 export { createLedger, type Funding, type Ledger } from './ledger.ts';
 export type { KeyGuard, Rider } from './rider.ts';
 export { FEE_BPS, feeOf, type Tier } from './split.ts';
-export type { HoldRow } from './store.ts';
+export type { CallPosition, CallRow, HoldRow } from './store.ts';

@@ -13,6 +13,8 @@ import {
 } from './account.ts';
 import type { HoldRequest, HoldResult } from './charge/charger.ts';
 import {
+  type CallPosition,
+  type CallRow,
   closeHold,
   findHold,
   findPayer,
@@ -68,7 +70,8 @@ export type Ledger = {
   balance(accountId: Uuid): Promise<{ balance: bigint; held: bigint } | undefined>;
   earnings(publisherId: Uuid): Promise<{ earned: bigint; available: bigint }>;
   hold(queryable: Queryable, id: Uuid): Promise<HoldRow | undefined>;
-  calls(input: { accountId: Uuid; before: Date; rowsMax: number }): Promise<HoldRow[]>;
+  /** A payer's calls, newest first, one page. */
+  calls(input: { accountId: Uuid; after: CallPosition | undefined; rowsMax: number }): Promise<CallRow[]>;
 };
 
 const DUE_ROWS_MAX = 500;

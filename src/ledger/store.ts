@@ -86,13 +86,19 @@ export async function listDueHolds(sql: Sql, rowsMax: number): Promise<{ id: Uui
     WHERE state = 'held' AND backing = 'balance' AND expires_at < now() ORDER BY expires_at LIMIT ${rowsMax}`;
 }
 
-/** A payer's calls, newest first, older than `before`. */
+/** Where a page of calls ended: the time as the database spells it, which is finer than a Date. */
+export type CallPosition = { createdAt: string; id: Uuid };
+export type CallRow = HoldRow & { position: string };
+
+/** A payer's calls, newest first, those after `after`. */
 export async function listHolds(
   sql: Sql,
-  input: { accountId: Uuid; before: Date; rowsMax: number },
-): Promise<HoldRow[]> {
-  return sql<HoldRow[]>`SELECT * FROM ledger_hold
-    WHERE account_id = ${input.accountId} AND created_at < ${input.before}
+  input: { accountId: Uuid; after: CallPosition | undefined; rowsMax: number },
+): Promise<CallRow[]> {
+  const { accountId, after } = input;
+  return sql<CallRow[]>`SELECT *, created_at::text AS position FROM ledger_hold
+    WHERE account_id = ${accountId}
+      ${after ? sql`AND (created_at, id) < (${after.createdAt}::text::timestamptz, ${after.id}::uuid)` : sql``}
     ORDER BY created_at DESC, id DESC LIMIT ${input.rowsMax}`;
 }
 

@@ -239,6 +239,8 @@ test('a key revoked at one gateway buys nothing at another', async () => {
   const asks: ((key: string) => Promise<Response>)[] = [
     (key) => second.fetch('/v1/example', { headers: bearer(key) }),
     (key) => second.fetch(echo.call, jsonBody(echoCall, bearer(key))),
+    (key) => second.fetch('/v1/example', { headers: { ...bearer(key), 'idempotency-key': 'once' } }),
+    (key) => second.fetch(echo.call, jsonBody(echoCall, { ...bearer(key), 'idempotency-key': 'once' })),
   ];
   for (const ask of asks) {
     const key = await gateway.mint(1_000);

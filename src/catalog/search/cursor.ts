@@ -11,7 +11,7 @@ export type Position = { key: string; id: Uuid };
 /** What the key of a sort looks like, so that nothing else reaches the database as one. */
 const KEYS = {
   new: z.iso.datetime({ precision: 3 }),
-  name: z.string().min(1).max(200),
+  name: z.string().regex(/^[\x21-\x7e]{1,200}$/),
   price: z.string().regex(/^\d{1,15}$/),
   relevance: z.string().regex(/^\d{1,9}$/),
 } as const satisfies Record<Sort, z.ZodType<string>>;

@@ -6,6 +6,7 @@ import { exampleSale, paidCall, resolveSale, type Sale } from '../../gateway/ind
 import { answerPaid, clientSignal } from '../answer.ts';
 import { readPrincipal, requirePrincipal } from '../auth.ts';
 import { BODY_BYTES_MAX, jsonObject, readBody } from '../body.ts';
+import { decodeCallCursor, encodeCallCursor } from '../cursor.ts';
 import type { App, Ctx, Env, HttpDeps } from '../env.ts';
 import { carriedBy } from '../payment.ts';
 
@@ -16,7 +17,7 @@ const callSchema = z.strictObject({
 });
 const listSchema = z.object({
   limit: z.coerce.number().int().min(1).max(100).default(50),
-  before: z.iso.datetime().optional(),
+  cursor: z.string().optional(),
 });
 
 /** Calling tools: the example of every installation, and what publishers listed. */
@@ -35,14 +36,23 @@ export function callRoutes(deps: HttpDeps): App {
     const principal = await requirePrincipal(deps, c);
     const query = listSchema.safeParse(c.req.query());
     if (!query.success)
-      throw new Problem('malformed-request', { detail: 'limit is 1 to 100, before is an ISO time.' });
-    const { limit, before } = query.data;
+      throw new Problem('malformed-request', {
+        detail: 'limit is 1 to 100; cursor is the next_cursor of the page before.',
+      });
+    const { limit, cursor } = query.data;
     const calls = await deps.ledger.calls({
       accountId: principal.accountId,
-      before: before ? new Date(before) : new Date(Date.now() + 60_000),
-      rowsMax: limit,
+      after: cursor === undefined ? undefined : decodeCallCursor(cursor),
+      // One more than asked for tells whether there is a next page.
+      rowsMax: limit + 1,
     });
-    return c.json({ ok: true, calls: calls.map(toCallFields) });
+    const page = calls.slice(0, limit);
+    const last = calls.length > limit ? page.at(-1) : undefined;
+    return c.json({
+      ok: true,
+      calls: page.map(toCallFields),
+      ...(last ? { next_cursor: encodeCallCursor({ createdAt: last.position, id: last.id }) } : {}),
+    });
   });
   return app;
 }
