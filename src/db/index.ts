@@ -10,4 +10,4 @@ export {
 export { type EmbeddedPostgres, type EmbeddedPostgresOptions, startEmbeddedPostgres } from './embedded.ts';
 export { type MigrateOptions, migrate } from './migrate.ts';
 export { isAnswering } from './ping.ts';
-export { withTransaction } from './transaction.ts';
+export { inTransaction, withTransaction } from './transaction.ts';

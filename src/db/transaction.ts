@@ -13,18 +13,52 @@ const RETRYABLE = new Set(['40001', '40P01']);
  */
 export async function withTransaction<T>(sql: Sql, work: (tx: Tx) => Promise<T>): Promise<T> {
   for (let attempt = 0; ; attempt += 1) {
-    try {
-      const { value } = await sql.begin('isolation level read committed', async (tx) => ({
-        value: await work(tx),
-      }));
+    let isDone = false;
+    const workOnce = async (tx: Tx) => {
+      const value = await work(tx);
+      isDone = true;
       return value;
+    };
+    try {
+      return await inTransaction(sql, 'isolation level read committed', workOnce);
     } catch (error) {
-      if (attempt >= RETRIES_MAX || !isRetryable(error)) throw error;
+      // A connection that was lost before COMMIT was sent has undone everything, too; after that nobody knows.
+      const isUndone = isRetryable(error) || (!isDone && isConnectionLost(error));
+      if (attempt >= RETRIES_MAX || !isUndone) throw error;
       await sleep(RETRY_BASE_MS * 2 ** attempt * (0.5 + Math.random()));
     }
   }
 }
 
+/** Runs `work` in one transaction of the given kind. */
+export async function inTransaction<T>(sql: Sql, kind: string, work: (tx: Tx) => Promise<T>): Promise<T> {
+  const { value } = await sql.begin(kind, async (tx) => {
+    try {
+      return { value: await work(tx) };
+    } catch (error) {
+      // The driver would send ROLLBACK into a connection that is gone, which ends the process or leaves the
+      // connection's place in the pool unusable (porsager/postgres, issues 1154 and 1208). The server has
+      // undone everything, and `begin` itself throws as soon as the connection is closed.
+      if (isConnectionLost(error)) await new Promise(() => {});
+      throw error;
+    }
+  });
+  return value;
+}
+
 function isRetryable(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && RETRYABLE.has(String(error.code));
+  return RETRYABLE.has(codeOf(error));
+}
+
+/** Errors of the socket, of the driver about its socket, and what the server says before it hangs up. */
+function isConnectionLost(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  const severity = 'severity' in error ? error.severity : undefined;
+  if (severity === 'FATAL' || severity === 'PANIC') return true;
+  if (/^(?:CONNECTION_|ECONN|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH)/.test(codeOf(error))) return true;
+  return isConnectionLost(error.cause);
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : '';
 }

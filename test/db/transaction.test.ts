@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { withTransaction } from '../../src/db/index.ts';
+import { openDatabase, withTransaction } from '../../src/db/index.ts';
 import { createTestDatabase, type TestDatabase } from '../harness/database.ts';
 
 let database: TestDatabase;
@@ -61,5 +61,39 @@ describe('withTransaction', () => {
     });
     await expect(work).rejects.toMatchObject({ code: '40001' });
     expect(runs).toBe(6);
+  });
+});
+
+describe('a connection that breaks inside a transaction', () => {
+  const breaks = (how: string) => (cause: unknown) => {
+    throw how === 'wrapped' ? new Error('it broke', { cause }) : cause;
+  };
+
+  test.each(['plain', 'wrapped'])(
+    'undoes it, and ends neither the process nor its place in the pool (%s error)',
+    async (how) => {
+      const pool = openDatabase({ url: database.url, poolMax: 1, applicationName: 'breaks' });
+      const work = withTransaction(pool.sql, async (tx) => {
+        await tx`UPDATE tally SET count = count + 100 WHERE id = 1`;
+        await tx`SELECT pg_terminate_backend(pg_backend_pid()), ${1}::int`.catch(breaks(how));
+      });
+      await expect(work).rejects.toThrow();
+      const count = await withTransaction(pool.sql, (tx) => tx`SELECT count FROM tally WHERE id = ${1}`);
+      expect(count).toEqual([{ count: 2n }]);
+      await pool.close();
+    },
+  );
+
+  test('runs the work again, because nothing of it was committed', async () => {
+    const pool = openDatabase({ url: database.url, poolMax: 1, applicationName: 'breaks' });
+    let runs = 0;
+    await withTransaction(pool.sql, async (tx) => {
+      runs += 1;
+      await tx`UPDATE tally SET count = count + 1 WHERE id = 2`;
+      if (runs === 1) await tx`SELECT pg_terminate_backend(pg_backend_pid())`;
+    });
+    await pool.close();
+    expect(runs).toBe(2);
+    expect(await database.sql`SELECT count FROM tally WHERE id = 2`).toEqual([{ count: 3n }]);
   });
 });

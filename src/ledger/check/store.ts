@@ -1,4 +1,4 @@
-import type { Sql, Tx } from '../../db/index.ts';
+import { inTransaction, type Sql, type Tx } from '../../db/index.ts';
 
 export type Discrepancy = { rule: string; subject: string; detail: string };
 export type UnitSum = { unit: string; debit: string; credit: string };
@@ -8,11 +8,10 @@ const ROWS_MAX = 100;
 
 /** One consistent view for every query of a check; it writes nothing. */
 export async function inSnapshot<T>(sql: Sql, read: (tx: Tx) => Promise<T>): Promise<T> {
-  const { value } = await sql.begin('isolation level repeatable read read only', async (tx) => {
+  return inTransaction(sql, 'isolation level repeatable read read only', async (tx) => {
     await tx`SET LOCAL statement_timeout = '120s'`;
-    return { value: await read(tx) };
+    return read(tx);
   });
-  return value;
 }
 
 /** Debits and credits of all time, by unit; the two are equal or the books are broken. */
