@@ -276,7 +276,7 @@ test('odd queries are refused or answered, never failed', async () => {
   for (const query of odd) {
     await expectProblem(await gateway.fetch(`/mcp?${query}`), 400, 'malformed-request');
   }
-  for (const query of ['limit=0', 'limit=-1', 'limit=x', 'before=yesterday', 'before=%00']) {
+  for (const query of ['limit=0', 'limit=-1', 'limit=x', 'before=yesterday', 'cursor=%00']) {
     await expectProblem(await gateway.fetch(`/v1/calls?${query}`, { headers }), 400, 'malformed-request');
   }
   const unknown = [

@@ -3,6 +3,7 @@ import {
   chmodSync,
   chownSync,
   closeSync,
+  cpSync,
   mkdirSync,
   mkdtempSync,
   openSync,
@@ -14,6 +15,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { buildSync } from 'esbuild';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
 import { parseMounts } from '../../src/execution/backends/bubblewrap/cgroups.ts';
 import { launchArguments } from '../../src/execution/backends/bubblewrap/launch.ts';
@@ -29,6 +31,7 @@ import {
   findTraces,
   NO_TRACES,
   never,
+  SERVERS,
   testBackend,
   testExecution,
   textStats,
@@ -410,16 +413,13 @@ function startGateway(
   options: { uid?: number; inherited?: number } = {},
 ): { child: ChildProcess; lines: { next(): Promise<Line> } } {
   const script = join(import.meta.dirname, 'children/gateway.ts');
-  const child = spawn(
-    process.execPath,
-    ['--import', 'tsx', script, JSON.stringify({ workDir: WORK_DIR, ...order })],
-    {
-      stdio: ['ignore', 'pipe', 'inherit', ...inherit(options.inherited)],
-      ...(options.uid === undefined
-        ? {}
-        : { uid: options.uid, gid: options.uid, env: { PATH: process.env.PATH } }),
-    },
-  );
+  const program = options.uid === undefined ? ['--import', 'tsx', script] : [bundleReadably(script)];
+  const child = spawn(process.execPath, [...program, JSON.stringify({ workDir: WORK_DIR, ...order })], {
+    stdio: ['ignore', 'pipe', 'inherit', ...inherit(options.inherited)],
+    ...(options.uid === undefined
+      ? {}
+      : { uid: options.uid, gid: options.uid, env: { PATH: process.env.PATH } }),
+  });
   children.push(child);
   if (child.stdout === null) throw new Error('no stdout');
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
@@ -429,6 +429,20 @@ function startGateway(
     return JSON.parse(value) as Line;
   };
   return { child, lines: { next } };
+}
+
+/** One file with all it needs beside it, for a user who may not look into the clone. */
+function bundleReadably(script: string): string {
+  const folder = newFolder();
+  chmodSync(folder, 0o755);
+  const outfile = join(folder, 'gateway.mjs');
+  const banner = "import{createRequire}from'node:module';const require=createRequire(import.meta.url);";
+  buildSync({
+    ...{ entryPoints: [script], outfile, bundle: true, platform: 'node', format: 'esm' },
+    ...{ banner: { js: banner }, logLevel: 'error' },
+  });
+  cpSync(SERVERS, join(folder, 'servers'), { recursive: true });
+  return outfile;
 }
 
 /** Beyond a gap, because Node itself closes what it inherits up to the first number that is free. */

@@ -15,7 +15,7 @@ const callSchema = z.strictObject({
   arguments: jsonObject.default({}),
   version: z.string().min(1).max(64).optional(),
 });
-const listSchema = z.object({
+const listSchema = z.strictObject({
   limit: z.coerce.number().int().min(1).max(100).default(50),
   cursor: z.string().optional(),
 });
