@@ -43,7 +43,10 @@ describe('the set-up of a clone', () => {
   test('a changed lock file installs again', async () => {
     await setUp();
     const path = join(clone, 'package-lock.json');
-    await writeFile(path, (await readFile(path, 'utf8')).replace(/("node_modules\/zod": \{\s+"version": ")/, '$19'));
+    await writeFile(
+      path,
+      (await readFile(path, 'utf8')).replace(/("node_modules\/zod": \{\s+"version": ")/, '$19'),
+    );
     await setUp();
     expect(await readCalls()).toHaveLength(2);
   });
