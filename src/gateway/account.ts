@@ -10,6 +10,7 @@ import type { Claim, Credential } from '../payments/index.ts';
 import { PLATFORM_PUBLISHER } from './built-in.ts';
 import type { Demand } from './demand.ts';
 import type { GatewayDeps } from './deps.ts';
+import { guardClaim } from './guard-claim.ts';
 import { purchase } from './purchase.ts';
 
 const HOUR_MS = 60 * 60 * 1000;
@@ -49,7 +50,8 @@ export async function signUp(
     'invoke',
     ...(input.role === 'publisher' ? (['publish'] as const) : []),
   ];
-  const answer = await purchase(deps, signUpDemand(deps, input), credential, (claimKey) => ({
+  const demand = signUpDemand(deps, input);
+  const answer = await purchase(deps, demand, credential, (claimKey) => ({
     accountId: uuidFrom('account', claimKey),
     payeeId: PLATFORM_PUBLISHER,
     limit: (tx) => takeWindow(tx, 'signup', deps.settings.signupsPerHour),
@@ -63,7 +65,7 @@ export async function signUp(
   }));
   invariant(answer.purpose === 'signup', `claim ${answer.claim.id} is not a signup`);
   const { claim, keyText } = answer;
-  const balance = await balanceOf(deps, claim.accountId);
+  const balance = await guardClaim(deps, demand, claim.id, () => balanceOf(deps, claim.accountId));
   const publisherId = input.role === 'publisher' ? uuidFrom('publisher', claim.claimKey) : undefined;
   return { key: { keyText, balance, scopes: answer.scopes, publisherId }, claim };
 }
@@ -89,12 +91,14 @@ export async function topUp(
   amount: Millicents,
   credential: Credential,
 ): Promise<{ balance: bigint; claim: Claim }> {
-  const { claim } = await purchase(deps, topUpDemand(deps, principal, amount), credential, () => ({
+  const demand = topUpDemand(deps, principal, amount);
+  const { claim } = await purchase(deps, demand, credential, () => ({
     accountId: principal.accountId,
     payeeId: PLATFORM_PUBLISHER,
     context: { purpose: 'topup' },
   }));
-  return { balance: await balanceOf(deps, principal.accountId), claim };
+  const balance = await guardClaim(deps, demand, claim.id, () => balanceOf(deps, principal.accountId));
+  return { balance, claim };
 }
 
 /** Makes a key by the operator's hand, with promotional balance. */

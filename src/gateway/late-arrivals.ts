@@ -55,7 +55,8 @@ async function bookLateArrival(deps: GatewayDeps, claim: Claim, settled: Settled
         unit: intent.unit,
         units: settled.units,
         accountId,
-        costs: settled.costs,
+        // What a settlement of ours had cost was booked when it was refused.
+        costs: [],
       },
       amount: millicents(claim.amount),
     });

@@ -8,6 +8,7 @@ import { callWithIdempotencyKey, callWithKey } from './call-with-key.ts';
 import { demandPayment, readCredential } from './demand.ts';
 import type { GatewayDeps } from './deps.ts';
 import { toProblem } from './failure.ts';
+import { guardClaim } from './guard-claim.ts';
 import { runSale } from './run-sale.ts';
 import { type Sale, toDemand } from './sale.ts';
 
@@ -55,14 +56,14 @@ export async function paidCall(
   const credential = await readCredential(deps, input.carried, demand, bound);
   if (credential) {
     const { claim, result } = await callWithCredential(deps, sale, credential, client);
-    return {
+    return guardClaim(deps, demand, claim.id, async () => ({
       result,
       charged: claim.amount,
       receiptId: claim.id,
       receipt: await inlineReceipt(deps, claim.id),
       balance: principal && (await balanceOf(deps, principal.accountId)),
       claim,
-    };
+    }));
   }
   if (!principal) throw await demandPayment(deps, demand, bound);
   const { result, receiptId, charged, balance } =

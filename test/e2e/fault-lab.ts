@@ -113,3 +113,26 @@ async function readLeftovers({ database }: FaultLab) {
 export function withHeaders(request: RequestInit, headers: Record<string, string>): RequestInit {
   return { ...request, headers: { ...(request.headers as Record<string, string>), ...headers } };
 }
+
+/** What happens around the runs of a gateway's tools; `runs` lists the label of each. */
+export type RunHooks = {
+  runs: string[];
+  before?: ((label: string) => Promise<void> | void) | undefined;
+  after?: ((label: string) => Promise<void> | void) | undefined;
+};
+
+/** Lets hooks stand around every run of a gateway. */
+export function hookRuns(http: TestGateway['deps']['http'], hooks: RunHooks): void {
+  const { execution } = http;
+  http.execution = {
+    ...execution,
+    async run(call, signal) {
+      const label = String(call.arguments.label);
+      hooks.runs.push(label);
+      await hooks.before?.(label);
+      const outcome = await execution.run(call, signal);
+      await hooks.after?.(label);
+      return outcome;
+    },
+  };
+}
