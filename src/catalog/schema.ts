@@ -151,15 +151,3 @@ export const catalogPriceList = pgTable(
     check('catalog_price_list_number', sql`${table.number} > 0`),
   ],
 );
-
-/** What drizzle-kit cannot say: versions, code and price lists are never rewritten. */
-export const catalogGuards: string[] = [
-  `CREATE FUNCTION refuse_catalog_rewrite() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-  RAISE EXCEPTION '% on % is refused: what was published never changes', TG_OP, TG_TABLE_NAME USING ERRCODE = 'restrict_violation';
-END $$`,
-  ...['catalog_version', 'catalog_code', 'catalog_price_list'].map(
-    (table) => `CREATE TRIGGER ${table}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON ${table}
-  FOR EACH STATEMENT EXECUTE FUNCTION refuse_catalog_rewrite()`,
-  ),
-];

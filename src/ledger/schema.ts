@@ -133,19 +133,3 @@ export const ledgerExposurePayer = pgTable(
   },
   (table) => [unique('ledger_exposure_payer_key').on(table.payer, table.unit)],
 );
-
-/** What drizzle-kit cannot say: the journal is append-only, and the legs as a view to sum by hand. */
-export const ledgerGuards: string[] = [
-  `CREATE FUNCTION refuse_rewrite() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-  RAISE EXCEPTION '% on % is refused: this table is append-only', TG_OP, TG_TABLE_NAME USING ERRCODE = 'restrict_violation';
-END $$`,
-  `CREATE TRIGGER ledger_entry_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON ledger_entry
-  FOR EACH STATEMENT EXECUTE FUNCTION refuse_rewrite()`,
-  `CREATE TRIGGER ledger_external_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON ledger_external
-  FOR EACH STATEMENT EXECUTE FUNCTION refuse_rewrite()`,
-  `CREATE VIEW ledger_leg AS
-  SELECT transfer_id, leg, kind, debit_id AS account_id, unit, amount AS debit, 0::bigint AS credit, -amount AS signed, created_at, available_at FROM ledger_entry
-  UNION ALL
-  SELECT transfer_id, leg, kind, credit_id, unit, 0::bigint, amount, amount, created_at, available_at FROM ledger_entry`,
-];

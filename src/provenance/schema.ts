@@ -115,23 +115,3 @@ export const receiptBatch = pgTable(
     ),
   ],
 );
-
-/**
- * What drizzle-kit cannot say: log and receipts are append-only, counters are never taken away, and a sealed
- * batch stays as it was signed.
- */
-export const provenanceGuards: string[] = [
-  `CREATE FUNCTION refuse_provenance_rewrite() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-  RAISE EXCEPTION '% on % is refused: what is proven here is never rewritten', TG_OP, TG_TABLE_NAME USING ERRCODE = 'restrict_violation';
-END $$`,
-  ...['log_entry', 'receipt'].map((table) => refuse(table, 'UPDATE OR DELETE OR TRUNCATE')),
-  ...['log_state', 'receipt_lane', 'receipt_batch'].map((table) => refuse(table, 'DELETE OR TRUNCATE')),
-  `CREATE TRIGGER receipt_batch_sealed_once BEFORE UPDATE ON receipt_batch
-  FOR EACH ROW WHEN (OLD.signed_at IS NOT NULL) EXECUTE FUNCTION refuse_provenance_rewrite()`,
-];
-
-function refuse(table: string, events: string): string {
-  return `CREATE TRIGGER ${table}_append_only BEFORE ${events} ON ${table}
-  FOR EACH STATEMENT EXECUTE FUNCTION refuse_provenance_rewrite()`;
-}
