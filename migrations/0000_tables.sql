@@ -356,6 +356,7 @@ CREATE INDEX "payment_answer_payer" ON "payment_answer" USING btree ("payer");--
 CREATE INDEX "payment_answer_expiry" ON "payment_answer" USING btree ("expires_at");--> statement-breakpoint
 CREATE INDEX "payment_claim_open" ON "payment_claim" USING btree ("next_attempt_at") WHERE "payment_claim"."state" IN ('running', 'settling');--> statement-breakpoint
 CREATE INDEX "payment_claim_let_go" ON "payment_claim" USING btree ("next_attempt_at") WHERE "payment_claim"."state" = 'failed' AND "payment_claim"."reference" IS NULL AND "payment_claim"."rail" IS NOT NULL;--> statement-breakpoint
+CREATE INDEX "payment_claim_waiting" ON "payment_claim" USING btree ("worker") WHERE "payment_claim"."answer_state" = 'waiting';--> statement-breakpoint
 CREATE INDEX "payment_claim_owed" ON "payment_claim" USING btree ("payer","request_digest","created_at");--> statement-breakpoint
 CREATE INDEX "receipt_batch_open" ON "receipt_batch" USING btree ("opened_at") WHERE "receipt_batch"."signed_at" IS NULL;--> statement-breakpoint
 CREATE INDEX "tool_failure_tool" ON "tool_failure" USING btree ("tool_id","created_at");--> statement-breakpoint

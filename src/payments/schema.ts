@@ -47,6 +47,7 @@ export const paymentClaim = pgTable(
     index('payment_claim_let_go')
       .on(table.nextAttemptAt)
       .where(sql`${table.state} = 'failed' AND ${table.reference} IS NULL AND ${table.rail} IS NOT NULL`),
+    index('payment_claim_waiting').on(table.worker).where(sql`${table.answerState} = 'waiting'`),
     index('payment_claim_owed').on(table.payer, table.requestDigest, table.createdAt),
   ],
 );
