@@ -18,10 +18,13 @@ import {
 } from '../payments/index.ts';
 import { type Demand, demandPayment, railOf } from './demand.ts';
 import type { GatewayDeps } from './deps.ts';
+import { takeOwed } from './owed-answer.ts';
 
 export type Admission =
   /** The payment was used before. `isProven`: whoever shows it received our challenge for it. */
   | { kind: 'existing'; claim: Claim; isProven: boolean }
+  /** It cannot pay, and shows that its payer asks: an earlier payment is still owed its answer. */
+  | { kind: 'owed'; claim: Claim }
   | { kind: 'new'; rail: Rail; authorization: Authorization; quote: Quote; credential: Credential };
 
 /**
@@ -46,8 +49,12 @@ export async function admitCredential(
   switch (verification.kind) {
     case 'authorised':
       return { kind: 'new', rail, authorization: verification.authorization, quote, credential };
-    case 'refused':
+    case 'refused': {
+      // The earlier payment may be what emptied the purse.
+      const owed = verification.payer && (await takeOwed(deps, demand, verification.payer));
+      if (owed) return { kind: 'owed', claim: owed };
       throw await refuse(verification.reason);
+    }
     case 'unavailable':
       throw new Problem('unavailable', {
         detail:

@@ -35,17 +35,18 @@ export async function callWithCredential(
   if (admission.kind === 'existing') {
     return answerCall(deps, demand, admission.claim, { isProven: admission.isProven, isOwed: false });
   }
-  refuseIfBlocked(deps, sale, admission.authorization.payer);
-  const opened = await openCallClaim(deps, sale, demand, admission);
   const watch = (id: Uuid, answer: () => Promise<CredentialAnswer>) =>
     watchClient(deps, { id, client }, answer);
   const guard = (id: Uuid, work: () => Promise<CredentialAnswer>) =>
     watch(id, () => guardClaim(deps, demand, id, work));
+  const answerOwed = (claim: Claim) =>
+    watch(claim.id, () => answerCall(deps, demand, claim, { isProven: true, isOwed: true }));
+  if (admission.kind === 'owed') return answerOwed(admission.claim);
+  refuseIfBlocked(deps, sale, admission.authorization.payer);
+  const opened = await openCallClaim(deps, sale, demand, admission);
   switch (opened.kind) {
     case 'owed':
-      return watch(opened.claim.id, () =>
-        answerCall(deps, demand, opened.claim, { isProven: true, isOwed: true }),
-      );
+      return answerOwed(opened.claim);
     case 'taken': {
       const claim = sameRequest(await loadClaim(deps, opened.claimId), demand);
       return answerCall(deps, demand, claim, { isProven: isProof(claim, admission), isOwed: false });

@@ -1,4 +1,3 @@
-import { addMs } from '../core/clock.ts';
 import type { Uuid } from '../core/ids.ts';
 import type { Millicents } from '../core/money.ts';
 import { type Tx, withTransaction } from '../db/index.ts';
@@ -12,12 +11,12 @@ import {
   hashQuoteId,
   insertClaim,
   type Quote,
-  takeOwedClaim,
   toIntent,
 } from '../payments/index.ts';
 import type { ClaimContext } from './claim-context.ts';
 import type { Demand } from './demand.ts';
 import type { GatewayDeps } from './deps.ts';
+import { takeOwed } from './owed-answer.ts';
 import type { Purchase } from './purchase.ts';
 import { hashRequest, type Sale, toHoldRequest } from './sale.ts';
 import { keepSettlement } from './settle-claim.ts';
@@ -35,8 +34,6 @@ export type OpenedClaim =
 
 export type NewPayment = { authorization: Authorization; quote: Quote; credential: Credential };
 
-const OWED_FOR_MS = 24 * 60 * 60 * 1000;
-
 /** Commit A of a call paid by credential: the claim, the exposure and the hold, or none of them. */
 export async function openCallClaim(
   deps: GatewayDeps,
@@ -47,7 +44,7 @@ export async function openCallClaim(
   const { authorization, quote } = payment;
   const claimId = claimIdOf(authorization.claimKey);
   return withTransaction(deps.sql, async (tx): Promise<OpenedClaim> => {
-    const owed = await takeOwed(deps, tx, demand, authorization.payer);
+    const owed = await takeOwed(deps, demand, authorization.payer, tx);
     if (owed) return { kind: 'owed', claim: owed };
     const mode = await decideMode(deps, tx, sale, authorization);
     if (mode === 'insufficient-funds') return { kind: mode };
@@ -86,7 +83,7 @@ export async function openPurchaseClaim(
 ): Promise<OpenedClaim> {
   const claimId = claimIdOf(payment.authorization.claimKey);
   return withTransaction(deps.sql, async (tx): Promise<OpenedClaim> => {
-    const owed = await takeOwed(deps, tx, demand, payment.authorization.payer);
+    const owed = await takeOwed(deps, demand, payment.authorization.payer, tx);
     if (owed) return { kind: 'owed', claim: owed };
     const { limit, ...claim } = input;
     if (!(await enterClaim(deps, tx, { demand, payment, mode: 'before-run', ...claim }))) {
@@ -96,16 +93,6 @@ export async function openPurchaseClaim(
     await deps.ledger.openPayer(tx, input.accountId);
     await enterExposure(tx, { claimId, payment, payeeId: input.payeeId, state: 'settling' });
     return { kind: 'before-run', claimId };
-  });
-}
-
-function takeOwed(deps: GatewayDeps, tx: Tx, demand: Demand, payer: string): Promise<Claim | undefined> {
-  return takeOwedClaim(tx, {
-    payer,
-    requestDigest: demand.requestDigest,
-    purpose: demand.purpose,
-    since: addMs(deps.clock.now(), -OWED_FOR_MS),
-    worker: deps.worker.id,
   });
 }
 

@@ -36,6 +36,9 @@ export async function purchase(
   if (admission.kind === 'existing') {
     return answerClaim(deps, demand, admission.claim, { isProven: admission.isProven, isOwed: false });
   }
+  if (admission.kind === 'owed') {
+    return answerClaim(deps, demand, admission.claim, { isProven: true, isOwed: true });
+  }
   const opened = await openPurchaseClaim(deps, demand, admission, decide(admission.authorization.claimKey));
   if (opened.kind === 'owed')
     return answerClaim(deps, demand, opened.claim, { isProven: true, isOwed: true });

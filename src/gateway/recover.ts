@@ -10,6 +10,8 @@ import { applySettlement, cancelOnRail, INTERRUPTED } from './settle-claim.ts';
 
 const ROWS_MAX = 100;
 const LEASE_MS = 2_000;
+/** Far beyond the longest wait for a place, settlement and run together. */
+const RUN_MS_MAX = 10 * 60 * 1000;
 
 /**
  * Takes over what gateways that are gone left behind: runs are released and never run again, settlements are
@@ -18,7 +20,7 @@ const LEASE_MS = 2_000;
 export async function adoptOrphans(deps: GatewayDeps): Promise<number> {
   await loseAnswersOfStoppedWorkers(deps.sql);
   await adoptSettlements(deps.sql, deps.worker.id);
-  const orphans = await listOrphanedRuns(deps.sql, ROWS_MAX);
+  const orphans = await listOrphanedRuns(deps.sql, { rowsMax: ROWS_MAX, runMsMax: RUN_MS_MAX });
   for (const claimId of orphans) {
     await cancelOnRail(deps, await releaseRun(deps, claimId, INTERRUPTED));
     deps.log.info({ claimId }, 'released the run of a gateway that is gone');

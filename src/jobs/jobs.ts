@@ -33,8 +33,8 @@ export function listJobs(deps: GatewayDeps, resumeRails: (signal: AbortSignal) =
 
 async function beat(deps: GatewayDeps): Promise<void> {
   if (await deps.worker.beat()) return;
-  // Another gateway believes we are dead and has taken our claims over: none of ours may be finished here.
-  deps.log.error({ worker: deps.worker.id }, 'this worker was declared gone; restart it');
+  // Another gateway believed us dead and took our claims over: none of those is finished here.
+  deps.log.error({ worker: deps.worker.id }, 'this worker was declared gone, and goes on under a new id');
 }
 
 async function checkBooks(deps: GatewayDeps): Promise<void> {

@@ -51,8 +51,8 @@ export type Authorization = {
 
 export type Verification =
   | { kind: 'authorised'; authorization: Authorization }
-  /** It can never pay this quote; `reason` is public. */
-  | { kind: 'refused'; reason: string }
+  /** It can never pay this quote; `reason` is public. `payer` surely signed it, and only lacks the money. */
+  | { kind: 'refused'; reason: string; payer?: string }
   /** It was spent on-rail, to us, before we claimed it: credited to its payer, never served. */
   | { kind: 'spent'; authorization: Authorization; settlement: Settled }
   /** The rail cannot say now. */

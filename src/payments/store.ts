@@ -98,11 +98,11 @@ export async function markFailureTold(sql: Queryable, id: Uuid): Promise<void> {
  * it. A failure is owed when its payment became credit, and not when nobody paid or it bought nothing here.
  */
 export async function takeOwedClaim(
-  tx: Tx,
+  sql: Queryable,
   input: { payer: string; requestDigest: string; purpose: string; since: Date; worker: string },
 ): Promise<Claim | undefined> {
   // A claim that is locked is being settled at this moment: to pass over it would charge its payer twice.
-  const [row] = await tx<ClaimRow[]>`
+  const [row] = await sql<ClaimRow[]>`
     UPDATE payment_claim SET answer_state = 'waiting', worker = CASE WHEN state = 'running' THEN worker ELSE ${input.worker} END
     WHERE (id, bucket) IN (SELECT id, bucket FROM payment_claim
       WHERE payer = ${input.payer} AND request_digest = ${input.requestDigest} AND purpose = ${input.purpose}
@@ -152,11 +152,15 @@ export async function deferSettlement(sql: Queryable, id: Uuid, byMs: number): P
   await sql`UPDATE payment_claim SET next_attempt_at = now() + ${byMs} * interval '1 millisecond' WHERE id = ${id}`;
 }
 
-/** Running claims whose gateway is gone. */
-export async function listOrphanedRuns(sql: Sql, rowsMax: number): Promise<Uuid[]> {
+/** Running claims whose gateway is gone, and those that take longer than any run may. */
+export async function listOrphanedRuns(
+  sql: Sql,
+  input: { rowsMax: number; runMsMax: number },
+): Promise<Uuid[]> {
   const rows = await sql<{ id: Uuid }[]>`SELECT c.id FROM payment_claim c
     LEFT JOIN payment_worker w ON w.id = c.worker
-    WHERE c.state = 'running' AND (w.id IS NULL OR w.stopped_at IS NOT NULL) LIMIT ${rowsMax}`;
+    WHERE c.state = 'running' AND (w.id IS NULL OR w.stopped_at IS NOT NULL
+      OR c.created_at < now() - ${input.runMsMax} * interval '1 millisecond') LIMIT ${input.rowsMax}`;
   return rows.map(({ id }) => id);
 }
 

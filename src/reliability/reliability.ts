@@ -40,7 +40,7 @@ export function createReliability(deps: { sql: Sql; clock: Clock }): Reliability
     },
     async noteFailure(failure, { repairedAt }) {
       await insertFailure(sql, failure);
-      if ((await countFailuresOfPayer(sql, failure.payer, failure.toolId)) > FREE_FAILURES_AN_HOUR_MAX) {
+      if ((await countFailuresOfPayer(sql, failure.payer, failure.toolId)) >= FREE_FAILURES_AN_HOUR_MAX) {
         if (blockedUntil.size >= BLOCKS_MAX) blockedUntil.clear();
         blockedUntil.set(`${failure.payer} ${failure.toolId}`, addMs(clock.now(), BLOCK_MS));
       }

@@ -18,7 +18,10 @@ const SILENCE_MS = 15_000;
 /** This process as the database knows it. */
 export type Worker = {
   readonly id: string;
-  /** Says that this process lives, and declares the silent ones gone. False when we were declared gone. */
+  /**
+   * Says that this process lives, and declares the silent ones gone. False when we were declared gone: what we
+   * had under way is others' now, and we go on under another id.
+   */
   beat(): Promise<boolean>;
   stop(): Promise<void>;
 };
@@ -28,7 +31,7 @@ export type Worker = {
  * a restart after a crash takes their claims over before it answers its first request.
  */
 export async function startWorker(sql: Sql): Promise<Worker> {
-  const self = { id: `w_${newUuid()}`, host: hostIdentity(), pid: process.pid };
+  const self = { id: newWorkerId(), host: hostIdentity(), pid: process.pid };
   const live = await listLiveWorkers(sql);
   await stopWorkers(
     sql,
@@ -37,14 +40,25 @@ export async function startWorker(sql: Sql): Promise<Worker> {
   await deleteOldWorkers(sql);
   await insertWorker(sql, self);
   return {
-    id: self.id,
+    get id() {
+      return self.id;
+    },
     async beat() {
       const isAlive = await beatWorker(sql, self.id);
+      if (!isAlive) {
+        const id = newWorkerId();
+        await insertWorker(sql, { ...self, id });
+        self.id = id;
+      }
       await stopSilentWorkers(sql, SILENCE_MS);
       return isAlive;
     },
     stop: () => stopWorkers(sql, [self.id]),
   };
+}
+
+function newWorkerId(): string {
+  return `w_${newUuid()}`;
 }
 
 function isGone(worker: WorkerRow, self: { host: string; pid: number }): boolean {

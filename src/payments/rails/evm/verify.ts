@@ -40,7 +40,8 @@ export async function verifyAuthorization(
     const authorization = toAuthorization(form, quote, { balance, mustSettleFirst: signer.mustSettleFirst });
     if (isUsed) return await judgeUsed(context, authorization, signal);
     if (balance < form.value) {
-      return { kind: 'refused', reason: `The payer owns ${balance} token units, this costs ${form.value}.` };
+      const reason = `The payer owns ${balance} token units, this costs ${form.value}.`;
+      return { kind: 'refused', reason, payer: authorization.payer };
     }
     return { kind: 'authorised', authorization };
   } catch (cause) {
