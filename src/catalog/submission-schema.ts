@@ -52,6 +52,15 @@ const pricingSchema = z
 
 /** The publish JSON as it travels; `parseSubmission` checks what this shape alone cannot. */
 export const submissionSchema = z.strictObject({
+  // First, so that a self-hosted server is told this and not that it has no code.
+  tier: z
+    .enum(['hobbyist'], {
+      error: ({ input }) =>
+        input === 'pro'
+          ? 'self-hosted servers are not accepted yet; upload code with the tier "hobbyist"'
+          : 'must be "hobbyist"',
+    })
+    .default('hobbyist'),
   name: z.string().superRefine((name, context) => refuse(context, [], refuseName(name))),
   version: z.string().refine(isVersionNumber, {
     error: `must be one exact version of Semantic Versioning 2.0.0, such as "1.0.0", of at most ${VERSION_CHARACTERS_MAX} characters`,
@@ -70,14 +79,6 @@ export const submissionSchema = z.strictObject({
     .refine((slugs) => new Set(slugs).size === slugs.length, { error: 'must not name a category twice' })
     .default([]),
   language: z.enum(['python'], { error: 'must be "python", the one language supported now' }),
-  tier: z
-    .enum(['hobbyist'], {
-      error: ({ input }) =>
-        input === 'pro'
-          ? 'self-hosted servers are not accepted yet; upload code with the tier "hobbyist"'
-          : 'must be "hobbyist"',
-    })
-    .default('hobbyist'),
   entrypoint: z.string().max(ENTRYPOINT_CHARACTERS_MAX),
   license: z
     .string()

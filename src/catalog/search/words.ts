@@ -2,7 +2,7 @@ const WORD_CHARACTERS_MAX = 40;
 
 /** The words of texts and names, lower case, letters and digits only: `wordCount` and `word_count` are two. */
 export function wordsOf(...texts: string[]): string[] {
-  const spaced = texts.join(' ').replace(/(\p{Ll}|\p{N})(\p{Lu})/gu, '$1 $2');
+  const spaced = texts.join(' ').replace(/(\p{Ll})(\p{Lu})/gu, '$1 $2');
   const words =
     spaced
       .normalize('NFKC')
