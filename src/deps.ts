@@ -23,7 +23,7 @@ import { type Backend, createExecution, type Execution } from './execution/index
 import { describeBuiltIn, type GatewayDeps, type GatewaySettings, publishBuiltIns } from './gateway/index.ts';
 import type { HttpDeps } from './http/index.ts';
 import { createKeys, keyGuard } from './keys/index.ts';
-import { createCharger, createLedger, DEFAULT_RISK_LIMITS } from './ledger/index.ts';
+import { CHARGE_SETTINGS, createCharger, createLedger, DEFAULT_RISK_LIMITS } from './ledger/index.ts';
 import { createAnswers, createQuoteSealer, type Rail, startWorker } from './payments/index.ts';
 import { createEvmRail } from './payments/rails/evm/index.ts';
 import { createX402Wire } from './payments/wires/x402/index.ts';
@@ -35,6 +35,8 @@ const MIGRATIONS = resolve(import.meta.dirname, '../migrations');
 const QUOTE_LIFETIME_MS = 5 * 60 * 1000;
 const VERSION = '0.1.0';
 const ISSUED_KEY = 'issued-key';
+/** One for each of hold, charge, capture and release, which are batched apart. */
+const CHARGE_POOL_MAX = 4;
 
 /** A gateway's parts, wired; `close` gives everything back in the reverse order. */
 export type Deps = {
@@ -58,7 +60,7 @@ export async function createDeps({ config, log, publicUrl, isDraining }: DepsInp
   mkdirSync(config.dataDir, { recursive: true });
   const secrets = readSecrets(config);
   const database = await openStore(config, log);
-  const { sql } = database;
+  const { sql, chargeSql } = database;
   const execution = createExecution({
     backend: chooseBackend(config, log),
     clock,
@@ -68,7 +70,7 @@ export async function createDeps({ config, log, publicUrl, isDraining }: DepsInp
     queueMax: config.sandboxQueue,
   });
   const rails = config.evm ? [createEvm(config.evm, { sql, clock, log })] : [];
-  const parts = wireDomains({ config, secrets, sql, clock, log, publicUrl });
+  const parts = wireDomains({ config, secrets, sql, chargeSql, clock, log, publicUrl });
   const worker = await startWorker(sql);
   const gateway: GatewayDeps = {
     ...parts,
@@ -106,7 +108,14 @@ export async function createDeps({ config, log, publicUrl, isDraining }: DepsInp
   };
 }
 
-async function openStore(config: Config, log: Log): Promise<{ sql: Sql; close(): Promise<void> }> {
+type Store = {
+  sql: Sql;
+  /** For the charge statements alone: they want plans of their own. */
+  chargeSql: Sql;
+  close(): Promise<void>;
+};
+
+async function openStore(config: Config, log: Log): Promise<Store> {
   const embedded =
     config.databaseUrl === undefined
       ? await startEmbeddedPostgres({ dataDir: join(config.dataDir, 'pg'), log })
@@ -114,9 +123,14 @@ async function openStore(config: Config, log: Log): Promise<{ sql: Sql; close():
   const url = config.databaseUrl ?? embedded?.url ?? '';
   await migrate({ url, folder: MIGRATIONS, log });
   const database = openDatabase({ url, poolMax: config.databasePoolMax, applicationName: 'millicent' });
+  const charging = openDatabase({
+    ...{ url, poolMax: CHARGE_POOL_MAX, applicationName: 'millicent-charge', settings: CHARGE_SETTINGS },
+  });
   return {
     sql: database.sql,
+    chargeSql: charging.sql,
     async close() {
+      await charging.close();
       await database.close();
       await embedded?.close();
     },
@@ -129,9 +143,17 @@ function chooseBackend(config: Config, log: Log): Backend {
   return createBubblewrapBackend({ workDir, clock: systemClock, log });
 }
 
-type WireInput = { config: Config; secrets: Secrets; sql: Sql; clock: Clock; log: Log; publicUrl: string };
+type WireInput = {
+  config: Config;
+  secrets: Secrets;
+  sql: Sql;
+  chargeSql: Sql;
+  clock: Clock;
+  log: Log;
+  publicUrl: string;
+};
 
-function wireDomains({ config, secrets, sql, clock, log, publicUrl }: WireInput) {
+function wireDomains({ config, secrets, sql, chargeSql, clock, log, publicUrl }: WireInput) {
   const [master, ...formerMasters] = secrets.masters;
   const catalog = createCatalog({ sql, clock });
   const retired = secrets.receiptKeyPreviousPem;
@@ -150,7 +172,7 @@ function wireDomains({ config, secrets, sql, clock, log, publicUrl }: WireInput)
     signer,
     receipts,
     ledger: createLedger({ sql }),
-    charger: createCharger({ sql, parts: { guard: keyGuard, rider: receipts.rider } }),
+    charger: createCharger({ sql: chargeSql, parts: { guard: keyGuard, rider: receipts.rider } }),
     keys: createKeys({ sql, clock }),
     quotes: createQuoteSealer({ secrets: secrets.masters, clock, lifetimeMs: QUOTE_LIFETIME_MS }),
     answers: createAnswers({ sql, clock, secrets: secrets.masters }),
@@ -208,7 +230,6 @@ function toSettings(config: Config, publicUrl: string): GatewaySettings {
     signupsPerHour: config.signupsPerHour,
     outcomeWaitMs: 25_000,
     settleTimeoutMs: 25_000,
-    fundsFinalMs: 15 * 60 * 1000,
   };
 }
 

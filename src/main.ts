@@ -1,5 +1,5 @@
 import type { Server } from 'node:http';
-import { createAdaptorServer } from '@hono/node-server';
+import { createAdaptorServer, type Http2Bindings, type HttpBindings } from '@hono/node-server';
 import { pino } from 'pino';
 import { createApp } from './app.ts';
 import { type Config, ConfigError, readConfig } from './config.ts';
@@ -10,7 +10,8 @@ import { listJobs, startJobs } from './jobs/index.ts';
 
 const HEADERS_TIMEOUT_MS = 15_000;
 const REQUEST_TIMEOUT_MS = 60_000;
-const DRAIN_MS = 30_000;
+/** Longer than a call that waits for a place, runs, and settles. */
+const DRAIN_MS = 60_000;
 
 /** The process: configuration, deps, jobs, listen, and a drain on SIGTERM that fails no call in flight. */
 async function main(): Promise<void> {
@@ -18,15 +19,18 @@ async function main(): Promise<void> {
   const log = pino({ level: config.logLevel, base: null });
   let app: App | undefined;
   let isDraining = false;
-  const server = createServer((request, env) =>
-    app ? app.fetch(request, env) : new Response('starting', { status: 503 }),
-  );
+  const server = createServer((request, env) => {
+    // A client that keeps its connection would be served on and on: while draining this answer is its last.
+    if (isDraining && 'shouldKeepAlive' in env.outgoing) env.outgoing.shouldKeepAlive = false;
+    return app ? app.fetch(request, env as HttpBindings) : new Response('starting', { status: 503 });
+  });
   const port = await listen(server, config);
   const publicUrl = config.publicUrl ?? `http://${config.host}:${port}`;
   const deps = await createDeps({ config, log, publicUrl, isDraining: () => isDraining });
+  // The heartbeat first: with much to adopt, others would otherwise take us for gone meanwhile.
+  const jobs = startJobs(listJobs(deps.http, deps.resumeRails), log);
   await adoptOrphans(deps.http);
   app = createApp(deps.http);
-  const jobs = startJobs(listJobs(deps.http, deps.resumeRails), log);
   // Builds the sandbox's root now rather than under the first call; what is missing shows on /ready.
   void deps.http.execution.status();
   log.info({ url: publicUrl, rails: deps.http.rails.map(({ name }) => name) }, 'millicent is ready');
@@ -44,7 +48,8 @@ async function main(): Promise<void> {
   process.on('SIGINT', stop);
 }
 
-type Fetch = (request: Request, env: object) => Response | Promise<Response>;
+type Bindings = HttpBindings | Http2Bindings;
+type Fetch = (request: Request, env: Bindings) => Response | Promise<Response>;
 
 function createServer(fetch: Fetch): Server {
   // The adaptor's type covers HTTP/2 too; without options it makes a plain HTTP/1.1 server.

@@ -19,6 +19,8 @@ export type DatabaseOptions = {
   applicationName: string;
   /** The longest one statement may take; 30 seconds when left out. */
   statementTimeoutMs?: number;
+  /** Further run-time settings of every connection, by their PostgreSQL names. */
+  settings?: Record<string, string>;
 };
 
 export type Database = { sql: Sql; close(): Promise<void> };
@@ -44,6 +46,7 @@ export function openDatabase(options: DatabaseOptions): Database {
       application_name: options.applicationName,
       statement_timeout: options.statementTimeoutMs ?? STATEMENT_TIMEOUT_MS,
       idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_TIMEOUT_MS,
+      ...options.settings,
     },
   });
   return { sql, close: () => sql.end({ timeout: CLOSE_TIMEOUT_SECONDS }) };

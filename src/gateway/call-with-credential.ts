@@ -84,7 +84,9 @@ async function settleThenRun(deps: GatewayDeps, sale: Sale, claimId: Uuid): Prom
   const hold = await withTransaction(deps.sql, (tx) =>
     deps.ledger.holdBalance(
       tx,
-      toHoldRequest(sale, { id: claimId, accountId: settled.accountId, keyId: undefined, price }),
+      toHoldRequest(sale, {
+        ...{ id: claimId, accountId: settled.accountId, keyId: undefined, price, hasClaim: true },
+      }),
     ),
   );
   invariant(hold.kind === 'held', `claim ${claimId} was funded and cannot be held`);

@@ -15,7 +15,7 @@ import { demandPayment } from './demand.ts';
 import type { GatewayDeps } from './deps.ts';
 import { noteFailure, refuseIfBlocked, toProblem } from './failure.ts';
 import { guardClaim } from './guard-claim.ts';
-import { commitCovered, type Delivered, releaseRun, runSale } from './run-sale.ts';
+import { commitCovered, type Delivered, releaseRun, runSale, withdrawRun } from './run-sale.ts';
 import { hashRequest, hashResult, type Sale, toDemand, toHoldRequest } from './sale.ts';
 
 /** A delivered call that a key paid; free tools have no receipt. */
@@ -32,7 +32,7 @@ export async function callWithKey(deps: GatewayDeps, sale: Sale, principal: Prin
   const payer = payerOf(principal);
   refuseIfBlocked(deps, sale, payer);
   const id = newUuid();
-  const request = toHoldRequest(sale, { id, ...principal, price: sale.price });
+  const request = toHoldRequest(sale, { id, ...principal, price: sale.price, hasClaim: false });
   if (sale.isInstant) return chargeInstant(deps, sale, principal, request);
   const { rest } = await requireHeld(deps, sale, await deps.charger.hold(request));
   const outcome = await runSale(deps, sale);
@@ -123,6 +123,11 @@ async function runCovered(
   const outcome = await runSale(deps, sale);
   if (outcome.kind === 'failed') {
     const failure = toProblem(outcome);
+    // It never ran for want of a place here: the key may be used again, and then runs for the first time.
+    if ('cause' in outcome && failure.problem === 'unavailable') {
+      await withdrawRun(deps, claimId);
+      throw outcome.cause;
+    }
     const claim = await releaseRun(deps, claimId, failure);
     await noteFailure(deps, sale, payerOf(principal), failure);
     throw await toFailure(deps, toDemand(sale), claim, { isProven: true });
@@ -168,7 +173,7 @@ async function openKeyClaim(
       ...{ worker: deps.worker.id, context, intent: null },
     });
     if (!isOurs) return { kind: 'taken' as const };
-    const request = toHoldRequest(sale, { id, ...principal, price: sale.price });
+    const request = toHoldRequest(sale, { id, ...principal, price: sale.price, hasClaim: true });
     const hold: HoldResult = (await maySpend(tx, principal.keyId))
       ? await deps.ledger.holdBalance(tx, request)
       : { kind: 'key-refused' };

@@ -25,8 +25,6 @@ export type GatewaySettings = {
   outcomeWaitMs: number;
   /** How long the gateway itself waits for a settlement before the reconciler goes on. */
   settleTimeoutMs: number;
-  /** How long after it arrived a rail's money may still be lost to a reorg. */
-  fundsFinalMs: number;
 };
 
 /** Everything the use cases join. Wired once, in `deps.ts` of the process. */

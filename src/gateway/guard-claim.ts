@@ -1,6 +1,6 @@
 import type { Uuid } from '../core/ids.ts';
 import { Problem } from '../core/problem.ts';
-import { markAnswer, markFailureTold } from '../payments/index.ts';
+import { deferSettlement, markAnswer, markFailureTold } from '../payments/index.ts';
 import { outcomeUnknown, toFailure } from './answer-claim.ts';
 import type { Demand } from './demand.ts';
 import type { GatewayDeps } from './deps.ts';
@@ -23,6 +23,7 @@ export async function guardClaim<T>(
     if (cause instanceof Problem) throw cause;
     deps.log.error({ err: cause, claimId }, 'the work of a claim broke');
     await markAnswer(deps.sql, claimId, 'lost');
+    await deferSettlement(deps.sql, claimId, 0);
     const claim = await releaseRun(deps, claimId, INTERRUPTED);
     throw claim.state === 'failed'
       ? await toFailure(deps, demand, claim, { isProven: true })

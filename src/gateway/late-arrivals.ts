@@ -43,7 +43,8 @@ export async function creditLateArrivals(deps: GatewayDeps, signal: AbortSignal)
 async function bookLateArrival(deps: GatewayDeps, claim: Claim, settled: Settled): Promise<void> {
   const { rail, intent } = claim;
   if (rail === null || intent === null) return;
-  const accountId = uuidFrom('payer', claim.payer);
+  // A top-up names the account it was for; anything else is its payer's.
+  const accountId = claim.purpose === 'topup' ? claim.accountId : uuidFrom('payer', claim.payer);
   await withTransaction(deps.sql, async (tx) => {
     const current = await lockClaim(tx, claim.id);
     if (current?.state !== 'failed' || current.reference !== null) return;

@@ -67,7 +67,7 @@ export async function openCallClaim(
       state: mode === 'after-run' ? 'authorised' : 'settling',
     });
     if (mode === 'after-run') {
-      const hold = { id: claimId, accountId: claimId, keyId: undefined, price: quote.amount };
+      const hold = { id: claimId, accountId: claimId, keyId: undefined, price: quote.amount, hasClaim: true };
       await deps.ledger.holdExposure(tx, toHoldRequest(sale, hold));
     }
     return { kind: mode, claimId };
@@ -85,6 +85,9 @@ export async function openPurchaseClaim(
   return withTransaction(deps.sql, async (tx): Promise<OpenedClaim> => {
     const owed = await takeOwed(deps, demand, payment.authorization.payer, tx);
     if (owed) return { kind: 'owed', claim: owed };
+    const { authorization } = payment;
+    const verdict = await assessRisk(tx, { ...authorization, payeeId: input.payeeId }, deps.risk);
+    if (verdict.kind === 'insufficient-funds') return verdict;
     const { limit, ...claim } = input;
     if (!(await enterClaim(deps, tx, { demand, payment, mode: 'before-run', ...claim }))) {
       return { kind: 'taken', claimId };

@@ -6,7 +6,7 @@ import { type Claim, type Credential, claimIdOf, findClaim, markAnswer } from '.
 import { admitCredential, isProof, sameRequest } from './admit-credential.ts';
 import { answerClaim, type ClaimAnswer, outcomeUnknown, toFailure } from './answer-claim.ts';
 import type { ClaimContext } from './claim-context.ts';
-import type { Demand } from './demand.ts';
+import { type Demand, demandPayment } from './demand.ts';
 import type { GatewayDeps } from './deps.ts';
 import { guardClaim } from './guard-claim.ts';
 import { openPurchaseClaim } from './open-claim.ts';
@@ -42,6 +42,10 @@ export async function purchase(
   const opened = await openPurchaseClaim(deps, demand, admission, decide(admission.authorization.claimKey));
   if (opened.kind === 'owed')
     return answerClaim(deps, demand, opened.claim, { isProven: true, isOwed: true });
+  if (opened.kind === 'insufficient-funds') {
+    const detail = 'The payer does not own what this costs on top of what it owes.';
+    throw await demandPayment(deps, demand, bound, { detail });
+  }
   const claim = await findClaim(deps.sql, claimIdOf(admission.authorization.claimKey));
   invariant(claim, 'a purchase has a claim');
   if (opened.kind === 'taken') {

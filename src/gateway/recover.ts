@@ -1,5 +1,6 @@
 import {
   adoptSettlements,
+  type Claim,
   listOrphanedRuns,
   loseAnswersOfStoppedWorkers,
   takeDueSettlements,
@@ -9,6 +10,8 @@ import { releaseRun } from './run-sale.ts';
 import { applySettlement, cancelOnRail, INTERRUPTED } from './settle-claim.ts';
 
 const ROWS_MAX = 100;
+/** Enough that a slow chain does not hold everybody up, few enough for one RPC. */
+const AT_ONCE = 8;
 const LEASE_MS = 2_000;
 /** Far beyond the longest wait for a place, settlement and run together. */
 const RUN_MS_MAX = 10 * 60 * 1000;
@@ -22,8 +25,13 @@ export async function adoptOrphans(deps: GatewayDeps): Promise<number> {
   await adoptSettlements(deps.sql, deps.worker.id);
   const orphans = await listOrphanedRuns(deps.sql, { rowsMax: ROWS_MAX, runMsMax: RUN_MS_MAX });
   for (const claimId of orphans) {
-    await cancelOnRail(deps, await releaseRun(deps, claimId, INTERRUPTED));
-    deps.log.info({ claimId }, 'released the run of a gateway that is gone');
+    try {
+      await cancelOnRail(deps, await releaseRun(deps, claimId, INTERRUPTED));
+      deps.log.info({ claimId }, 'released the run of a gateway that is gone');
+    } catch (cause) {
+      // One claim that cannot be read must not keep a gateway from starting.
+      deps.log.error({ err: cause, claimId }, 'could not release a run');
+    }
   }
   return orphans.length;
 }
@@ -35,21 +43,22 @@ export async function reconcileSettlements(deps: GatewayDeps, signal: AbortSigna
     rowsMax: ROWS_MAX,
     leaseMs: LEASE_MS,
   });
-  for (const claim of claims) {
-    const rail = deps.rails.find(({ name }) => name === claim.rail);
-    if (!rail || !claim.intent || signal.aborted) continue;
-    const bound = AbortSignal.any([signal, AbortSignal.timeout(deps.settings.settleTimeoutMs)]);
-    try {
-      const settlement = await rail.settle(claim.intent, bound);
-      const settled = await applySettlement(deps, claim.id, settlement, { runsNext: false });
-      deps.log.info(
-        { claimId: claim.id, settlement: settlement.kind, state: settled.state },
-        'reconciled a settlement',
-      );
-    } catch (cause) {
-      // One claim that cannot be finished must not keep the others waiting; it is due again later.
-      deps.log.error({ err: cause, claimId: claim.id }, 'could not reconcile a settlement');
-    }
+  for (let first = 0; first < claims.length; first += AT_ONCE) {
+    await Promise.all(claims.slice(first, first + AT_ONCE).map((claim) => reconcile(deps, claim, signal)));
   }
   return claims.length;
+}
+
+async function reconcile(deps: GatewayDeps, claim: Claim, signal: AbortSignal): Promise<void> {
+  const rail = deps.rails.find(({ name }) => name === claim.rail);
+  if (!rail || !claim.intent || signal.aborted) return;
+  const bound = AbortSignal.any([signal, AbortSignal.timeout(deps.settings.settleTimeoutMs)]);
+  try {
+    const settlement = await rail.settle(claim.intent, bound);
+    const { state } = await applySettlement(deps, claim.id, settlement, { runsNext: false });
+    deps.log.info({ claimId: claim.id, settlement: settlement.kind, state }, 'reconciled a settlement');
+  } catch (cause) {
+    // One claim that cannot be finished must not keep the others waiting; it is due again later.
+    deps.log.error({ err: cause, claimId: claim.id }, 'could not reconcile a settlement');
+  }
 }

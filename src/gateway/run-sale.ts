@@ -3,7 +3,7 @@ import { invariant } from '../core/invariant.ts';
 import { type Tx, withTransaction } from '../db/index.ts';
 import type { Outcome } from '../execution/index.ts';
 import { moveExposure } from '../ledger/index.ts';
-import { type Claim, type Failure, lockClaim, updateClaim } from '../payments/index.ts';
+import { type Claim, type Failure, lockClaim, updateClaim, withdrawClaim } from '../payments/index.ts';
 import { type CallContext, readContext } from './claim-context.ts';
 import type { GatewayDeps } from './deps.ts';
 import { hashResult, type Sale } from './sale.ts';
@@ -66,6 +66,16 @@ export async function releaseRun(deps: GatewayDeps, claimId: Uuid, failure: Fail
       await failWithCredit(deps, tx, claim, { reference: claim.reference, failure });
     }
     return mustLock(tx, claimId);
+  });
+}
+
+/** Undoes a claim whose run never began, as if it had not been asked for. */
+export async function withdrawRun(deps: GatewayDeps, claimId: Uuid): Promise<void> {
+  await withTransaction(deps.sql, async (tx) => {
+    const claim = await mustLock(tx, claimId);
+    if (claim.state !== 'running') return;
+    await deps.ledger.withdraw(tx, claimId);
+    await withdrawClaim(tx, claim.claimKey);
   });
 }
 

@@ -61,7 +61,14 @@ export function toDemand(sale: Sale): Demand {
 /** What the ledger has to set aside for this sale under the id of the call. */
 export function toHoldRequest(
   sale: Sale,
-  input: { id: Uuid; accountId: Uuid; keyId: Uuid | undefined; price: Millicents },
+  input: {
+    id: Uuid;
+    accountId: Uuid;
+    keyId: Uuid | undefined;
+    price: Millicents;
+    /** A claim of the same id closes this hold. */
+    hasClaim: boolean;
+  },
 ) {
   return {
     id: input.id,
@@ -72,9 +79,11 @@ export function toHoldRequest(
     label: sale.request.tool,
     amount: input.price,
     fee: feeOf(input.price, sale.tier, input.id),
-    // Long enough for the queue, the run and the capture; what a crash leaves expires.
-    lifetimeMs: sale.runTimeoutMs + HOLD_SLACK_MS,
+    // Long enough for the queue, the run and the capture; what a crash leaves expires. The hold of a claim is
+    // closed with its claim, and expires only should that never happen.
+    lifetimeMs: input.hasClaim ? CLAIMED_HOLD_MS : sale.runTimeoutMs + HOLD_SLACK_MS,
   };
 }
 
 const HOLD_SLACK_MS = 60_000;
+const CLAIMED_HOLD_MS = 24 * 60 * 60 * 1000;

@@ -8,9 +8,12 @@ export function answerProblem(log: Log, thrown: unknown, c: Ctx): Response {
   const problem = toProblem(thrown);
   const requestId = c.get('requestId');
   note(log, problem, { requestId, path: c.req.path });
-  const headers = new Headers({ 'content-type': 'application/problem+json', 'x-request-id': requestId });
+  const headers = new Headers({
+    'content-type': 'application/problem+json',
+    'x-request-id': requestId,
+    'cache-control': 'no-store',
+  });
   for (const [name, value] of problem.options.headers ?? []) headers.append(name, value);
-  if (problem.status === 402 || problem.status === 409) headers.set('cache-control', 'no-store');
   if (problem.type === 'unauthorized') headers.set('www-authenticate', 'Bearer error="invalid_token"');
   if (problem.options.retryAfterSeconds !== undefined)
     headers.set('retry-after', String(problem.options.retryAfterSeconds));

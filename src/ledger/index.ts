@@ -1,5 +1,6 @@
 export { MILLICENT_UNIT } from './account.ts';
 export {
+  CHARGE_SETTINGS,
   type Charger,
   type CloseResult,
   createCharger,
@@ -15,6 +16,7 @@ export {
   type RiskLimits,
   type RiskVerdict,
 } from './exposure/exposure.ts';
+export { FUNDS_FINAL_MS } from './finality.ts';
 export { createLedger, type Funding, type Ledger } from './ledger.ts';
 export type { KeyGuard, Rider } from './rider.ts';
 export { FEE_BPS, feeOf, type Tier } from './split.ts';

@@ -16,6 +16,7 @@ import {
   type CallPosition,
   type CallRow,
   closeHold,
+  deleteHold,
   findHold,
   findPayer,
   type HoldRow,
@@ -65,6 +66,8 @@ export type Ledger = {
   capture(tx: Tx, id: Uuid, availableAt: Date): Promise<boolean>;
   /** Gives a held call's money back. False when the hold is no longer open. */
   release(tx: Tx, id: Uuid): Promise<boolean>;
+  /** Takes back a hold for a call that never began, as if it had not been there. */
+  withdraw(tx: Tx, id: Uuid): Promise<void>;
   /** Releases balance holds past their time and answers how many. */
   expireDue(): Promise<number>;
   balance(accountId: Uuid): Promise<{ balance: bigint; held: bigint } | undefined>;
@@ -104,6 +107,9 @@ export function createLedger(deps: { sql: Sql }): Ledger {
     },
     capture,
     release: (tx, id) => giveBack(tx, id, 'released'),
+    async withdraw(tx, id) {
+      if (await giveBack(tx, id, 'released')) await deleteHold(tx, id);
+    },
     async expireDue() {
       const due = await listDueHolds(sql, DUE_ROWS_MAX);
       let expired = 0;

@@ -80,6 +80,11 @@ export async function closeHold(tx: Tx, id: Uuid, state: 'captured' | 'released'
   await tx`UPDATE ledger_hold SET state = ${state}, closed_at = now() WHERE id = ${id} AND state = 'held'`;
 }
 
+/** Removes a hold that was given back before its call began. */
+export async function deleteHold(tx: Tx, id: Uuid): Promise<void> {
+  await tx`DELETE FROM ledger_hold WHERE id = ${id} AND state = 'released'`;
+}
+
 /** Open balance holds past their time; the row of a claim is closed by the claim's own reconciler. */
 export async function listDueHolds(sql: Sql, rowsMax: number): Promise<{ id: Uuid; accountId: Uuid }[]> {
   return sql<{ id: Uuid; accountId: Uuid }[]>`SELECT id, account_id FROM ledger_hold

@@ -20,10 +20,17 @@ const listSchema = z.strictObject({
   cursor: z.string().optional(),
 });
 
+const HEAD_REFUSAL = {
+  detail: 'HEAD would pay for an answer without a body.',
+  headers: [['allow', 'GET, POST']] as const,
+};
+
 /** Calling tools: the example of every installation, and what publishers listed. */
 export function callRoutes(deps: HttpDeps): App {
   const app = new Hono<Env>();
   app.on(['GET', 'POST'], '/v1/example', async (c) => {
+    // Hono answers HEAD by the handler of GET: it would charge for a body that is never sent.
+    if (c.req.raw.method === 'HEAD') throw new Problem('method-not-allowed', HEAD_REFUSAL);
     const body = c.req.method === 'POST' ? await readBody(c, jsonObject, BODY_BYTES_MAX.key) : {};
     return answerExample(deps, c, exampleSale(deps, body));
   });

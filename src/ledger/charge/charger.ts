@@ -51,6 +51,14 @@ export type Charger<Item> = {
   drain(): Promise<void>;
 };
 
+/**
+ * Run-time settings for the connections that charge. The statement is large and always the same: planning it
+ * anew costs more than running it. And its CTEs look to the planner like one row each, which makes it join a
+ * batch with itself in a loop; every table in it is found by an array of keys, so no plan needs one.
+ */
+export const CHARGE_SETTINGS = { plan_cache_mode: 'force_generic_plan', enable_nestloop: 'off', jit: 'off' };
+
+const CLOSE_ROUNDS_MAX = 5;
 const BATCH_MAX = 1_000;
 const QUEUE_MAX = 20_000;
 
@@ -64,8 +72,8 @@ export function createCharger<Item>(deps: { sql: Sql; parts: StatementParts<Item
   return {
     hold: (request) => askUntilClear<Item>((item) => holds.push(item), { request }),
     charge: (request, receipt) => askUntilClear((item) => charges.push(item), { request, receipt }),
-    capture: (hold, receipt) => captures.push({ hold, receipt }),
-    release: (hold) => releases.push({ hold }),
+    capture: (hold, receipt) => closeUntilClear<Item>((item) => captures.push(item), { hold, receipt }),
+    release: (hold) => closeUntilClear<Item>((item) => releases.push(item), { hold }),
     async drain() {
       await Promise.all([holds.drain(), charges.drain(), captures.drain(), releases.drain()]);
     },
@@ -131,9 +139,21 @@ export function judge(rows: readonly ChargeRow[], answers: readonly ChargeAnswer
 
 type CloseItem<Item> = { hold: { id: Uuid; accountId: Uuid }; receipt?: Item };
 
+/** A hold that still looked open was being closed at that very moment, perhaps by our own lost try: ask again. */
+async function closeUntilClear<Item>(
+  push: (item: CloseItem<Item>) => Promise<CloseResult | { kind: 'ask-again' }>,
+  item: CloseItem<Item>,
+): Promise<CloseResult> {
+  for (let round = 0; round < CLOSE_ROUNDS_MAX; round++) {
+    const result = await push(item);
+    if (result.kind !== 'ask-again') return result;
+  }
+  return { kind: 'not-open' };
+}
+
 function flushCloses<Item>(deps: { sql: Sql; parts: StatementParts<Item> }, state: 'captured' | 'released') {
   const statement = closeStatement(state, deps.parts);
-  return async (items: readonly CloseItem<Item>[]): Promise<CloseResult[]> => {
+  return async (items: readonly CloseItem<Item>[]): Promise<(CloseResult | { kind: 'ask-again' })[]> => {
     const rows = items.map(({ hold }) => hold);
     const receipts = items.flatMap(({ receipt }) => (receipt === undefined ? [] : [receipt]));
     const rider = state === 'captured' ? deps.parts.rider.parameters(receipts) : [];
@@ -142,7 +162,11 @@ function flushCloses<Item>(deps: { sql: Sql; parts: StatementParts<Item> }, stat
   };
 }
 
-function toCloseResult(answer: CloseAnswer, state: 'captured' | 'released'): CloseResult {
+function toCloseResult(
+  answer: CloseAnswer,
+  state: 'captured' | 'released',
+): CloseResult | { kind: 'ask-again' } {
+  if (!answer.isClosed && answer.previous === 'held') return { kind: 'ask-again' };
   // A hold that is already in the wanted state was closed by our own try whose answer got lost.
   return answer.isClosed || answer.previous === state ? { kind: 'closed' } : { kind: 'not-open' };
 }

@@ -1,5 +1,6 @@
 import type { Sql, Tx } from '../../db/index.ts';
 import { FEE_INCOME, MILLICENT_UNIT } from '../account.ts';
+import { FUNDS_FINAL_MS } from '../finality.ts';
 import type { KeyGuard, Rider } from '../rider.ts';
 
 /** One request to set money aside, as the statements take it. */
@@ -94,13 +95,13 @@ export function closeStatement<Item>(
   return `WITH r AS (SELECT * FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS t(account_id, id, ord)),
 a AS MATERIALIZED (SELECT id, balance, held, promo FROM ledger_payer WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE),
 i AS (UPDATE ledger_hold h SET state = '${state}', closed_at = now() FROM r JOIN a ON a.id = r.account_id
-  WHERE h.id = r.id AND h.account_id = r.account_id AND h.state = 'held' AND h.backing = 'balance'
+  WHERE h.id = ANY($2::uuid[]) AND h.id = r.id AND h.account_id = r.account_id AND h.state = 'held' AND h.backing = 'balance'
   RETURNING h.id, h.account_id, h.payee_id, h.amount, h.fee, r.ord),
 accepted AS (SELECT i.*, sum(i.amount) OVER (PARTITION BY i.account_id ORDER BY i.ord) - i.amount < a.promo AS is_promo
   FROM i JOIN a ON a.id = i.account_id),
 u AS (UPDATE ledger_payer SET held = s.held${isCapture ? ', balance = s.balance, promo = s.promo' : ''} FROM (
   SELECT a.id, a.held - sum(i.amount) AS held, a.balance - sum(i.amount) AS balance, greatest(0, a.promo - sum(i.amount)) AS promo
-  FROM accepted i JOIN a ON a.id = i.account_id GROUP BY a.id, a.held, a.balance, a.promo) s WHERE ledger_payer.id = s.id)
+  FROM accepted i JOIN a ON a.id = i.account_id GROUP BY a.id, a.held, a.balance, a.promo) s WHERE ledger_payer.id = s.id AND ledger_payer.id = ANY($1::uuid[]))
 ${isCapture ? `, ${entries()}, ${parts.rider.cte(3)}` : ''}
 SELECT r.ord, i.id IS NOT NULL AS is_closed, (SELECT state FROM ledger_hold h WHERE h.id = r.id) AS previous
 FROM r LEFT JOIN i ON i.ord = r.ord ORDER BY r.ord`;
@@ -116,14 +117,14 @@ function writes<Item>(mode: ChargeMode, parts: StatementParts<Item>): string {
 accepted AS (SELECT i.*, p.ord, p.is_promo FROM i JOIN p ON p.id = i.id),
 u AS (UPDATE ledger_payer SET ${isCharge ? 'balance = s.balance, promo = s.promo' : 'held = s.held'} FROM (
   SELECT a.id, a.balance - sum(i.amount) AS balance, a.held + sum(i.amount) AS held, greatest(0, a.promo - sum(i.amount)) AS promo
-  FROM i JOIN a ON a.id = i.account_id GROUP BY a.id, a.balance, a.held, a.promo) s WHERE ledger_payer.id = s.id)
+  FROM i JOIN a ON a.id = i.account_id GROUP BY a.id, a.balance, a.held, a.promo) s WHERE ledger_payer.id = s.id AND ledger_payer.id = ANY($${ACCOUNT}::uuid[]))
 ${isCharge ? `, ${entries()}, ${parts.rider.cte(RIDER_FIRST)}` : ''}`;
 }
 
 /** CAPTURE of MONEY.md: the publisher's share and the platform's fee, each left out when it is nothing. */
 function entries(): string {
   return `n AS (INSERT INTO ledger_entry (transfer_id, leg, kind, debit_id, credit_id, unit, amount, available_at)
-  SELECT id, 0, 'share', account_id, payee_id, '${MILLICENT_UNIT}', amount - fee, CASE WHEN is_promo THEN 'infinity' ELSE now() END
+  SELECT id, 0, 'share', account_id, payee_id, '${MILLICENT_UNIT}', amount - fee, CASE WHEN is_promo THEN 'infinity' ELSE now() + interval '${FUNDS_FINAL_MS} milliseconds' END
   FROM accepted WHERE amount > fee
   UNION ALL
   SELECT id, 1, 'fee', account_id, '${FEE_INCOME.id}', '${MILLICENT_UNIT}', fee, now() FROM accepted WHERE fee > 0)`;

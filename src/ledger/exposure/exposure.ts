@@ -58,14 +58,16 @@ export type RiskVerdict =
 export async function assessRisk(tx: Tx, input: RiskInput, limits: RiskLimits): Promise<RiskVerdict> {
   if (input.fundsAvailable === undefined) return { kind: 'after-run' };
   await lockExposurePayer(tx, input.payer, input.unit);
-  const { openUnits, openAmount, openCount, posted } = await sumExposure(tx, input.payer, input.unit);
+  const { openUnits, openAmount, openCount, posted, losses } = await sumExposure(tx, input.payer, input.unit);
   if (openUnits + input.units > input.fundsAvailable) return { kind: 'insufficient-funds' };
+  // Who let a run go unpaid within the month pays first from then on.
+  if (losses > 0n) return { kind: 'settle-first' };
   const share = (posted * limits.payerShareBps) / 10_000n;
   const earned = share < limits.payerMax ? share : limits.payerMax;
   const cap = earned > limits.newPayerMax ? earned : limits.newPayerMax;
   if (openAmount + input.amount > cap || openCount >= limits.inFlightMax) return { kind: 'settle-first' };
-  const losses = await sumLosses(tx, input.payeeId);
-  const isOverBudget = losses.ofPayee >= limits.publisherLossMax || losses.ofAll >= limits.totalLossMax;
+  const lost = await sumLosses(tx, input.payeeId);
+  const isOverBudget = lost.ofPayee >= limits.publisherLossMax || lost.ofAll >= limits.totalLossMax;
   return { kind: isOverBudget ? 'settle-first' : 'after-run' };
 }
 

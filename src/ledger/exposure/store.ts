@@ -11,7 +11,14 @@ export async function lockExposurePayer(tx: Tx, payer: string, unit: string): Pr
   await tx`SELECT FROM ledger_exposure_payer WHERE payer = ${payer} AND unit = ${unit} FOR UPDATE`;
 }
 
-export type ExposureSums = { openUnits: bigint; openAmount: bigint; openCount: bigint; posted: bigint };
+export type ExposureSums = {
+  openUnits: bigint;
+  openAmount: bigint;
+  openCount: bigint;
+  posted: bigint;
+  /** Runs it never paid for. */
+  losses: bigint;
+};
 
 /** What a payer has promised and not yet paid, and what it did pay in the last 30 days. */
 export async function sumExposure(tx: Tx, payer: string, unit: string): Promise<ExposureSums> {
@@ -19,9 +26,10 @@ export async function sumExposure(tx: Tx, payer: string, unit: string): Promise<
     SELECT coalesce(sum(units) FILTER (WHERE state IN ('authorised', 'settling', 'unknown')), 0)::bigint AS open_units,
       coalesce(sum(amount) FILTER (WHERE state IN ('authorised', 'settling', 'unknown')), 0)::bigint AS open_amount,
       count(*) FILTER (WHERE state IN ('authorised', 'settling', 'unknown')) AS open_count,
-      coalesce(sum(amount) FILTER (WHERE state = 'posted'), 0)::bigint AS posted
+      coalesce(sum(amount) FILTER (WHERE state = 'posted'), 0)::bigint AS posted,
+      count(*) FILTER (WHERE is_loss = 1) AS losses
     FROM ledger_exposure WHERE payer = ${payer} AND unit = ${unit} AND created_at > now() - interval '30 days'`;
-  return row ?? { openUnits: 0n, openAmount: 0n, openCount: 0n, posted: 0n };
+  return row ?? { openUnits: 0n, openAmount: 0n, openCount: 0n, posted: 0n, losses: 0n };
 }
 
 /** What runs cost that were never paid for, in the last hour: of one publisher, and of all. */
