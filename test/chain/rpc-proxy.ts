@@ -5,9 +5,9 @@ import { z } from 'zod';
 
 /**
  * What happens to a call: it passes; it never reaches the node (`refuse`); the node takes it and the answer is
- * lost (`swallow`); the node answers with its own trouble (`trouble`); or it waits for ever (`hold`).
+ * lost (`swallow`); the node answers with its own trouble (`trouble`); it waits for ever (`hold`); or this is the node's result.
  */
-export type Fate = 'pass' | 'refuse' | 'swallow' | 'trouble' | 'hold';
+export type Fate = 'pass' | 'refuse' | 'swallow' | 'trouble' | 'hold' | { result: unknown };
 
 export type RpcProxy = {
   url: string;
@@ -40,6 +40,7 @@ export async function startRpcProxy(target: string): Promise<RpcProxy> {
       const error = { code: -32603, message: 'node trouble at internal-host:8545' };
       return void response.end(JSON.stringify({ jsonrpc: '2.0', id, error }));
     }
+    if (typeof fate === 'object') return void response.end(JSON.stringify({ jsonrpc: '2.0', id, ...fate }));
     const answer = await fetch(target, {
       method: 'POST',
       headers: { 'content-type': 'application/json' },

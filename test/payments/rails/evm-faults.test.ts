@@ -6,7 +6,7 @@ import type { Rail, SettlementIntent } from '../../../src/payments/rail.ts';
 import type { Fate } from '../../chain/rpc-proxy.ts';
 import { anySignal, authorise, intentOf, offerOf, quoteOf } from './conformance.ts';
 import { type EvmLab, type SignedTerms, startEvmLab } from './evm-lab.ts';
-import { deployTestWallet, freezeTestWallet } from './test-wallet.ts';
+import { burnGasOfTestWallet, deployTestWallet, freezeTestWallet } from './test-wallet.ts';
 
 const PRICE_UNITS = 2_500n;
 const ORDER = 0xfffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141n;
@@ -329,6 +329,36 @@ describe('contract wallets', () => {
     expect((await rail.settle(intentOf(authorization), anySignal())).kind).toBe('refused');
     expect((await rail.verify(form, quoteOf(), anySignal())).kind).toBe('refused');
     expect(await arrivedSince(before)).toBe(0n);
+  });
+
+  test('a wallet that burns gas is settled up to a bound, and beyond it refused at no cost to us', async () => {
+    const { owner, wallet, rail, form } = await prepareWallet();
+    const intent = intentOf(await authorise(rail, form, quoteOf()));
+    const before = await lab.received();
+    const sent = lab.chain.proxy.count('eth_sendRawTransaction');
+    for (const gas of [13_000_000n, 400_000n]) {
+      await burnGasOfTestWallet(lab.chain.anvil, { owner, wallet, gas });
+      const reason = "The payer's wallet is too expensive to settle.";
+      expect(await rail.settle(intent, anySignal())).toEqual({ kind: 'refused', reason, costs: [] });
+    }
+    expect(lab.chain.proxy.count('eth_sendRawTransaction')).toBe(sent);
+    expect(await arrivedSince(before)).toBe(0n);
+    // More than a transfer by key may take.
+    await burnGasOfTestWallet(lab.chain.anvil, { owner, wallet, gas: 200_000n });
+    expect((await rail.settle(intent, anySignal())).kind).toBe('settled');
+    expect(await arrivedSince(before)).toBe(PRICE_UNITS);
+  });
+
+  test('a transfer by key gets no more gas than keys need', async () => {
+    const { rail, intent, before } = await prepare();
+    const estimate = (gas: number) => (method: string) =>
+      method === 'eth_estimateGas' ? { result: toHex(gas) } : 'pass';
+    lab.chain.proxy.decide(estimate(150_001));
+    expect(await rail.settle(intent, anySignal())).toMatchObject({ kind: 'refused', costs: [] });
+    expect(await arrivedSince(before)).toBe(0n);
+    lab.chain.proxy.decide(estimate(150_000));
+    expect((await rail.settle(intent, anySignal())).kind).toBe('settled');
+    expect(await arrivedSince(before)).toBe(PRICE_UNITS);
   });
 
   test('somebody who is not its owner cannot sign for it', async () => {

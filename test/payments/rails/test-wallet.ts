@@ -7,7 +7,11 @@ import { z } from 'zod';
 import { artifactPath } from '../../../scripts/contracts.ts';
 import type { Anvil } from '../../harness/chain.ts';
 
-const walletAbi = parseAbi(['constructor(address owner)', 'function freeze()']);
+const walletAbi = parseAbi([
+  'constructor(address owner)',
+  'function freeze()',
+  'function burnGas(uint256 gasToBurn)',
+]);
 const artifactSchema = z.object({
   bytecode: z.custom<Hex>((value) => typeof value === 'string' && value.startsWith('0x')),
 });
@@ -26,6 +30,17 @@ export async function deployTestWallet(anvil: Anvil, owner: Hex): Promise<Hex> {
 export async function freezeTestWallet(anvil: Anvil, input: { owner: Hex; wallet: Hex }): Promise<void> {
   const client = clientOf(anvil, input.owner);
   const hash = await client.writeContract({ address: input.wallet, abi: walletAbi, functionName: 'freeze' });
+  await waitForTransactionReceipt(client, { hash, pollingInterval: 20 });
+}
+
+/** From now on the wallet burns this much gas whenever it checks a signature. */
+export async function burnGasOfTestWallet(
+  anvil: Anvil,
+  input: { owner: Hex; wallet: Hex; gas: bigint },
+): Promise<void> {
+  const client = clientOf(anvil, input.owner);
+  const call = { address: input.wallet, abi: walletAbi, functionName: 'burnGas', args: [input.gas] } as const;
+  const hash = await client.writeContract(call);
   await waitForTransactionReceipt(client, { hash, pollingInterval: 20 });
 }
 

@@ -1,4 +1,5 @@
-import { call, estimateGas } from 'viem/actions';
+import type { Hex } from 'viem';
+import { call, estimateGas, getCode } from 'viem/actions';
 import type { WriteOutcome } from '../../../chain/index.ts';
 import { toUnixSeconds } from '../../../core/clock.ts';
 import type { Eip3009Form } from '../../form.ts';
@@ -11,6 +12,10 @@ import { encodeTransfer } from './token.ts';
 
 /** Estimates are made on the last block; the next one may find storage colder. */
 const GAS_HEADROOM_PERCENT = 130n;
+/** A transfer by key takes 60,000 to 110,000, by proxy and to a new holder: more of it buys nobody anything. */
+const KEY_GAS_MAX = 150_000n;
+/** A contract wallet runs code of its payer's choice at our cost: room for passkeys and multisigs, no more. */
+const WALLET_GAS_MAX = 400_000n;
 
 /** Moves the money, or continues with the transaction that an earlier attempt signed. */
 export async function settleIntent(
@@ -20,13 +25,14 @@ export async function settleIntent(
 ): Promise<Settlement> {
   const { claimKey, form } = intent;
   return decided(context, claimKey, async () => {
-    const sent = (await context.writer.follow(claimKey, signal)) ?? (await attempt(context, intent, signal));
+    const followed = await context.writer.follow(claimKey, signal);
+    const { sent, isTooDear } = followed ? { sent: followed } : await attempt(context, intent, signal);
     if (sent?.kind === 'unknown') return { kind: 'unknown', cause: sent.cause };
     const standing = readReceipt(sent, form) ?? (await readStanding(context, form, signal));
     // Nobody but the payer's own purse or the token stood in the way: it is not tried again.
     if (standing.kind === 'unused' && isInWindow(form, standing.latest.timestamp)) {
-      const reason = standing.balance < form.value ? PAYER_DRAINED : TOKEN_REFUSES;
-      return { kind: 'refused', reason, costs: costsOf(context, sent) };
+      const whyNot = standing.balance < form.value ? PAYER_DRAINED : TOKEN_REFUSES;
+      return { kind: 'refused', reason: isTooDear ? TOO_DEAR : whyNot, costs: costsOf(context, sent) };
     }
     return toSettlement(context, { standing, form, sent });
   });
@@ -48,6 +54,7 @@ export async function lookUpIntent(
 
 const PAYER_DRAINED = 'The payer no longer owns what the authorization promises.';
 const TOKEN_REFUSES = 'The token refuses the transfer.';
+const TOO_DEAR = "The payer's wallet is too expensive to settle.";
 const VOIDED = 'The authorization was cancelled or used for something else.';
 const EXPIRED = 'The authorization expired before it was settled.';
 
@@ -65,15 +72,17 @@ async function decided(
   }
 }
 
+type Attempt = { sent: WriteOutcome | undefined; isTooDear?: boolean };
+
 /**
- * Sends the transfer unless the token refuses it in a trial. Undefined: nothing was sent. Another gateway may
- * have settled it during the trial, so our own transactions are looked through once more then.
+ * Sends the transfer unless the token refuses it in a trial or it burns too much gas; then `sent` is undefined.
+ * Another gateway may have settled it during the trial, so our own transactions are looked through once more.
  */
 async function attempt(
   context: EvmRailContext,
   intent: SettlementIntent,
   signal: AbortSignal,
-): Promise<WriteOutcome | undefined> {
+): Promise<Attempt> {
   const { writer } = context;
   const transfer = { to: intent.form.asset, data: encodeTransfer(intent.form) };
   const rpc = context.client.within(signal);
@@ -82,12 +91,26 @@ async function attempt(
       estimateGas(rpc, { ...transfer, account: writer.address }),
       call(rpc, { ...transfer, account: writer.address }),
     ]);
+    if (await isTooMuchGas(context, { gas, payer: intent.form.from }, signal)) {
+      return { sent: await writer.find(intent.claimKey, signal), isTooDear: true };
+    }
     const gasLimit = (gas * GAS_HEADROOM_PERCENT) / 100n;
-    return await writer.send({ ref: intent.claimKey, ...transfer, gasLimit }, signal);
+    return { sent: await writer.send({ ref: intent.claimKey, ...transfer, gasLimit }, signal) };
   } catch (error) {
     if (!isRevert(error)) throw error;
-    return writer.find(intent.claimKey, signal);
+    return { sent: await writer.find(intent.claimKey, signal) };
   }
+}
+
+/** The code at the payer decides, not the signature's shape: wallets take signatures of 65 bytes too. */
+async function isTooMuchGas(
+  context: EvmRailContext,
+  input: { gas: bigint; payer: Hex },
+  signal: AbortSignal,
+): Promise<boolean> {
+  if (input.gas <= KEY_GAS_MAX) return false;
+  if (input.gas > WALLET_GAS_MAX) return true;
+  return (await getCode(context.client.within(signal), { address: input.payer })) === undefined;
 }
 
 /** The payment in our own transaction's receipt, if that is where it is. */
