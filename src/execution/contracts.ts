@@ -20,8 +20,9 @@ const COMPILED_MAX = 512;
 const VALIDATE_TIMEOUT_MS = 100;
 
 /**
- * A schema is a stranger's program: it is stopped when it takes too long, and from then on is unusable, so
- * that it costs that time only once.
+ * A schema is a stranger's program: it is stopped when it takes too long. What cannot be compiled in time is
+ * unusable for good; a value that cannot be checked in time is refused, and it alone, because anyone may send
+ * one: the tool must go on serving everybody else.
  */
 export function createContracts(): Contracts {
   const limit = createTimeLimit();
@@ -35,28 +36,26 @@ export function createContracts(): Contracts {
     const [oldest] = compiled.keys();
     if (compiled.size > COMPILED_MAX && oldest !== undefined) compiled.delete(oldest);
   };
-  const recall = (schema: JsonObject): { key: string; contract: Compiled } => {
-    if (!isWithinDepth(schema)) return { key: '', contract: { kind: 'unusable', why: 'nests too deep' } };
+  const recall = (schema: JsonObject): Compiled => {
+    if (!isWithinDepth(schema)) return { kind: 'unusable', why: 'nests too deep' };
     const text = JSON.stringify(schema);
     const key = sha256(text).toString('base64');
     const contract = compiled.get(key) ?? compile(schema, text);
     remember(key, contract);
-    return { key, contract };
+    return contract;
   };
   return {
     refuse(schema) {
-      const { contract } = recall(schema);
+      const contract = recall(schema);
       return contract.kind === 'unusable' ? contract.why : undefined;
     },
     validate(schema, value, subject) {
-      const { key, contract } = recall(schema);
+      const contract = recall(schema);
       if (contract.kind === 'unusable') return invalid(`The tool's schema ${contract.why}.`);
       const { validate } = contract;
       const run = limit(() => validate(value), VALIDATE_TIMEOUT_MS);
-      if (run.kind === 'too-slow') {
-        remember(key, { kind: 'unusable', why: 'takes too long to check' });
-        return invalid("The tool's schema takes too long to check.");
-      }
+      if (run.kind === 'too-slow')
+        return invalid(`The value of ${subject} takes too long to check against the tool's schema.`);
       return run.value === true ? { kind: 'valid' } : invalid(describe(validate.errors?.at(-1), subject));
     },
   };
