@@ -4,6 +4,9 @@ import type { Sql, Tx } from './client.ts';
 const RETRIES_MAX = 5;
 const RETRY_BASE_MS = 5;
 
+/** A connection that is gone is known to be within milliseconds; one that is still there by then lives. */
+const CLOSE_WAIT_MS = 1_000;
+
 /** serialization_failure and deadlock_detected: the server has undone everything, so running again is safe. */
 const RETRYABLE = new Set(['40001', '40P01']);
 
@@ -14,16 +17,23 @@ const RETRYABLE = new Set(['40001', '40P01']);
 export async function withTransaction<T>(sql: Sql, work: (tx: Tx) => Promise<T>): Promise<T> {
   for (let attempt = 0; ; attempt += 1) {
     let isDone = false;
+    let thrown: unknown;
     const workOnce = async (tx: Tx) => {
-      const value = await work(tx);
-      isDone = true;
-      return value;
+      try {
+        const value = await work(tx);
+        isDone = true;
+        return value;
+      } catch (error) {
+        thrown = error;
+        throw error;
+      }
     };
     try {
       return await inTransaction(sql, 'isolation level read committed', workOnce);
     } catch (error) {
       // A connection that was lost before COMMIT was sent has undone everything, too; after that nobody knows.
-      const isUndone = isRetryable(error) || (!isDone && isConnectionLost(error));
+      // The driver has an error of its own for that: the work's own tells of another connection than this one.
+      const isUndone = isRetryable(error) || (!isDone && error !== thrown && isConnectionLost(error));
       if (attempt >= RETRIES_MAX || !isUndone) throw error;
       await sleep(RETRY_BASE_MS * 2 ** attempt * (0.5 + Math.random()));
     }
@@ -32,18 +42,28 @@ export async function withTransaction<T>(sql: Sql, work: (tx: Tx) => Promise<T>)
 
 /** Runs `work` in one transaction of the given kind. */
 export async function inTransaction<T>(sql: Sql, kind: string, work: (tx: Tx) => Promise<T>): Promise<T> {
-  const { value } = await sql.begin(kind, async (tx) => {
+  let isOver = false;
+  const workOrWait = async (tx: Tx) => {
     try {
       return { value: await work(tx) };
     } catch (error) {
       // The driver would send ROLLBACK into a connection that is gone, which ends the process or leaves the
       // connection's place in the pool unusable (porsager/postgres, issues 1154 and 1208). The server has
-      // undone everything, and `begin` itself throws as soon as the connection is closed.
-      if (isConnectionLost(error)) await new Promise(() => {});
+      // undone everything, and `begin` itself throws as soon as the connection is closed. When it does not,
+      // the error came from elsewhere, and the ROLLBACK is what frees the locks.
+      if (isConnectionLost(error)) {
+        await sleep(CLOSE_WAIT_MS);
+        if (isOver) await new Promise(() => {});
+      }
       throw error;
     }
-  });
-  return value;
+  };
+  try {
+    const { value } = await sql.begin(kind, workOrWait);
+    return value;
+  } finally {
+    isOver = true;
+  }
 }
 
 function isRetryable(error: unknown): boolean {

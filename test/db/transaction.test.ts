@@ -84,6 +84,17 @@ describe('a connection that breaks inside a transaction', () => {
     },
   );
 
+  test('is sent nothing more, not even long after', async () => {
+    const pool = openDatabase({ url: database.url, poolMax: 1, applicationName: 'breaks' });
+    const work = withTransaction(pool.sql, async (tx) => {
+      await tx`SELECT pg_terminate_backend(pg_backend_pid()), ${1}::int`;
+    });
+    await expect(work).rejects.toThrow();
+    await pool.sql`SELECT pg_sleep(1.5)`;
+    expect(await withTransaction(pool.sql, (tx) => tx`SELECT ${1}::int AS one`)).toEqual([{ one: 1 }]);
+    await pool.close();
+  });
+
   test('runs the work again, because nothing of it was committed', async () => {
     const pool = openDatabase({ url: database.url, poolMax: 1, applicationName: 'breaks' });
     let runs = 0;
@@ -96,4 +107,35 @@ describe('a connection that breaks inside a transaction', () => {
     expect(runs).toBe(2);
     expect(await database.sql`SELECT count FROM tally WHERE id = 2`).toEqual([{ count: 3n }]);
   });
+});
+
+describe('an error that tells of another connection than the living one of its transaction', () => {
+  const refused = Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' });
+  const closed = Object.assign(new Error('write CONNECTION_CLOSED'), { code: 'CONNECTION_CLOSED' });
+
+  test.each([
+    ['plain', refused],
+    ['nested', new Error('it broke', { cause: closed })],
+  ])(
+    'is thrown within seconds, after one run that is undone and holds no lock (%s)',
+    async (_name, error) => {
+      const pool = openDatabase({ url: database.url, poolMax: 1, applicationName: 'lives' });
+      const readPid = async () => (await pool.sql`SELECT pg_backend_pid() AS pid`)[0]?.pid;
+      const pid = await readPid();
+      const [before] = await database.sql`SELECT count FROM tally WHERE id = 1`;
+      let runs = 0;
+      const startedAt = performance.now();
+      const work = withTransaction(pool.sql, async (tx) => {
+        runs += 1;
+        await tx`UPDATE tally SET count = count + 100 WHERE id = 1`;
+        throw error;
+      });
+      await expect(work).rejects.toBe(error);
+      expect(performance.now() - startedAt).toBeLessThan(4_000);
+      expect(runs).toBe(1);
+      expect(await database.sql`SELECT count FROM tally WHERE id = 1 FOR UPDATE NOWAIT`).toEqual([before]);
+      expect(await readPid()).toBe(pid);
+      await pool.close();
+    },
+  );
 });
