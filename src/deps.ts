@@ -20,7 +20,13 @@ import {
 import { createBubblewrapBackend, defaultWorkDir } from './execution/backends/bubblewrap/index.ts';
 import { createNoBackend } from './execution/backends/none.ts';
 import { type Backend, createExecution, type Execution } from './execution/index.ts';
-import { describeBuiltIn, type GatewayDeps, type GatewaySettings, publishBuiltIns } from './gateway/index.ts';
+import {
+  createFreeCalls,
+  describeBuiltIn,
+  type GatewayDeps,
+  type GatewaySettings,
+  publishBuiltIns,
+} from './gateway/index.ts';
 import type { HttpDeps } from './http/index.ts';
 import { createKeys, keyGuard } from './keys/index.ts';
 import { CHARGE_SETTINGS, createCharger, createLedger, DEFAULT_RISK_LIMITS } from './ledger/index.ts';
@@ -81,6 +87,8 @@ export async function createDeps({ config, log, publicUrl, isDraining }: DepsInp
     risk: DEFAULT_RISK_LIMITS,
     execution,
     reliability: createReliability({ sql, clock }),
+    // Half of the sandbox, so that the other half is always for calls that pay.
+    freeCalls: createFreeCalls({ inFlightMax: Math.max(1, Math.floor(config.sandboxConcurrency / 2)) }),
     wires: [createX402Wire({ log })],
     rails: rails.map(({ rail }) => rail),
     worker,

@@ -9,6 +9,7 @@ import type { Charger, Ledger, RiskLimits } from '../ledger/index.ts';
 import type { Answers, QuoteSealer, Rail, Wire, Worker } from '../payments/index.ts';
 import type { ReceiptDraft, Receipts } from '../provenance/index.ts';
 import type { Reliability } from '../reliability/index.ts';
+import type { FreeCalls } from './free-calls.ts';
 
 export type GatewaySettings = {
   /** Absolute, without a trailing slash: what challenges and receipts name. */
@@ -41,6 +42,7 @@ export type GatewayDeps = {
   execution: Execution;
   receipts: Receipts;
   reliability: Reliability;
+  freeCalls: FreeCalls;
   quotes: QuoteSealer;
   answers: Answers;
   wires: readonly Wire[];

@@ -12,6 +12,7 @@ export { describeBuiltIn, exampleSale, publishBuiltIns } from './built-in.ts';
 export { type Demand, demandPayment, readCredential } from './demand.ts';
 export type { GatewayDeps, GatewaySettings } from './deps.ts';
 export { EXAMPLE_PRICE } from './example.ts';
+export { createFreeCalls } from './free-calls.ts';
 export { creditLateArrivals } from './late-arrivals.ts';
 export { type PaidCallAnswer, type PaidCallInput, paidCall } from './paid-call.ts';
 export { paymentHeaders } from './payment-headers.ts';

@@ -75,7 +75,7 @@ export async function paidCall(
 }
 
 async function runFree(deps: GatewayDeps, sale: Sale): Promise<PaidCallAnswer> {
-  const outcome = await runSale(deps, sale);
+  const outcome = await deps.freeCalls.run(() => runSale(deps, sale));
   if (outcome.kind === 'failed') {
     const { problem, detail } = toProblem(outcome);
     throw new Problem(problem, { detail, isUncharged: true });
