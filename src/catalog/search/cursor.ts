@@ -10,7 +10,8 @@ export type Position = { key: string; id: Uuid };
 
 /** What the key of a sort looks like, so that nothing else reaches the database as one. */
 const KEYS = {
-  new: z.iso.datetime({ precision: 3 }),
+  // ISO 8601 has a year 0, and Postgres has none.
+  new: z.iso.datetime({ precision: 3 }).refine((time) => !time.startsWith('0000')),
   name: z.string().regex(/^[\x21-\x7e]{1,200}$/),
   price: z.string().regex(/^\d{1,15}$/),
   relevance: z.string().regex(/^\d{1,9}$/),
