@@ -22,9 +22,18 @@ function toClaim(row: ClaimRow): Claim {
     rail: row.rail as Claim['rail'],
     wire: row.wire as Claim['wire'],
     context: row.context as Record<string, unknown>,
-    intent: row.intent ? intentSchema.parse(row.intent) : null,
+    intent: readIntent(row.intent),
     failure: row.failure ? failureSchema.parse(row.failure) : null,
   };
+}
+
+/** An intent that cannot be read is none: its claim stays as it is, and those listed with it are served. */
+function readIntent(json: unknown): SettlementIntent | null {
+  try {
+    return intentSchema.parse(json);
+  } catch {
+    return null;
+  }
 }
 
 /** Takes the one use of a payment. False when it was taken before. */
@@ -133,11 +142,12 @@ export async function takeVoidedClaims(
   sql: Sql,
   input: { rowsMax: number; leaseMs: number },
 ): Promise<Claim[]> {
+  // ISO times are compared as text: one that is no date must not fail the statement for all.
   const rows = await sql<ClaimRow[]>`
     UPDATE payment_claim SET next_attempt_at = now() + ${input.leaseMs} * interval '1 millisecond'
     WHERE (id, bucket) IN (SELECT id, bucket FROM payment_claim
       WHERE state = 'failed' AND rail IS NOT NULL AND reference IS NULL AND next_attempt_at <= now()
-        AND (intent ->> 'validUntil')::timestamptz < now()
+        AND (intent ->> 'validUntil') COLLATE "C" < to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS')
       ORDER BY next_attempt_at FOR UPDATE SKIP LOCKED LIMIT ${input.rowsMax})
     RETURNING *`;
   return rows.map(toClaim);

@@ -284,11 +284,22 @@ describe('signatures', () => {
     }
   });
 
-  test('an authorization for ever is taken, one with an impossible number is refused', async () => {
-    const { rail, form } = await prepare({ validBefore: 2n ** 256n - 1n });
-    const authorization = await authorise(rail, form, quoteOf());
-    expect(Number.isNaN(authorization.validUntil.getTime())).toBe(false);
-    const impossible = { ...form, validBefore: 2n ** 256n };
+  test('an authorization that is valid for more than an hour beyond the run is refused', async () => {
+    const rail = lab.rail();
+    const offer = await offerOf(rail, quoteOf());
+    const inSeconds = (seconds: number) => BigInt(Math.floor(Date.now() / 1000) + seconds);
+    const anHour = await lab.sign(offer, { validBefore: inSeconds(3_600) });
+    await authorise(rail, anHour, quoteOf());
+    // The last second of the year 9999, the last one that a Date holds, and the last of all.
+    const forever = [253_402_300_799n, 8_640_000_000_000n, 2n ** 256n - 1n];
+    for (const validBefore of [inSeconds(3_700), ...forever]) {
+      const form = await lab.sign(offer, { validBefore });
+      expect(await rail.verify(form, quoteOf(), anySignal())).toEqual({
+        kind: 'refused',
+        reason: expect.stringContaining('valid for at most an hour.'),
+      });
+    }
+    const impossible = { ...anHour, validBefore: 2n ** 256n };
     expect((await rail.verify(impossible, quoteOf(), anySignal())).kind).toBe('refused');
   });
 });

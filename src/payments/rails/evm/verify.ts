@@ -11,9 +11,11 @@ import { hashAuthorization, isAcceptedByWallet, isSignedByKey } from './signatur
 import { findEnding, readPayer } from './standing.ts';
 import { isKeySignature } from './token.ts';
 
-const UINT256_MAX = 2n ** 256n - 1n;
-/** The last moment a Date can hold, in Unix seconds; some clients sign "forever". */
-const DATE_SECONDS_MAX = 8_640_000_000_000n;
+/**
+ * How long beyond the run an authorization may stay valid. What outlives it is watched until then, which must
+ * end within the look into the logs, and "forever" is a date that no database takes.
+ */
+const VALID_MS_MAX = 60 * 60 * 1000;
 
 /** Checks an authorization against the quote: its terms, its signature, and how it stands on the chain. */
 export async function verifyAuthorization(
@@ -54,7 +56,8 @@ export async function verifyAuthorization(
 function findWrongTerm(context: EvmRailContext, form: Eip3009Form, quote: Quote): string | undefined {
   const units = toTokenUnits(quote.amount);
   const now = context.clock.now();
-  const validUntil = BigInt(toUnixSeconds(addMs(now, quote.runTimeoutMs + SETTLE_MARGIN_MS)));
+  const leastValid = BigInt(toUnixSeconds(addMs(now, quote.runTimeoutMs + SETTLE_MARGIN_MS)));
+  const mostValid = BigInt(toUnixSeconds(addMs(now, quote.runTimeoutMs + VALID_MS_MAX)));
   if (form.network !== context.network)
     return `Payments on ${form.network} are not taken, ${context.network} is.`;
   if (form.asset !== context.asset) return 'The authorization is for another token.';
@@ -63,9 +66,11 @@ function findWrongTerm(context: EvmRailContext, form: Eip3009Form, quote: Quote)
   if (form.value !== units)
     return `The authorization is for ${form.value} token units, the price is ${units}.`;
   if (form.validAfter > BigInt(toUnixSeconds(now))) return 'The authorization is not valid yet.';
-  if (form.validBefore > UINT256_MAX) return 'The authorization has an impossible validBefore.';
-  if (form.validBefore < validUntil) {
-    return `The authorization expires too soon: validBefore must be at least ${validUntil}.`;
+  if (form.validBefore < leastValid) {
+    return `The authorization expires too soon: validBefore must be at least ${leastValid}.`;
+  }
+  if (form.validBefore > mostValid) {
+    return 'The authorization expires too late: sign an authorization that is valid for at most an hour.';
   }
   return undefined;
 }
@@ -123,7 +128,6 @@ function toAuthorization(
   quote: Quote,
   facts: { balance: bigint; mustSettleFirst: boolean },
 ): Authorization {
-  const validBefore = form.validBefore < DATE_SECONDS_MAX ? form.validBefore : DATE_SECONDS_MAX;
   return {
     rail: 'evm',
     claimKey: claimKeyOf(form),
@@ -135,6 +139,7 @@ function toAuthorization(
     state: 'authorised',
     fundsAvailable: facts.balance,
     mustSettleFirst: facts.mustSettleFirst,
-    validUntil: new Date(Number(validBefore) * 1000),
+    // A term that was checked: not beyond an hour or so.
+    validUntil: new Date(Number(form.validBefore) * 1000),
   };
 }
