@@ -14,7 +14,7 @@ export type Demand = {
   runTimeoutMs: number;
 };
 
-type DemandDeps = Pick<GatewayDeps, 'wires' | 'rails' | 'quotes' | 'log'>;
+type DemandDeps = Pick<GatewayDeps, 'wires' | 'rails' | 'quotes' | 'log' | 'settings'>;
 
 /**
  * The 402 for a demand, with every wire's challenge. `error` says why what was shown does not pay.
@@ -38,13 +38,7 @@ export async function demandPayment(
   const challenges = deps.wires.flatMap(
     (wire) => wire.challenge({ quote, quoteToken, offers, error: error?.detail }) ?? [],
   );
-  if (challenges.length === 0) {
-    return new Problem('unavailable', {
-      detail: 'No payment rail can take a payment right now. Try again shortly.',
-      retryAfterSeconds: 10,
-      isUncharged: true,
-    });
-  }
+  if (challenges.length === 0) return explainNoOffer(deps, demand, signal, error?.detail);
   return new Problem('payment-required', {
     detail: error?.detail ?? `${demand.resource.description} costs ${formatDollars(demand.amount)}.`,
     isUncharged: true,
@@ -54,6 +48,32 @@ export async function demandPayment(
       expires_at: quote.expiresAt.toISOString(),
       ...Object.assign({}, ...challenges.map((challenge) => challenge.body)),
       ...error?.members,
+    },
+  });
+}
+
+/** No rail offers this: too small an amount to be worth moving by itself, or every rail is down. */
+async function explainNoOffer(
+  deps: DemandDeps,
+  demand: Demand,
+  signal: AbortSignal,
+  error: string | undefined,
+): Promise<Problem> {
+  const key = deps.quotes.issue({ ...demand, purpose: 'signup', amount: deps.settings.signupPrice });
+  const offers = (await Promise.all(deps.rails.map((rail) => rail.offer(key, signal)))).flat();
+  if (offers.length === 0 || demand.amount >= deps.settings.signupPrice) {
+    return new Problem('unavailable', {
+      detail: 'No payment rail can take a payment right now. Try again shortly.',
+      retryAfterSeconds: 10,
+      isUncharged: true,
+    });
+  }
+  return new Problem('payment-required', {
+    detail: `${error ? `${error} ` : ''}${formatDollars(demand.amount)} is too little for any rail to move by itself: buy a key, which pays for small calls.`,
+    isUncharged: true,
+    members: {
+      amount_mcents: toWireNumber(demand.amount),
+      signup_url: `${deps.settings.publicUrl}/v1/signup`,
     },
   });
 }

@@ -131,3 +131,13 @@ test('the publisher of a key-paid call cannot withdraw before the money behind t
   const earnings = await (await gateway.fetch('/v1/balance', { headers: bearer(echo.key) })).json();
   expect(earnings).toMatchObject({ earned_mcents: 200, withdrawable_mcents: 0 });
 });
+
+test('a call too small for any rail is told to buy a key, which then pays for it', async () => {
+  const echo = await publishEcho(gateway, { pricing: { model: 'per_call', amount_mcents: 5 } });
+  const call = { tool: 'echo', arguments: { text: 'small' } };
+  const response = await gateway.fetch(echo.call, jsonBody(call));
+  expect([response.status, response.headers.get('payment-required')]).toEqual([402, null]);
+  expect(await response.json()).toMatchObject({ amount_mcents: 5, signup_url: `${gateway.url}/v1/signup` });
+  const paid = await gateway.fetch(echo.call, jsonBody(call, bearer(await gateway.mint(10))));
+  expect(await readAnswer(paid)).toMatchObject({ ok: true, charged_mcents: 5, balance_mcents: 5 });
+});
