@@ -60,6 +60,7 @@ export const environmentSchema = z.object({
   EVM_PAY_TO: address.optional(),
   EVM_WALLET_KEY: hexKey.optional(),
   EVM_CONFIRMATIONS: integer(1, 1, 1_000),
+  EVM_MIN_MCENTS: mcents(100),
 });
 
 export type Environment = z.infer<typeof environmentSchema>;
@@ -73,6 +74,7 @@ export type EvmConfig = {
   payTo: `0x${string}`;
   walletKey: `0x${string}`;
   confirmations: number;
+  amountMin: Millicents;
 };
 
 export type Config = Readonly<{
@@ -180,6 +182,7 @@ function readEvm(env: Environment): EvmConfig | undefined {
     payTo: toHex(payTo),
     walletKey: toHex(walletKey),
     confirmations: env.EVM_CONFIRMATIONS,
+    amountMin: env.EVM_MIN_MCENTS,
   };
 }
 

@@ -214,6 +214,7 @@ function createEvm(
     writer,
     token: { address: evm.token, name: evm.tokenName, version: evm.tokenVersion },
     payTo: evm.payTo,
+    amountMin: evm.amountMin,
     confirmations: evm.confirmations,
     search: { pageBlocks: 2_000, lookbackBlocks: 20_000 },
     timeouts: { lookMs: 10_000, settleMs: 24_000 },

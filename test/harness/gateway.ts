@@ -48,7 +48,7 @@ export function gatewayEnvironment(
     ...(anvil && {
       ...{ EVM_RPC_URL: anvil.rpcUrl, EVM_CHAIN_ID: String(anvil.chainId), EVM_TOKEN: anvil.token },
       ...{ EVM_TOKEN_NAME: anvil.tokenName, EVM_TOKEN_VERSION: anvil.tokenVersion },
-      ...{ EVM_PAY_TO: anvil.payTo, EVM_WALLET_KEY: anvil.gatewayWalletKey },
+      ...{ EVM_PAY_TO: anvil.payTo, EVM_WALLET_KEY: anvil.gatewayWalletKey, EVM_MIN_MCENTS: '10' },
     }),
     ...options.env,
   };

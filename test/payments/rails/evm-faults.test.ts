@@ -1,6 +1,7 @@
 import { type Hex, serializeErc6492Signature, toHex } from 'viem';
 import { generatePrivateKey, privateKeyToAddress } from 'viem/accounts';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { millicents } from '../../../src/core/money.ts';
 import type { Eip3009Form } from '../../../src/payments/form.ts';
 import type { Rail, SettlementIntent } from '../../../src/payments/rail.ts';
 import type { Fate } from '../../chain/rpc-proxy.ts';
@@ -94,6 +95,18 @@ describe('the node fails', () => {
     lab.chain.proxy.decide(() => 'refuse');
     expect(await lab.rail().offer(quoteOf(), anySignal())).toHaveLength(1);
   });
+});
+
+test('less than the rail takes is not offered, and refused when it is paid all the same', async () => {
+  const quote = quoteOf({ amount: millicents(99n) });
+  const form = await lab.sign(await offerOf(lab.rail({ amountMin: 99n }), quote));
+  expect(await lab.rail().offer(quote, anySignal())).toEqual([]);
+  expect(await lab.rail().verify(form, quote, anySignal())).toEqual({
+    kind: 'refused',
+    reason: 'Payments of less than $0.001 are not taken on eip155:84532.',
+  });
+  await authorise(lab.rail({ amountMin: 99n }), form, quote);
+  expect(await lab.rail().offer(quoteOf({ amount: millicents(100n) }), anySignal())).toHaveLength(1);
 });
 
 describe('the payer turns', () => {

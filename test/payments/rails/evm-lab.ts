@@ -6,6 +6,7 @@ import { baseSepolia } from 'viem/chains';
 import { createChainClient } from '../../../src/chain/index.ts';
 import { type Clock, systemClock } from '../../../src/core/clock.ts';
 import { silentLog } from '../../../src/core/log.ts';
+import { millicents } from '../../../src/core/money.ts';
 import { type Eip3009Form, formSchema } from '../../../src/payments/form.ts';
 import type { Offer, Rail } from '../../../src/payments/rail.ts';
 import { createEvmRail, type LogSearch } from '../../../src/payments/rails/evm/index.ts';
@@ -13,7 +14,13 @@ import { type ChainLab, startChainLab } from '../../chain/lab.ts';
 import type { Anvil } from '../../harness/chain.ts';
 import type { Fault } from './conformance.ts';
 
-export type EvmRailOptions = { receiptMs?: number; search?: LogSearch; clock?: Clock; walletKey?: Hex };
+export type EvmRailOptions = {
+  receiptMs?: number;
+  search?: LogSearch;
+  clock?: Clock;
+  walletKey?: Hex;
+  amountMin?: bigint;
+};
 
 export type SignedTerms = {
   key?: Hex;
@@ -169,6 +176,7 @@ function railOf(chain: ChainLab, options: EvmRailOptions): Rail {
     client: createChainClient({ chainId: anvil.chainId, rpcUrl: proxy.url, timeouts: { callMs: 5_000 } }),
     token: { address: anvil.token, name: anvil.tokenName, version: anvil.tokenVersion },
     payTo: anvil.payTo,
+    amountMin: millicents(options.amountMin ?? 100n),
     writer: chain.writer({
       ...(options.receiptMs === undefined ? {} : { receiptMs: options.receiptMs }),
       ...(options.walletKey === undefined ? {} : { key: options.walletKey }),

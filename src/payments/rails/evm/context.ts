@@ -2,6 +2,7 @@ import type { Hex } from 'viem';
 import type { ChainClient, Writer } from '../../../chain/index.ts';
 import type { Clock } from '../../../core/clock.ts';
 import type { Log } from '../../../core/log.ts';
+import type { Millicents } from '../../../core/money.ts';
 import type { LogSearch } from './standing.ts';
 import type { Token } from './token.ts';
 
@@ -20,6 +21,8 @@ export type EvmRailDeps = {
   token: Token;
   /** Who is paid. It need not be the wallet that sends the transactions. */
   payTo: Hex;
+  /** The least it takes: what is below does not pay for the gas that moves it. */
+  amountMin: Millicents;
   writer: Writer;
   /** How many blocks, its own included, a payment must have on it to count. */
   confirmations: number;

@@ -36,7 +36,7 @@ export function createEvmRail(deps: EvmRailDeps): Rail {
 
 function offer(context: EvmRailContext, quote: Quote): Offer[] {
   const units = toTokenUnits(quote.amount);
-  if (units === 0n) return [];
+  if (units === 0n || quote.amount < context.amountMin) return [];
   const runSeconds = Math.ceil((quote.runTimeoutMs + SETTLE_MARGIN_MS) / 1000);
   return [
     {

@@ -1,7 +1,7 @@
 import type { Hex } from 'viem';
 import { getBlockNumber, getCode } from 'viem/actions';
 import { addMs, toUnixSeconds } from '../../../core/clock.ts';
-import { toTokenUnits } from '../../../core/money.ts';
+import { formatDollars, toTokenUnits } from '../../../core/money.ts';
 import type { Eip3009Form } from '../../form.ts';
 import type { Quote } from '../../quote.ts';
 import type { Authorization, Verification } from '../../rail.ts';
@@ -60,6 +60,8 @@ function findWrongTerm(context: EvmRailContext, form: Eip3009Form, quote: Quote)
   const mostValid = BigInt(toUnixSeconds(addMs(now, quote.runTimeoutMs + VALID_MS_MAX)));
   if (form.network !== context.network)
     return `Payments on ${form.network} are not taken, ${context.network} is.`;
+  if (quote.amount < context.amountMin)
+    return `Payments of less than ${formatDollars(context.amountMin)} are not taken on ${context.network}.`;
   if (form.asset !== context.asset) return 'The authorization is for another token.';
   if (form.to !== context.payTo) return 'The authorization pays somebody else.';
   if (form.from === form.to) return 'The payer and the payee are the same.';
