@@ -90,7 +90,16 @@ describe('a submission', () => {
     expect(options.members?.errors).toHaveLength(10);
   });
 
-  it('that shouts back what it was sent stays short', async () => {
+  it('of a self-hosted server is told first that code is needed, not that its files are missing', async () => {
+    const {
+      files: _,
+      entrypoint: __,
+      ...body
+    } = createBody({ tier: 'pro', endpoint: 'https://example.com' });
+    expect((await refusalOf(() => parseSubmission(body))).message).toMatch(/^tier: self-hosted servers/);
+  });
+
+  it('full of long names is refused in few words', async () => {
     const long = 'x'.repeat(100_000);
     for (const changes of [{ [long]: 1 }, { files: { [long]: 1 } }, { pricing: perCall(1, { [long]: 1 }) }]) {
       const { message } = await refusalOf(() => parseSubmission(createBody(changes)));
