@@ -4,7 +4,12 @@ import { silentLog } from '../../src/core/log.ts';
 import { newReceiptKeyPem } from '../../src/provenance/index.ts';
 import { type Anvil, startAnvil } from '../harness/chain.ts';
 import { createTestDatabase, type TestDatabase } from '../harness/database.ts';
-import { startTestGateway, type TestGateway, type TestGatewayOptions } from '../harness/gateway.ts';
+import {
+  type GatewayClient,
+  startTestGateway,
+  type TestGateway,
+  type TestGatewayOptions,
+} from '../harness/gateway.ts';
 import { type HaltingGateway, type HaltPoint, startHaltingGateway } from '../harness/halting-gateway.ts';
 import { type Agent, readBooks, tokenBalance } from './fixtures.ts';
 
@@ -68,7 +73,7 @@ export function readClaims({ database }: FaultLab, agent: Agent): Promise<ClaimR
  * The books, proved three ways: by the ledger's own check, by hand from the journal, and against the chain.
  * Nothing may be left half done.
  */
-export async function expectTrueBooks(lab: FaultLab, gateway: TestGateway): Promise<void> {
+export async function expectTrueBooks(lab: FaultLab, gateway: GatewayClient): Promise<void> {
   const books = await readBooks(gateway);
   expect(books.discrepancies).toEqual([]);
   expect(books.balanced).toBe(true);
