@@ -1,7 +1,7 @@
 import { newUuid } from '../../../src/core/ids.ts';
 import { openDatabase, type Sql } from '../../../src/db/index.ts';
 import { keyGuard } from '../../../src/keys/index.ts';
-import { createCharger } from '../../../src/ledger/index.ts';
+import { CHARGE_SETTINGS, createCharger } from '../../../src/ledger/index.ts';
 import { createReceiptRider, newLane } from '../../../src/provenance/index.ts';
 import { type Books, proveBooks } from '../books.ts';
 import type { Plan } from '../plan.ts';
@@ -15,8 +15,9 @@ import { drive } from './drive.ts';
 import { createNaiveCharge, findFeeAccount } from './naive.ts';
 
 const CONCURRENCY = 512;
-/** What a gateway has by default. */
+/** What a gateway has: by default for everything else, and for its charges. */
 const GATEWAY_POOL = 10;
+const CHARGE_POOL = 4;
 /** Where the naive transaction is quickest on the machines we know: fewer idle, more stand in each other's way. */
 const NAIVE_POOL = 16;
 
@@ -33,6 +34,9 @@ export async function measureCharges(
   if (rows.length === 0) return { findings: [], books: [] };
   const url = await deps.postgres.createDatabase('bench_charges');
   const database = openDatabase({ url, poolMax: GATEWAY_POOL, applicationName: 'millicent-bench' });
+  const charging = openDatabase({
+    ...{ url, poolMax: CHARGE_POOL, applicationName: 'millicent-charge', settings: CHARGE_SETTINGS },
+  });
   const naive = openDatabase({ url, poolMax: NAIVE_POOL, applicationName: 'millicent-bench-naive' });
   try {
     const tool: Tool = { toolId: newUuid(), versionId: newUuid(), payeeId: newUuid() };
@@ -43,7 +47,7 @@ export async function measureCharges(
       tool.payeeId,
     );
     const contenders = {
-      ours: withCharger(database.sql, tool),
+      ours: withCharger(charging.sql, tool),
       peer: await withNaive(naive.sql, tool),
     };
     const rates = await measureRates(rows, contenders, payers, { plan, progress: deps.progress });
@@ -55,7 +59,7 @@ export async function measureCharges(
     }
     return { findings, books };
   } finally {
-    await Promise.all([database.close(), naive.close()]);
+    await Promise.all([database.close(), charging.close(), naive.close()]);
   }
 }
 
