@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { newUuid } from '../../src/core/ids.ts';
 import { openDatabase, withTransaction } from '../../src/db/index.ts';
 import { createKeys, newKeyText } from '../../src/keys/index.ts';
+import { judge } from '../../src/ledger/charge/charger.ts';
 import { checkLedger, createLedger } from '../../src/ledger/index.ts';
 import { createTestDatabase, type TestDatabase } from '../harness/database.ts';
 import { holdRequest, newCharger, openFunded, PAYEE, receiptDraft, TOOL } from './fixtures.ts';
@@ -177,4 +178,12 @@ test('what promotion paid is never withdrawable, and what money paid is', async 
   const after = await ledger.earnings(PAYEE);
   expect(after.earned - before.earned).toBe(250n - request.fee);
   expect(after.available).toBe(before.available);
+});
+
+test('an answer is matched by the request it names, also when the driver hands over a list with a hole', () => {
+  const accountId = newUuid();
+  const rows = [holdRequest(accountId, 1), holdRequest(accountId, 2)].map((row) => ({ ...row, bucket: 0 }));
+  const accepted = { ord: 1n, rest: 5n, isAccepted: true, existing: null, isKeyRefused: false };
+  const shifted = [undefined, accepted] as unknown as (typeof accepted)[];
+  expect(judge(rows, shifted)).toEqual([{ kind: 'held', rest: 5n }, { kind: 'ask-again' }]);
 });

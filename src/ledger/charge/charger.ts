@@ -118,8 +118,9 @@ function toRow(request: HoldRequest): ChargeRow {
 export function judge(rows: readonly ChargeRow[], answers: readonly ChargeAnswer[]): ChargeVerdict[] {
   const smallestRefused = new Map<string, bigint>();
   const seen = new Set<string>();
+  const byOrd = toOrdMap(answers);
   return rows.map((row, index): ChargeVerdict => {
-    const answer = answers[index];
+    const answer = byOrd.get(BigInt(index + 1));
     if (!answer || seen.has(row.id)) return { kind: 'ask-again' };
     seen.add(row.id);
     if (answer.isAccepted)
@@ -135,6 +136,16 @@ export function judge(rows: readonly ChargeRow[], answers: readonly ChargeAnswer
     if (smallest === undefined) smallestRefused.set(row.accountId, row.amount);
     return { kind: 'insufficient', available: answer.rest + row.amount > 0n ? answer.rest + row.amount : 0n };
   });
+}
+
+/**
+ * Answers by the number of the request they name, never by their place: after a connection broke in the middle
+ * of a result, the driver has been seen to hand over a list with a hole in it.
+ */
+function toOrdMap<Answer extends { ord: bigint }>(
+  answers: readonly (Answer | undefined)[],
+): Map<bigint, Answer> {
+  return new Map(answers.flatMap((answer) => (answer ? [[answer.ord, answer] as const] : [])));
 }
 
 type CloseItem<Item> = { hold: { id: Uuid; accountId: Uuid }; receipt?: Item };
@@ -158,7 +169,11 @@ function flushCloses<Item>(deps: { sql: Sql; parts: StatementParts<Item> }, stat
     const receipts = items.flatMap(({ receipt }) => (receipt === undefined ? [] : [receipt]));
     const rider = state === 'captured' ? deps.parts.rider.parameters(receipts) : [];
     const answers = await withRetry(() => runClose(deps.sql, statement, rows, rider));
-    return answers.map((answer) => toCloseResult(answer, state));
+    const byOrd = toOrdMap(answers);
+    return rows.map((_, index) => {
+      const answer = byOrd.get(BigInt(index + 1));
+      return answer ? toCloseResult(answer, state) : { kind: 'ask-again' };
+    });
   };
 }
 
