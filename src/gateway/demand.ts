@@ -83,13 +83,13 @@ export async function readCredential(
   deps: DemandDeps,
   carried: Carried,
   demand: Demand,
-  signal: AbortSignal,
+  bound: () => AbortSignal,
 ): Promise<Credential | undefined> {
   for (const wire of deps.wires) {
     const reading = wire.read(carried);
     if (reading?.kind === 'credential') return reading.credential;
     if (reading?.kind === 'malformed')
-      throw await demandPayment(deps, demand, signal, { detail: reading.reason });
+      throw await demandPayment(deps, demand, bound(), { detail: reading.reason });
   }
   return undefined;
 }

@@ -52,7 +52,8 @@ export async function paidCall(
   }
   if (sale.price === 0n) return runFree(deps, sale);
   const demand = toDemand(sale);
-  const bound = AbortSignal.timeout(deps.settings.settleTimeoutMs);
+  // Made only where something may have to wait: a timer costs a key-paid call more than its charge does.
+  const bound = () => AbortSignal.timeout(deps.settings.settleTimeoutMs);
   const credential = await readCredential(deps, input.carried, demand, bound);
   if (credential) {
     const { claim, result } = await callWithCredential(deps, sale, credential, client);
@@ -65,7 +66,7 @@ export async function paidCall(
       claim,
     }));
   }
-  if (!principal) throw await demandPayment(deps, demand, bound);
+  if (!principal) throw await demandPayment(deps, demand, bound());
   const { result, receiptId, charged, balance } =
     input.idempotencyKey === undefined
       ? await callWithKey(deps, sale, principal)

@@ -12,6 +12,8 @@ import { captureCall, failWithCredit, keepSettlement } from './settle-claim.ts';
 export type Delivered = Extract<Outcome, { kind: 'delivered' }>;
 
 const RUN_SLACK_MS = 30_000;
+/** For what runs in this process and is over before it could be stopped. */
+const NEVER = new AbortController().signal;
 
 /** Runs what is sold. What breaks on our side counts as not delivered, so that no hold stays behind it. */
 export async function runSale(
@@ -20,7 +22,7 @@ export async function runSale(
 ): Promise<Outcome | { kind: 'failed'; cause: unknown }> {
   try {
     // The client's signal is not handed on: leaving never stops a call that is being paid (rule 6).
-    return await sale.run(AbortSignal.timeout(sale.runTimeoutMs + RUN_SLACK_MS));
+    return await sale.run(sale.isInstant ? NEVER : AbortSignal.timeout(sale.runTimeoutMs + RUN_SLACK_MS));
   } catch (cause) {
     deps.log.warn({ err: cause, tool: sale.request.tool }, 'a call could not run');
     return { kind: 'failed', cause };

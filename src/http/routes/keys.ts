@@ -82,7 +82,7 @@ async function postSignUp(deps: HttpDeps, c: Ctx): Promise<Response> {
   const body = await readBody(c, signUpSchema, BODY_BYTES_MAX.key);
   const input = { role: body.role, label: body.label };
   const demand = signUpDemand(deps, input);
-  const credential = await readCredential(deps, carriedBy(c), demand, paymentBound(deps));
+  const credential = await readCredential(deps, carriedBy(c), demand, () => paymentBound(deps));
   if (!credential) throw await demandPayment(deps, demand, paymentBound(deps));
   const { key, claim } = await signUp(deps, input, credential);
   return answerPaid(deps, c, claim, toIssuedFields(key));
@@ -95,7 +95,7 @@ async function postTopUp(deps: HttpDeps, c: Ctx): Promise<Response> {
   const body = await readBody(c, topUpSchema, BODY_BYTES_MAX.key);
   const amount = boundTopUp(deps, body.amount_mcents);
   const demand = topUpDemand(deps, principal, amount);
-  const credential = await readCredential(deps, carriedBy(c), demand, paymentBound(deps));
+  const credential = await readCredential(deps, carriedBy(c), demand, () => paymentBound(deps));
   if (!credential) throw await demandPayment(deps, demand, paymentBound(deps));
   const { balance, claim } = await topUp(deps, principal, amount, credential);
   return answerPaid(deps, c, claim, {
