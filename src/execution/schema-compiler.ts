@@ -25,11 +25,14 @@ export function createSchemaCompiler(limit: TimeLimit): (schema: JsonObject, tex
     const dialect = readDialect(schema.$schema);
     if (dialect === undefined)
       return { kind: 'unusable', why: 'names a $schema other than 2020-12, 2019-09 or draft-07' };
-    const checker = checkers.get(dialect) ?? createAjv(dialect, OPTIONS);
+    const checker = checkers.get(dialect) ?? createChecker(dialect);
     checkers.set(dialect, checker);
     try {
       const run = limit(() => compile(dialect, checker, schema), COMPILE_TIMEOUT_MS);
-      return run.kind === 'done' ? run.value : { kind: 'unusable', why: 'takes too long to compile' };
+      if (run.kind === 'done') return run.value;
+      // What was stopped in the middle may have left the shared checker half way: the next schema gets another.
+      checkers.delete(dialect);
+      return { kind: 'unusable', why: 'takes too long to compile' };
     } catch (error) {
       // Ajv throws for what it cannot use, such as a reference that leads nowhere, and says why.
       return {
@@ -75,6 +78,16 @@ function compile(dialect: Dialect, checker: Checker, schema: JsonObject): Compil
   // The shared checker has looked at it: this instance needs no meta-schema, which takes 15 ms to build.
   const validate = createAjv(dialect, { ...OPTIONS, meta: false, validateSchema: false }).compile(rest);
   return { kind: 'compiled', validate };
+}
+
+/**
+ * The checker every schema of a dialect shares. It compiles its meta-schema on first use: that is done here,
+ * outside any time limit, because an Ajv that is stopped while it compiles never works again.
+ */
+function createChecker(dialect: Dialect): Checker {
+  const checker = createAjv(dialect, OPTIONS);
+  checker.validateSchema({ type: 'object' });
+  return checker;
 }
 
 function createAjv(dialect: Dialect, options: Options) {
