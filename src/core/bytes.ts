@@ -1,6 +1,9 @@
-import { createHash, createHmac, hkdfSync, timingSafeEqual } from 'node:crypto';
+import { createHash, hash as hashAtOnce, createHmac, hkdfSync, timingSafeEqual } from 'node:crypto';
 
 export function sha256(...parts: (Uint8Array | string)[]): Buffer {
+  const [only, ...others] = parts;
+  // One call without a hash object takes a third of the time, and most of what is hashed is short.
+  if (only !== undefined && others.length === 0) return hashAtOnce('sha256', only, 'buffer');
   const hash = createHash('sha256');
   for (const part of parts) hash.update(part);
   return hash.digest();

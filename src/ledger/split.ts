@@ -15,6 +15,7 @@ const BPS = 10_000n;
 export function feeOf(price: Millicents, tier: Tier, callId: Uuid): Millicents {
   const product = price * BigInt(FEE_BPS[tier]);
   const remainder = product % BPS;
+  if (remainder === 0n) return millicents(product / BPS);
   const draw = BigInt(sha256(callId).readUInt32BE(0)) % BPS;
   return millicents(product / BPS + (draw < remainder ? 1n : 0n));
 }
