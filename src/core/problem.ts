@@ -49,7 +49,11 @@ export class Problem extends Error {
   readonly options: ProblemOptions;
 
   constructor(type: ProblemType, options: ProblemOptions) {
+    // A refusal is an answer and no fault: walking its asynchronous stack costs more than charging a call.
+    const limit = Error.stackTraceLimit;
+    if (type !== 'internal-error') Error.stackTraceLimit = 0;
     super(options.detail, { cause: options.cause });
+    Error.stackTraceLimit = limit;
     const [status, title] = PROBLEMS[type];
     this.type = type;
     this.status = status;
