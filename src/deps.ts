@@ -9,6 +9,7 @@ import { deriveKey } from './core/bytes.ts';
 import { type Clock, systemClock } from './core/clock.ts';
 import type { Log } from './core/log.ts';
 import { millicents } from './core/money.ts';
+import { createSharedTimeout } from './core/shared-timeout.ts';
 import {
   isAnswering,
   migrate,
@@ -38,6 +39,7 @@ import { createReliability } from './reliability/index.ts';
 import { readSecrets, type Secrets } from './secrets.ts';
 
 const MIGRATIONS = resolve(import.meta.dirname, '../migrations');
+const CHALLENGE_BOUND_MS = 25_000;
 const QUOTE_LIFETIME_MS = 5 * 60 * 1000;
 const VERSION = '0.1.0';
 const ISSUED_KEY = 'issued-key';
@@ -91,6 +93,7 @@ export async function createDeps({ config, log, publicUrl, isDraining }: DepsInp
     freeCalls: createFreeCalls({ inFlightMax: Math.max(1, Math.floor(config.sandboxConcurrency / 2)) }),
     wires: [createX402Wire({ log })],
     rails: rails.map(({ rail }) => rail),
+    challengeBound: createSharedTimeout(CHALLENGE_BOUND_MS),
     worker,
   };
   await withTransaction(sql, (tx) => gateway.ledger.openPlatform(tx));

@@ -1,4 +1,4 @@
-import { createHash, hash as hashAtOnce, createHmac, hkdfSync, timingSafeEqual } from 'node:crypto';
+import { createHash, createHmac, hash as hashAtOnce, hkdfSync, timingSafeEqual } from 'node:crypto';
 
 export function sha256(...parts: (Uint8Array | string)[]): Buffer {
   const [only, ...others] = parts;

@@ -37,7 +37,7 @@ export async function admitCredential(
   credential: Credential,
   signal: AbortSignal,
 ): Promise<Admission> {
-  const refuse = async (detail: string) => demandPayment(deps, demand, signal, { detail });
+  const refuse = async (detail: string) => demandPayment(deps, demand, { detail });
   const rail = railOf(deps, credential);
   if (!rail) throw await refuse('This gateway does not take payments of that kind.');
   const { claimKey } = rail.identify(credential.form);

@@ -114,8 +114,7 @@ export async function toFailure(
 ): Promise<Problem> {
   invariant(claim.failure, `claim ${claim.id} failed without a reason`);
   if (claim.failure.problem === 'payment-required') {
-    const bound = AbortSignal.timeout(deps.settings.settleTimeoutMs);
-    return demandPayment(deps, demand, bound, { detail: claim.failure.detail });
+    return demandPayment(deps, demand, { detail: claim.failure.detail });
   }
   const hasCredit = claim.reference !== null && claim.rail !== null;
   const refundKey = hasCredit && asker.isProven ? await findIssuedKey(deps, claim, 'refund') : undefined;

@@ -52,7 +52,7 @@ export async function callWithCredential(
       return answerCall(deps, demand, claim, { isProven: isProof(claim, admission), isOwed: false });
     }
     case 'insufficient-funds':
-      throw await demandPayment(deps, demand, bound, {
+      throw await demandPayment(deps, demand, {
         detail: 'The payer does not own what this call costs on top of what it owes.',
       });
     case 'after-run':

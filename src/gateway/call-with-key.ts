@@ -217,10 +217,7 @@ async function refusal(
     case 'insufficient': {
       const detail = `The key has ${hold.available} mcents left and the call costs ${sale.price}. Top it up, or pay this call.`;
       const members = { balance_mcents: Number(hold.available) };
-      return demandPayment(deps, toDemand(sale), AbortSignal.timeout(deps.settings.settleTimeoutMs), {
-        detail,
-        members,
-      });
+      return demandPayment(deps, toDemand(sale), { detail, members });
     }
     case 'key-refused':
       return new Problem('unauthorized', {

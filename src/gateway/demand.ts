@@ -14,7 +14,7 @@ export type Demand = {
   runTimeoutMs: number;
 };
 
-type DemandDeps = Pick<GatewayDeps, 'wires' | 'rails' | 'quotes' | 'log' | 'settings'>;
+type DemandDeps = Pick<GatewayDeps, 'wires' | 'rails' | 'challengeBound' | 'quotes' | 'log' | 'settings'>;
 
 /**
  * The 402 for a demand, with every wire's challenge. `error` says why what was shown does not pay.
@@ -23,7 +23,6 @@ type DemandDeps = Pick<GatewayDeps, 'wires' | 'rails' | 'quotes' | 'log' | 'sett
 export async function demandPayment(
   deps: DemandDeps,
   demand: Demand,
-  signal: AbortSignal,
   error?: { detail: string; members?: Record<string, unknown> },
 ): Promise<Problem> {
   if (deps.rails.length === 0) {
@@ -32,6 +31,7 @@ export async function demandPayment(
       isUncharged: true,
     });
   }
+  const signal = deps.challengeBound();
   const quote = deps.quotes.issue(demand);
   const offers = (await Promise.all(deps.rails.map((rail) => rail.offer(quote, signal)))).flat();
   const quoteToken = deps.quotes.seal(quote);
@@ -82,14 +82,12 @@ async function explainNoOffer(
 export async function readCredential(
   deps: DemandDeps,
   carried: Carried,
-  demand: Demand,
-  bound: () => AbortSignal,
+  demand: () => Demand,
 ): Promise<Credential | undefined> {
   for (const wire of deps.wires) {
     const reading = wire.read(carried);
     if (reading?.kind === 'credential') return reading.credential;
-    if (reading?.kind === 'malformed')
-      throw await demandPayment(deps, demand, bound(), { detail: reading.reason });
+    if (reading?.kind === 'malformed') throw await demandPayment(deps, demand(), { detail: reading.reason });
   }
   return undefined;
 }

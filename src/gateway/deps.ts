@@ -47,6 +47,8 @@ export type GatewayDeps = {
   answers: Answers;
   wires: readonly Wire[];
   rails: readonly Rail[];
+  /** Bounds what a challenge may wait for its rails. */
+  challengeBound(): AbortSignal;
   worker: Worker;
   /** Derive issued keys, so that none has to be stored: the first for new ones, all of them to find old ones. */
   keySecrets: readonly [Buffer, ...Buffer[]];

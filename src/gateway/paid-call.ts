@@ -41,7 +41,7 @@ export type PaidCallAnswer = {
 export async function paidCall(
   deps: GatewayDeps,
   input: PaidCallInput,
-  client: AbortSignal,
+  client: () => AbortSignal,
 ): Promise<PaidCallAnswer> {
   const { sale, principal } = input;
   if (principal && !hasScope(principal, sale.scope)) {
@@ -51,13 +51,11 @@ export async function paidCall(
     });
   }
   if (sale.price === 0n) return runFree(deps, sale);
-  const demand = toDemand(sale);
-  // Made only where something may have to wait: a timer costs a key-paid call more than its charge does.
-  const bound = () => AbortSignal.timeout(deps.settings.settleTimeoutMs);
-  const credential = await readCredential(deps, input.carried, demand, bound);
+  // Most calls are paid by a key and need neither the demand nor a signal: what is not needed is not made.
+  const credential = await readCredential(deps, input.carried, () => toDemand(sale));
   if (credential) {
-    const { claim, result } = await callWithCredential(deps, sale, credential, client);
-    return guardClaim(deps, demand, claim.id, async () => ({
+    const { claim, result } = await callWithCredential(deps, sale, credential, client());
+    return guardClaim(deps, toDemand(sale), claim.id, async () => ({
       result,
       charged: claim.amount,
       receiptId: claim.id,
@@ -66,7 +64,7 @@ export async function paidCall(
       claim,
     }));
   }
-  if (!principal) throw await demandPayment(deps, demand, bound());
+  if (!principal) throw await demandPayment(deps, toDemand(sale));
   const { result, receiptId, charged, balance } =
     input.idempotencyKey === undefined
       ? await callWithKey(deps, sale, principal)

@@ -44,7 +44,7 @@ export async function purchase(
     return answerClaim(deps, demand, opened.claim, { isProven: true, isOwed: true });
   if (opened.kind === 'insufficient-funds') {
     const detail = 'The payer does not own what this costs on top of what it owes.';
-    throw await demandPayment(deps, demand, bound, { detail });
+    throw await demandPayment(deps, demand, { detail });
   }
   const claim = await findClaim(deps.sql, claimIdOf(admission.authorization.claimKey));
   invariant(claim, 'a purchase has a claim');

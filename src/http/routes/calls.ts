@@ -102,7 +102,7 @@ async function pay(deps: HttpDeps, c: Ctx, sale: Sale) {
     idempotencyKey: readIdempotencyKey(c),
     wantsReceipt: /\breceipt\b/i.test(c.req.header('prefer') ?? ''),
   };
-  return paidCall(deps, input, clientSignal(c));
+  return paidCall(deps, input, () => clientSignal(c));
 }
 
 function readIdempotencyKey(c: Ctx): string | undefined {

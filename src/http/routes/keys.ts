@@ -19,7 +19,7 @@ import { answerPaid } from '../answer.ts';
 import { readPrincipal, requireAdmin, requirePrincipal } from '../auth.ts';
 import { BODY_BYTES_MAX, readBody } from '../body.ts';
 import type { App, Ctx, Env, HttpDeps } from '../env.ts';
-import { carriedBy, paymentBound } from '../payment.ts';
+import { carriedBy } from '../payment.ts';
 
 /** What no database text holds, or would break the line it is shown on. */
 const UNPRINTABLE = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}]/u;
@@ -82,8 +82,8 @@ async function postSignUp(deps: HttpDeps, c: Ctx): Promise<Response> {
   const body = await readBody(c, signUpSchema, BODY_BYTES_MAX.key);
   const input = { role: body.role, label: body.label };
   const demand = signUpDemand(deps, input);
-  const credential = await readCredential(deps, carriedBy(c), demand, () => paymentBound(deps));
-  if (!credential) throw await demandPayment(deps, demand, paymentBound(deps));
+  const credential = await readCredential(deps, carriedBy(c), () => demand);
+  if (!credential) throw await demandPayment(deps, demand);
   const { key, claim } = await signUp(deps, input, credential);
   return answerPaid(deps, c, claim, toIssuedFields(key));
 }
@@ -95,8 +95,8 @@ async function postTopUp(deps: HttpDeps, c: Ctx): Promise<Response> {
   const body = await readBody(c, topUpSchema, BODY_BYTES_MAX.key);
   const amount = boundTopUp(deps, body.amount_mcents);
   const demand = topUpDemand(deps, principal, amount);
-  const credential = await readCredential(deps, carriedBy(c), demand, () => paymentBound(deps));
-  if (!credential) throw await demandPayment(deps, demand, paymentBound(deps));
+  const credential = await readCredential(deps, carriedBy(c), () => demand);
+  if (!credential) throw await demandPayment(deps, demand);
   const { balance, claim } = await topUp(deps, principal, amount, credential);
   return answerPaid(deps, c, claim, {
     ok: true,
