@@ -4,18 +4,17 @@ import type { App, Env, HttpDeps } from './http/index.ts';
 import {
   answerProblem,
   callRoutes,
-  cors,
   keyRoutes,
   metaRoutes,
+  openEnvelope,
+  preflight,
   registryRoutes,
-  requestId,
 } from './http/index.ts';
 
 /** The whole HTTP surface over its deps. It never listens and never reads the environment. */
 export function createApp(deps: HttpDeps): App {
   const app = new Hono<Env>();
-  app.use(requestId);
-  app.use(cors);
+  app.options('*', (c, next) => (c.req.path.startsWith('/v1/admin/') ? next() : preflight(c, next)));
   app.route('/', callRoutes(deps));
   app.route('/', keyRoutes(deps));
   app.route('/', registryRoutes(deps));
@@ -25,5 +24,10 @@ export function createApp(deps: HttpDeps): App {
     const detail = `${c.req.method} ${c.req.path} is not served here.`;
     return answerProblem(deps.log, new Problem('not-found', { detail }), c);
   });
+  const answer = app.fetch;
+  app.fetch = (request, env = {}, context) => {
+    openEnvelope(request, env);
+    return answer(request, env, context);
+  };
   return app;
 }

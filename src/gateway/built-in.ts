@@ -14,6 +14,7 @@ import type { Sale } from './sale.ts';
 /** The platform as a publisher: what it sells itself is its own income. */
 export const PLATFORM_PUBLISHER: Uuid = uuidFrom('publisher', 'millicent');
 
+const NEVER_REPAIRED = new Date(0);
 const PREFIX = 'millicent/';
 const EXAMPLE = readBuiltIn('millicent/example', './example.ts');
 
@@ -66,18 +67,18 @@ export async function describeBuiltIn(sql: Sql, versionId: Uuid): Promise<Versio
 /** One call of `/v1/example`. */
 export function exampleSale(deps: Pick<GatewayDeps, 'settings'>, input: { [key: string]: Json }): Sale {
   return {
-    ...{ toolId: EXAMPLE.toolId, versionId: EXAMPLE.versionId, version: EXAMPLE.version },
-    ...{
-      payeeId: PLATFORM_PUBLISHER,
-      tier: 'platform',
-      price: EXAMPLE_PRICE,
-      scope: 'example',
-      isInstant: true,
-    },
+    toolId: EXAMPLE.toolId,
+    versionId: EXAMPLE.versionId,
+    version: EXAMPLE.version,
+    payeeId: PLATFORM_PUBLISHER,
+    tier: 'platform',
+    price: EXAMPLE_PRICE,
+    scope: 'example',
+    isInstant: true,
     request: { server: EXAMPLE.name, tool: 'example', arguments: input },
     resource: { url: `${deps.settings.publicUrl}/v1/example`, description: 'The example call' },
     runTimeoutMs: 1_000,
-    repairedAt: new Date(0),
+    repairedAt: NEVER_REPAIRED,
     run: async () => ({ kind: 'delivered', result: runExample(input), runMs: 0 }),
   };
 }

@@ -32,7 +32,8 @@ export async function callWithKey(deps: GatewayDeps, sale: Sale, principal: Prin
   const payer = payerOf(principal);
   refuseIfBlocked(deps, sale, payer);
   const id = newUuid();
-  const request = toHoldRequest(sale, { id, ...principal, price: sale.price, hasClaim: false });
+  const { accountId, keyId } = principal;
+  const request = toHoldRequest(sale, { id, accountId, keyId, price: sale.price, hasClaim: false });
   if (sale.isInstant) return chargeInstant(deps, sale, principal, request);
   const { rest } = await requireHeld(deps, sale, await deps.charger.hold(request));
   const outcome = await runSale(deps, sale);
@@ -193,12 +194,23 @@ function toReceipt(
     toolId: sale.toolId,
     versionId: sale.versionId,
     toolName: sale.request.tool,
-    payer: opaquePayer(deps.payerSalt, principal.accountId),
+    payer: nameInReceipts(deps, principal),
     rail: 'key',
     paymentRef: callId,
     requestHash: hashRequest(sale.request),
     responseHash: hashResult(outcome.result),
   };
+}
+
+const receiptNames = new WeakMap<Principal, string>();
+
+/** Derived once for as long as the principal is remembered. */
+function nameInReceipts(deps: GatewayDeps, principal: Principal): string {
+  const known = receiptNames.get(principal);
+  if (known !== undefined) return known;
+  const name = opaquePayer(deps.payerSalt, principal.accountId);
+  receiptNames.set(principal, name);
+  return name;
 }
 
 type Held = Extract<HoldResult, { kind: 'held' }>;

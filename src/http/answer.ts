@@ -7,7 +7,6 @@ import type { Ctx, HttpDeps } from './env.ts';
 export function answerPaid(deps: HttpDeps, c: Ctx, claim: Claim, body: Record<string, unknown>): Response {
   watchDelivery(deps, c, claim);
   for (const [name, value] of paymentHeaders(deps, claim)) c.header(name, value, { append: true });
-  c.header('cache-control', 'no-store');
   return c.json(body);
 }
 

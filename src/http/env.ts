@@ -4,9 +4,8 @@ import type { GatewayDeps } from '../gateway/index.ts';
 
 /** What every request carries through the app. */
 export type Env = {
-  // Absent when a test calls the app without a socket.
-  Bindings: Partial<HttpBindings>;
-  Variables: { requestId: string };
+  // The socket's parts are absent when a test calls the app without one.
+  Bindings: Partial<HttpBindings> & { requestId?: string };
 };
 export type App = Hono<Env>;
 export type Ctx = Context<Env>;

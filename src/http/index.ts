@@ -1,6 +1,6 @@
 export type { App, Env, HttpDeps } from './env.ts';
-export { cors } from './middleware/cors.ts';
-export { requestId } from './middleware/request-id.ts';
+export { preflight } from './middleware/cors.ts';
+export { openEnvelope } from './middleware/envelope.ts';
 export { answerProblem } from './problems.ts';
 export { callRoutes } from './routes/calls.ts';
 export { keyRoutes } from './routes/keys.ts';

@@ -6,21 +6,24 @@ import type { Ctx } from './env.ts';
 /** Turns whatever was thrown into `application/problem+json` (RFC 9457). Only a `Problem` may speak. */
 export function answerProblem(log: Log, thrown: unknown, c: Ctx): Response {
   const problem = toProblem(thrown);
-  const requestId = c.get('requestId');
+  const { requestId = '' } = c.env;
   note(log, problem, { requestId, path: c.req.path });
-  const headers = new Headers({
-    'content-type': 'application/problem+json',
-    'x-request-id': requestId,
-    'cache-control': 'no-store',
-  });
-  for (const [name, value] of problem.options.headers ?? []) headers.append(name, value);
-  if (problem.type === 'unauthorized') headers.set('www-authenticate', 'Bearer error="invalid_token"');
-  if (problem.options.retryAfterSeconds !== undefined)
-    headers.set('retry-after', String(problem.options.retryAfterSeconds));
-  return c.body(JSON.stringify(toProblemDocument(problem, requestId)), {
-    status: problem.status as 400,
-    headers,
-  });
+  const body = JSON.stringify(toProblemDocument(problem, requestId));
+  return new Response(body, { status: problem.status, headers: toHeaders(problem, requestId) });
+}
+
+/** A plain object where it can be: a `Headers` for a name that is there twice costs as much as the answer. */
+function toHeaders(problem: Problem, requestId: string): Record<string, string> | [string, string][] {
+  const { headers = [], retryAfterSeconds } = problem.options;
+  const pairs: [string, string][] = [
+    ['content-type', 'application/problem+json'],
+    ['x-request-id', requestId],
+  ];
+  for (const [name, value] of headers) pairs.push([name, value]);
+  if (problem.type === 'unauthorized') pairs.push(['www-authenticate', 'Bearer error="invalid_token"']);
+  if (retryAfterSeconds !== undefined) pairs.push(['retry-after', String(retryAfterSeconds)]);
+  const single = Object.fromEntries(pairs);
+  return Object.keys(single).length === pairs.length ? single : pairs;
 }
 
 /** Our bugs are errors with their trace; what waits behind a refusal is worth a warning; a refusal is neither. */

@@ -5,7 +5,7 @@ import { z } from 'zod';
 import { silentLog } from '../../src/core/log.ts';
 import { BODY_BYTES_MAX, readBody } from '../../src/http/body.ts';
 import type { Env } from '../../src/http/index.ts';
-import { answerProblem, requestId } from '../../src/http/index.ts';
+import { answerProblem } from '../../src/http/index.ts';
 import type { TestGateway } from '../harness/gateway.ts';
 import { createAgent, jsonBody, publishEcho } from './fixtures.ts';
 import {
@@ -223,11 +223,10 @@ test('a client that goes away in the middle of its body is not taken for a failu
 /** What a route that reads a body makes of this one, without a socket that would add a rule of its own. */
 async function sendStream(start: (stream: ReadableStreamDefaultController) => void): Promise<Response> {
   const app = new Hono<Env>();
-  app.use(requestId);
   app.post('/', async (c) => c.json(await readBody(c, z.object({}), BODY_BYTES_MAX.key)));
   app.onError((error, c) => answerProblem(silentLog, error, c));
   const init: RequestInit = { method: 'POST', body: new ReadableStream({ start }), duplex: 'half' };
-  return app.request('/', init);
+  return app.request('/', init, { requestId: 'a-request' });
 }
 
 test('an unknown tool, a server that is not there and a version that is not there are told apart', async () => {

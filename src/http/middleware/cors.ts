@@ -1,4 +1,4 @@
-import type { MiddlewareHandler } from 'hono';
+import type { Handler } from 'hono';
 import type { Env } from '../env.ts';
 
 const ALLOWED_HEADERS = [
@@ -25,17 +25,15 @@ const EXPOSED_HEADERS = [
 ].join(', ');
 
 /** Any page may call the public routes; keys travel in headers, never in cookies. Admin routes stay closed. */
-export const cors: MiddlewareHandler<Env> = async (c, next) => {
-  if (c.req.path.startsWith('/v1/admin/')) return next();
-  if (c.req.method === 'OPTIONS') {
-    return c.body(null, 204, {
-      'access-control-allow-origin': '*',
-      'access-control-allow-methods': 'GET, POST, PUT, OPTIONS',
-      'access-control-allow-headers': ALLOWED_HEADERS,
-      'access-control-max-age': '86400',
-    });
-  }
-  c.header('access-control-allow-origin', '*');
-  c.header('access-control-expose-headers', EXPOSED_HEADERS);
-  return next();
-};
+export const CORS_HEADERS = [
+  ['access-control-allow-origin', '*'],
+  ['access-control-expose-headers', EXPOSED_HEADERS],
+] as const;
+
+/** What a browser asks before it calls. */
+export const preflight: Handler<Env> = (c) =>
+  c.body(null, 204, {
+    'access-control-allow-methods': 'GET, POST, PUT, OPTIONS',
+    'access-control-allow-headers': ALLOWED_HEADERS,
+    'access-control-max-age': '86400',
+  });

@@ -86,8 +86,9 @@ async function answerExample(deps: HttpDeps, c: Ctx, sale: Sale): Promise<Respon
     message,
     charged_mcents: toWireNumber(answer.charged),
     receipt_id: answer.receiptId,
-    ...(answer.receipt ? { receipt: answer.receipt } : {}),
-    ...(answer.balance === undefined ? {} : { balance_mcents: toWireNumber(answer.balance) }),
+    // What is undefined is not in the JSON.
+    receipt: answer.receipt,
+    balance_mcents: answer.balance === undefined ? undefined : toWireNumber(answer.balance),
   };
   return answer.claim ? answerPaid(deps, c, answer.claim, body) : c.json(body);
 }

@@ -1,0 +1,24 @@
+import { randomUUID } from 'node:crypto';
+import { getPath } from 'hono/utils/url';
+import type { Env } from '../env.ts';
+import { CORS_HEADERS } from './cors.ts';
+
+const GIVEN = /^[A-Za-z0-9._-]{8,64}$/;
+
+/**
+ * Names a request, so that an answer and our log can be held side by side, and puts on the socket's response
+ * what every answer carries. Nothing is kept by caches unless its route says so: answers hold balances, keys
+ * and results somebody paid for. Before Hono and not as its middleware: that would make a `Headers` object for
+ * each answer, which costs as much as all the rest of one.
+ */
+export function openEnvelope(request: Request, env: Env['Bindings']): void {
+  const { incoming, outgoing } = env;
+  const given = incoming?.headers['x-request-id'];
+  env.requestId = typeof given === 'string' && GIVEN.test(given) ? given : randomUUID();
+  if (!outgoing) return;
+  outgoing.setHeader('x-request-id', env.requestId);
+  outgoing.setHeader('cache-control', 'no-store');
+  // The path as Hono routes it, with what was percent-encoded decoded.
+  if (getPath(request).startsWith('/v1/admin/')) return;
+  for (const [name, value] of CORS_HEADERS) outgoing.setHeader(name, value);
+}
