@@ -1,4 +1,11 @@
-import { createHash, createHmac, hash as hashAtOnce, hkdfSync, timingSafeEqual } from 'node:crypto';
+import {
+  createHash,
+  createHmac,
+  hash as hashAtOnce,
+  hkdfSync,
+  randomBytes,
+  timingSafeEqual,
+} from 'node:crypto';
 
 export function sha256(...parts: (Uint8Array | string)[]): Buffer {
   const [only, ...others] = parts;
@@ -27,4 +34,15 @@ export function deriveKey(master: Uint8Array, purpose: string): Buffer {
 /** Compares without telling by its duration where two secrets differ, nor how long the expected one is. */
 export function equalConstantTime(given: string, expected: string): boolean {
   return timingSafeEqual(sha256(given), sha256(expected));
+}
+
+const POOL_BYTES = 4_096;
+let pool = Buffer.alloc(0);
+
+/** Random bytes, used once each; one call of the generator serves many who want a few. */
+export function takeRandomBytes(bytes: number): Buffer {
+  if (pool.length < bytes) pool = randomBytes(POOL_BYTES);
+  const taken = Buffer.from(pool.subarray(0, bytes));
+  pool = pool.subarray(bytes);
+  return taken;
 }

@@ -1,5 +1,4 @@
-import { randomBytes } from 'node:crypto';
-import { sha256 } from './bytes.ts';
+import { sha256, takeRandomBytes } from './bytes.ts';
 
 /** A version 4 or 8 UUID, lower case. */
 export type Uuid = string;
@@ -18,7 +17,7 @@ export function isUuid(value: string): boolean {
  * index, and the rest is random enough to be unguessable.
  */
 export function newUuid(now: number = Date.now()): Uuid {
-  const bytes = takeRandom(16);
+  const bytes = takeRandomBytes(16);
   bytes.writeUIntBE(now, 0, 6);
   return format(bytes, 7);
 }
@@ -26,17 +25,6 @@ export function newUuid(now: number = Date.now()): Uuid {
 /** The same UUID for the same words, every time and everywhere (RFC 9562, version 8 over SHA-256). */
 export function uuidFrom(...words: string[]): Uuid {
   return format(sha256(words.join('\u0000')).subarray(0, 16), 8);
-}
-
-const POOL_BYTES = 4_096;
-let pool = Buffer.alloc(0);
-
-/** Random bytes, used once each; one call of the generator serves many ids. */
-function takeRandom(bytes: number): Buffer {
-  if (pool.length < bytes) pool = randomBytes(POOL_BYTES);
-  const taken = Buffer.from(pool.subarray(0, bytes));
-  pool = pool.subarray(bytes);
-  return taken;
 }
 
 /** The shard column of a row: from the last byte, which is random in every kind of id we make. */

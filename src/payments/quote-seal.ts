@@ -1,6 +1,5 @@
-import { randomBytes } from 'node:crypto';
 import { z } from 'zod';
-import { deriveKey, sha256 } from '../core/bytes.ts';
+import { deriveKey, sha256, takeRandomBytes } from '../core/bytes.ts';
 import { addMs, type Clock } from '../core/clock.ts';
 import { millicents } from '../core/money.ts';
 import { seal, unseal } from '../core/seal.ts';
@@ -51,7 +50,7 @@ export function createQuoteSealer(deps: {
   return {
     issue: (terms) => ({
       ...terms,
-      id: randomBytes(16).toString('base64url'),
+      id: takeRandomBytes(16).toString('base64url'),
       expiresAt: addMs(deps.clock.now(), deps.lifetimeMs),
     }),
     seal: (quote) => PREFIX + seal(sealingKey, encode(quote), CONTEXT).toString('base64url'),

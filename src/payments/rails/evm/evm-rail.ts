@@ -20,12 +20,13 @@ export function createEvmRail(deps: EvmRailDeps): Rail {
     payTo: toLowerHex(deps.payTo),
   };
   const within = (signal: AbortSignal, ms: number) => AbortSignal.any([signal, AbortSignal.timeout(ms)]);
+  const addresses = { asset: getAddress(context.asset), payTo: getAddress(context.payTo) };
   const { lookMs, settleMs } = deps.timeouts;
   return {
     name: 'evm',
     forms: ['eip3009'],
     identify: (form) => ({ claimKey: claimKeyOf(form), payer: payerOf(form) }),
-    offer: async (quote) => offer(context, quote),
+    offer: async (quote) => offer(context, addresses, quote),
     verify: (form, quote, signal) => verifyAuthorization(context, { form, quote }, within(signal, lookMs)),
     settle: (intent, signal) => settleIntent(context, intent, within(signal, settleMs)),
     lookup: (intent, signal) => lookUpIntent(context, intent, within(signal, lookMs)),
@@ -34,7 +35,10 @@ export function createEvmRail(deps: EvmRailDeps): Rail {
   };
 }
 
-function offer(context: EvmRailContext, quote: Quote): Offer[] {
+/** Checksummed, as challenges spell them; the checksum is a Keccak hash, so it is made once. */
+type Addresses = { asset: Hex; payTo: Hex };
+
+function offer(context: EvmRailContext, addresses: Addresses, quote: Quote): Offer[] {
   const units = toTokenUnits(quote.amount);
   if (units === 0n || quote.amount < context.amountMin) return [];
   const runSeconds = Math.ceil((quote.runTimeoutMs + SETTLE_MARGIN_MS) / 1000);
@@ -42,8 +46,8 @@ function offer(context: EvmRailContext, quote: Quote): Offer[] {
     {
       kind: 'eip3009',
       network: context.network,
-      asset: getAddress(context.asset),
-      payTo: getAddress(context.payTo),
+      asset: addresses.asset,
+      payTo: addresses.payTo,
       units,
       tokenName: context.token.name,
       tokenVersion: context.token.version,
