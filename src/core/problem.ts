@@ -36,6 +36,8 @@ export type ProblemOptions = {
   headers?: readonly (readonly [name: string, value: string])[];
   /** Further members of the problem document, all public. */
   members?: Record<string, unknown>;
+  /** The problem's `type` where a specification other than ours names it. */
+  typeUri?: string | undefined;
   /** The caller's money is where it was: adds `note: "no charge applied"`. */
   isUncharged?: boolean;
 };
@@ -65,7 +67,7 @@ export class Problem extends Error {
 /** The problem document of a refusal. `instance` is the request id. */
 export function toProblemDocument(problem: Problem, instance: string): Record<string, unknown> {
   return {
-    type: `https://millicent.dev/problems/${problem.type}`,
+    type: problem.options.typeUri ?? `https://millicent.dev/problems/${problem.type}`,
     title: problem.title,
     status: problem.status,
     detail: problem.options.detail,

@@ -6,7 +6,7 @@ import { type Millicents, millicents } from '../core/money.ts';
 import { Problem } from '../core/problem.ts';
 import { type Queryable, withTransaction } from '../db/index.ts';
 import { newKeyText, type Principal, type Scope, takeFromWindow } from '../keys/index.ts';
-import type { Claim, Credential } from '../payments/index.ts';
+import type { Carried, Claim, Credential } from '../payments/index.ts';
 import { PLATFORM_PUBLISHER } from './built-in.ts';
 import type { Demand } from './demand.ts';
 import type { GatewayDeps } from './deps.ts';
@@ -26,7 +26,11 @@ export type IssuedKey = {
 export type SignUpInput = { role: 'agent' | 'publisher'; label: string | undefined };
 
 /** What signing up costs; the challenge for it and the purchase of it name the same request. */
-export function signUpDemand(deps: Pick<GatewayDeps, 'settings'>, input: SignUpInput): Demand {
+export function signUpDemand(
+  deps: Pick<GatewayDeps, 'settings'>,
+  input: SignUpInput,
+  carried: Carried,
+): Demand {
   return {
     purpose: 'signup',
     amount: deps.settings.signupPrice,
@@ -36,6 +40,7 @@ export function signUpDemand(deps: Pick<GatewayDeps, 'settings'>, input: SignUpI
       description: 'A bearer key with prepaid balance',
     },
     runTimeoutMs: 0,
+    carried,
   };
 }
 
@@ -43,15 +48,15 @@ export function signUpDemand(deps: Pick<GatewayDeps, 'settings'>, input: SignUpI
 export async function signUp(
   deps: GatewayDeps,
   input: SignUpInput,
-  credential: Credential,
+  payment: { carried: Carried; credential: Credential },
 ): Promise<{ key: IssuedKey; claim: Claim }> {
   const scopes: Scope[] = [
     'example',
     'invoke',
     ...(input.role === 'publisher' ? (['publish'] as const) : []),
   ];
-  const demand = signUpDemand(deps, input);
-  const answer = await purchase(deps, demand, credential, (claimKey) => ({
+  const demand = signUpDemand(deps, input, payment.carried);
+  const answer = await purchase(deps, demand, payment.credential, (claimKey) => ({
     accountId: uuidFrom('account', claimKey),
     payeeId: PLATFORM_PUBLISHER,
     limit: (tx) => takeWindow(tx, 'signup', deps.settings.signupsPerHour),
@@ -74,6 +79,7 @@ export function topUpDemand(
   deps: Pick<GatewayDeps, 'settings'>,
   principal: Principal,
   amount: Millicents,
+  carried: Carried,
 ): Demand {
   return {
     purpose: 'topup',
@@ -81,6 +87,7 @@ export function topUpDemand(
     requestDigest: sha256Hex('topup', principal.accountId, amount.toString()),
     resource: { url: `${deps.settings.publicUrl}/v1/topup`, description: 'More balance on a bearer key' },
     runTimeoutMs: 0,
+    carried,
   };
 }
 
@@ -89,10 +96,10 @@ export async function topUp(
   deps: GatewayDeps,
   principal: Principal,
   amount: Millicents,
-  credential: Credential,
+  payment: { carried: Carried; credential: Credential },
 ): Promise<{ balance: bigint; claim: Claim }> {
-  const demand = topUpDemand(deps, principal, amount);
-  const { claim } = await purchase(deps, demand, credential, () => ({
+  const demand = topUpDemand(deps, principal, amount, payment.carried);
+  const { claim } = await purchase(deps, demand, payment.credential, () => ({
     accountId: principal.accountId,
     payeeId: PLATFORM_PUBLISHER,
     context: { purpose: 'topup' },

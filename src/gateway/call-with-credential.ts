@@ -3,7 +3,7 @@ import { invariant } from '../core/invariant.ts';
 import { millicents } from '../core/money.ts';
 import type { Problem } from '../core/problem.ts';
 import { withTransaction } from '../db/index.ts';
-import { type Claim, type Credential, type Failure, findClaim } from '../payments/index.ts';
+import { type Carried, type Claim, type Credential, type Failure, findClaim } from '../payments/index.ts';
 import { admitCredential, isProof, sameRequest } from './admit-credential.ts';
 import { type Asker, answerClaim, toFailure } from './answer-claim.ts';
 import { type Demand, demandPayment } from './demand.ts';
@@ -19,17 +19,19 @@ import { applySettlement, cancelOnRail, settleOnRail } from './settle-claim.ts';
 /** A delivered call that a credential paid. */
 export type CredentialAnswer = { claim: Claim; result: unknown };
 
+type Call = { sale: Sale; demand: Demand };
+
 /**
  * One call paid by a credential, in three commits (MONEY.md, rule 1): claim and hold; outcome and intent;
  * funds, capture and receipt. `client` aborts when nobody waits for the answer any more; the call goes on.
  */
 export async function callWithCredential(
   deps: GatewayDeps,
-  sale: Sale,
+  { sale, carried }: { sale: Sale; carried: Carried },
   credential: Credential,
   client: AbortSignal,
 ): Promise<CredentialAnswer> {
-  const demand = toDemand(sale);
+  const demand = toDemand(sale, carried);
   const bound = AbortSignal.timeout(deps.settings.settleTimeoutMs);
   const admission = await admitCredential(deps, demand, credential, bound);
   if (admission.kind === 'existing') {
@@ -56,30 +58,32 @@ export async function callWithCredential(
         detail: 'The payer does not own what this call costs on top of what it owes.',
       });
     case 'after-run':
-      return guard(opened.claimId, () => runThenSettle(deps, sale, opened.claimId));
+      return guard(opened.claimId, () => runThenSettle(deps, { sale, demand }, opened.claimId));
     case 'before-run':
-      return guard(opened.claimId, () => settleThenRun(deps, sale, opened.claimId));
+      return guard(opened.claimId, () => settleThenRun(deps, { sale, demand }, opened.claimId));
     default:
       throw opened satisfies never;
   }
 }
 
-async function runThenSettle(deps: GatewayDeps, sale: Sale, claimId: Uuid): Promise<CredentialAnswer> {
+async function runThenSettle(deps: GatewayDeps, call: Call, claimId: Uuid): Promise<CredentialAnswer> {
+  const { sale, demand } = call;
   const outcome = await runSale(deps, sale);
-  if (outcome.kind === 'failed') throw await failRun(deps, sale, claimId, toProblem(outcome));
+  if (outcome.kind === 'failed') throw await failRun(deps, call, claimId, toProblem(outcome));
   const claim = await commitOutcome(deps, claimId, outcome);
   // Declared gone by another gateway meanwhile: it released the hold, so the result is nobody's.
-  if (claim.state !== 'settling') throw await toFailure(deps, toDemand(sale), claim, { isProven: true });
+  if (claim.state !== 'settling') throw await toFailure(deps, demand, claim, { isProven: true });
   const settlement = await settleOnRail(deps, claim);
   const settled = await applySettlement(deps, claimId, settlement, { runsNext: false });
-  if (settled.state !== 'delivered') throw await explain(deps, toDemand(sale), settled, settlement);
+  if (settled.state !== 'delivered') throw await explain(deps, demand, settled, settlement);
   return { claim: settled, result: outcome.result };
 }
 
-async function settleThenRun(deps: GatewayDeps, sale: Sale, claimId: Uuid): Promise<CredentialAnswer> {
+async function settleThenRun(deps: GatewayDeps, call: Call, claimId: Uuid): Promise<CredentialAnswer> {
+  const { sale, demand } = call;
   const settlement = await settleOnRail(deps, await loadClaim(deps, claimId));
   const settled = await applySettlement(deps, claimId, settlement, { runsNext: true });
-  if (settled.state !== 'running') throw await explain(deps, toDemand(sale), settled, settlement);
+  if (settled.state !== 'running') throw await explain(deps, demand, settled, settlement);
   const price = millicents(settled.amount);
   const hold = await withTransaction(deps.sql, (tx) =>
     deps.ledger.holdBalance(
@@ -91,18 +95,18 @@ async function settleThenRun(deps: GatewayDeps, sale: Sale, claimId: Uuid): Prom
   );
   invariant(hold.kind === 'held', `claim ${claimId} was funded and cannot be held`);
   const outcome = await runSale(deps, sale);
-  if (outcome.kind === 'failed') throw await failRun(deps, sale, claimId, toProblem(outcome));
+  if (outcome.kind === 'failed') throw await failRun(deps, call, claimId, toProblem(outcome));
   const claim = await commitCovered(deps, claimId, outcome);
-  if (claim.state !== 'delivered') throw await toFailure(deps, toDemand(sale), claim, { isProven: true });
+  if (claim.state !== 'delivered') throw await toFailure(deps, demand, claim, { isProven: true });
   return { claim, result: outcome.result };
 }
 
 /** The tool did not deliver: free when no money had moved, credit on a refund key when it had. */
-async function failRun(deps: GatewayDeps, sale: Sale, claimId: Uuid, failure: Failure): Promise<Problem> {
+async function failRun(deps: GatewayDeps, call: Call, claimId: Uuid, failure: Failure): Promise<Problem> {
   const claim = await releaseRun(deps, claimId, failure);
   await cancelOnRail(deps, claim);
-  await noteFailure(deps, sale, claim.payer, failure);
-  return toFailure(deps, toDemand(sale), claim, { isProven: true });
+  await noteFailure(deps, call.sale, claim.payer, failure);
+  return toFailure(deps, call.demand, claim, { isProven: true });
 }
 
 async function answerCall(

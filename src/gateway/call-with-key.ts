@@ -5,13 +5,13 @@ import { Problem } from '../core/problem.ts';
 import { withTransaction } from '../db/index.ts';
 import { maySpend, type Principal } from '../keys/index.ts';
 import type { HoldRequest, HoldResult } from '../ledger/index.ts';
-import { claimIdOf, findClaim, insertClaim, withdrawClaim } from '../payments/index.ts';
+import { type Carried, claimIdOf, findClaim, insertClaim, withdrawClaim } from '../payments/index.ts';
 import { opaquePayer, type ReceiptDraft } from '../provenance/index.ts';
 import { balanceOf } from './account.ts';
 import { sameRequest } from './admit-credential.ts';
 import { answerClaim, toFailure } from './answer-claim.ts';
 import type { ClaimContext } from './claim-context.ts';
-import { demandPayment } from './demand.ts';
+import { type Demand, demandPayment } from './demand.ts';
 import type { GatewayDeps } from './deps.ts';
 import { noteFailure, refuseIfBlocked, toProblem } from './failure.ts';
 import { guardClaim } from './guard-claim.ts';
@@ -27,15 +27,24 @@ export type KeyAnswer = {
   balance: bigint | undefined;
 };
 
+/** What a caller wants, and what came with its request. */
+type Wanted = { sale: Sale; carried: Carried };
+type Ordered = { sale: Sale; demand: Demand };
+
 /** One call paid from the balance of a bearer key: hold, run, capture; or nothing at all (rule 8). */
-export async function callWithKey(deps: GatewayDeps, sale: Sale, principal: Principal): Promise<KeyAnswer> {
+export async function callWithKey(
+  deps: GatewayDeps,
+  wanted: Wanted,
+  principal: Principal,
+): Promise<KeyAnswer> {
+  const { sale } = wanted;
   const payer = payerOf(principal);
   refuseIfBlocked(deps, sale, payer);
   const id = newUuid();
   const { accountId, keyId } = principal;
   const request = toHoldRequest(sale, { id, accountId, keyId, price: sale.price, hasClaim: false });
-  if (sale.isInstant) return chargeInstant(deps, sale, principal, request);
-  const { rest } = await requireHeld(deps, sale, await deps.charger.hold(request));
+  if (sale.isInstant) return chargeInstant(deps, wanted, principal, request);
+  const { rest } = await requireHeld(deps, wanted, await deps.charger.hold(request));
   const outcome = await runSale(deps, sale);
   if (outcome.kind === 'failed') {
     await deps.charger.release(request);
@@ -57,16 +66,17 @@ export async function callWithKey(deps: GatewayDeps, sale: Sale, principal: Prin
 /** A tool that runs in this process: its answer is held back until one statement has charged for it. */
 async function chargeInstant(
   deps: GatewayDeps,
-  sale: Sale,
+  wanted: Wanted,
   principal: Principal,
   request: HoldRequest,
 ): Promise<KeyAnswer> {
+  const { sale } = wanted;
   const outcome = await runSale(deps, sale);
   invariant(outcome.kind === 'delivered', 'an instant tool cannot fail');
   const { id } = request;
   const receipt = toReceipt(deps, sale, principal, id, outcome);
   const charge = await orUnknown(id, () => deps.charger.charge(request, receipt));
-  const { rest } = await requireHeld(deps, sale, charge);
+  const { rest } = await requireHeld(deps, wanted, charge);
   return { result: outcome.result, receiptId: id, charged: sale.price, balance: rest };
 }
 
@@ -89,15 +99,16 @@ async function orUnknown<T>(id: Uuid, charge: () => Promise<T>): Promise<T> {
 /** The same with an `Idempotency-Key`: one execution, and its stored answer to whoever repeats it. */
 export async function callWithIdempotencyKey(
   deps: GatewayDeps,
-  sale: Sale,
+  wanted: Wanted,
   principal: Principal,
   idempotencyKey: string,
 ): Promise<KeyAnswer> {
+  const { sale, carried } = wanted;
   refuseIfBlocked(deps, sale, payerOf(principal));
-  const demand = toDemand(sale);
+  const demand = toDemand(sale, carried);
   const claimKey = `key:${principal.accountId}:${sha256Hex(idempotencyKey)}`;
   const claimId = claimIdOf(claimKey);
-  const opened = await openKeyClaim(deps, sale, principal, claimKey);
+  const opened = await openKeyClaim(deps, { sale, demand }, principal, claimKey);
   if (opened.kind === 'taken') {
     const claim = await findClaim(deps.sql, claimId);
     invariant(claim, `claim ${claimId} is missing`);
@@ -107,9 +118,9 @@ export async function callWithIdempotencyKey(
     const balance = await balanceOf(deps, principal.accountId);
     return { result: answer.result, receiptId: claimId, charged: claim.amount, balance };
   }
-  await requireHeld(deps, sale, opened);
+  await requireHeld(deps, wanted, opened);
   return guardClaim(deps, demand, claimId, async () => {
-    const call = await runCovered(deps, sale, principal, claimId);
+    const call = await runCovered(deps, { sale, demand }, principal, claimId);
     const balance = await balanceOf(deps, principal.accountId);
     return { ...call, receiptId: claimId, balance };
   });
@@ -117,7 +128,7 @@ export async function callWithIdempotencyKey(
 
 async function runCovered(
   deps: GatewayDeps,
-  sale: Sale,
+  { sale, demand }: Ordered,
   principal: Principal,
   claimId: Uuid,
 ): Promise<Pick<KeyAnswer, 'result' | 'charged'>> {
@@ -131,10 +142,10 @@ async function runCovered(
     }
     const claim = await releaseRun(deps, claimId, failure);
     await noteFailure(deps, sale, payerOf(principal), failure);
-    throw await toFailure(deps, toDemand(sale), claim, { isProven: true });
+    throw await toFailure(deps, demand, claim, { isProven: true });
   }
   const claim = await commitCovered(deps, claimId, outcome);
-  if (claim.state !== 'delivered') throw await toFailure(deps, toDemand(sale), claim, { isProven: true });
+  if (claim.state !== 'delivered') throw await toFailure(deps, demand, claim, { isProven: true });
   return { result: outcome.result, charged: claim.amount };
 }
 
@@ -145,7 +156,7 @@ export function payerOf(principal: Principal): string {
 
 async function openKeyClaim(
   deps: GatewayDeps,
-  sale: Sale,
+  { sale, demand }: Ordered,
   principal: Principal,
   claimKey: string,
 ): Promise<HoldResult | { kind: 'taken' }> {
@@ -160,7 +171,7 @@ async function openKeyClaim(
     keyId: principal.keyId,
   };
   return withTransaction(deps.sql, async (tx) => {
-    const { amount, requestDigest } = toDemand(sale);
+    const { amount, requestDigest } = demand;
     const isOurs = await insertClaim(tx, {
       ...{
         claimKey,
@@ -215,21 +226,21 @@ function nameInReceipts(deps: GatewayDeps, principal: Principal): string {
 
 type Held = Extract<HoldResult, { kind: 'held' }>;
 
-async function requireHeld(deps: GatewayDeps, sale: Sale, hold: HoldResult): Promise<Held> {
-  if (hold.kind !== 'held') throw await refusal(deps, sale, hold);
+async function requireHeld(deps: GatewayDeps, wanted: Wanted, hold: HoldResult): Promise<Held> {
+  if (hold.kind !== 'held') throw await refusal(deps, wanted, hold);
   return hold;
 }
 
 async function refusal(
   deps: GatewayDeps,
-  sale: Sale,
+  { sale, carried }: Wanted,
   hold: Exclude<HoldResult, { kind: 'held' }>,
 ): Promise<Problem> {
   switch (hold.kind) {
     case 'insufficient': {
       const detail = `The key has ${hold.available} mcents left and the call costs ${sale.price}. Top it up, or pay this call.`;
       const members = { balance_mcents: Number(hold.available) };
-      return demandPayment(deps, toDemand(sale), { detail, members });
+      return demandPayment(deps, toDemand(sale, carried), { detail, members });
     }
     case 'key-refused':
       return new Problem('unauthorized', {

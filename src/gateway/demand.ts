@@ -1,7 +1,7 @@
 import type { Millicents } from '../core/money.ts';
 import { formatDollars, toWireNumber } from '../core/money.ts';
 import { Problem } from '../core/problem.ts';
-import type { Carried, Credential, Purpose, Rail } from '../payments/index.ts';
+import type { Carried, Credential, Offer, Purpose, Quote, Rail, Refusal } from '../payments/index.ts';
 import type { GatewayDeps } from './deps.ts';
 
 /** What has to be paid for, and how much. */
@@ -12,6 +12,8 @@ export type Demand = {
   requestDigest: string;
   resource: { url: string; description: string };
   runTimeoutMs: number;
+  /** What came with the request: who asks, and what the challenge has to be bound to. */
+  carried: Carried;
 };
 
 type DemandDeps = Pick<GatewayDeps, 'wires' | 'rails' | 'challengeBound' | 'quotes' | 'log' | 'settings'>;
@@ -23,33 +25,48 @@ type DemandDeps = Pick<GatewayDeps, 'wires' | 'rails' | 'challengeBound' | 'quot
 export async function demandPayment(
   deps: DemandDeps,
   demand: Demand,
-  error?: { detail: string; members?: Record<string, unknown> },
+  refusal?: Refusal & { members?: Record<string, unknown> },
 ): Promise<Problem> {
   if (deps.rails.length === 0) {
     return new Problem('no-rail', {
-      detail: `${error ? `${error.detail} ` : ''}This gateway has no payment rail configured: ask its operator for a key.`,
+      detail: `${refusal ? `${refusal.detail} ` : ''}This gateway has no payment rail configured: ask its operator for a key.`,
       isUncharged: true,
     });
   }
   const signal = deps.challengeBound();
   const quote = deps.quotes.issue(demand);
-  const offers = (await Promise.all(deps.rails.map((rail) => rail.offer(quote, signal)))).flat();
+  const offers = await listOffers(deps, demand.carried, quote, signal);
   const quoteToken = deps.quotes.seal(quote);
+  const { carried } = demand;
   const challenges = deps.wires.flatMap(
-    (wire) => wire.challenge({ quote, quoteToken, offers, error: error?.detail }) ?? [],
+    (wire) => wire.challenge({ quote, quoteToken, offers, carried, refusal }) ?? [],
   );
-  if (challenges.length === 0) return explainNoOffer(deps, demand, signal, error?.detail);
+  if (challenges.length === 0) return explainNoOffer(deps, demand, signal, refusal?.detail);
   return new Problem('payment-required', {
-    detail: error?.detail ?? `${demand.resource.description} costs ${formatDollars(demand.amount)}.`,
+    detail: refusal?.detail ?? `${demand.resource.description} costs ${formatDollars(demand.amount)}.`,
     isUncharged: true,
     headers: challenges.flatMap((challenge) => challenge.headers),
     members: {
       amount_mcents: toWireNumber(demand.amount),
       expires_at: quote.expiresAt.toISOString(),
       ...Object.assign({}, ...challenges.map((challenge) => challenge.body)),
-      ...error?.members,
+      ...refusal?.members,
     },
+    typeUri: challenges.find((challenge) => challenge.problemType !== undefined)?.problemType,
   });
+}
+
+/** Asks every rail that the caller can pay by: an offer may have to be minted. */
+async function listOffers(
+  deps: DemandDeps,
+  carried: Carried,
+  quote: Quote,
+  signal: AbortSignal,
+): Promise<Offer[]> {
+  const wanted = deps.wires.map((wire) => wire.wants?.(carried)).find((rails) => rails !== undefined);
+  const input = { quote, address: carried.address };
+  const asked = wanted ? deps.rails.filter(({ name }) => wanted.has(name)) : deps.rails;
+  return (await Promise.all(asked.map((rail) => rail.offer(input, signal)))).flat();
 }
 
 /** No rail offers this: too small an amount to be worth moving by itself, or every rail is down. */
@@ -60,7 +77,7 @@ async function explainNoOffer(
   error: string | undefined,
 ): Promise<Problem> {
   const key = deps.quotes.issue({ ...demand, purpose: 'signup', amount: deps.settings.signupPrice });
-  const offers = (await Promise.all(deps.rails.map((rail) => rail.offer(key, signal)))).flat();
+  const offers = await listOffers(deps, demand.carried, key, signal);
   if (offers.length === 0 || demand.amount >= deps.settings.signupPrice) {
     return new Problem('unavailable', {
       detail: 'No payment rail can take a payment right now. Try again shortly.',
@@ -87,7 +104,10 @@ export async function readCredential(
   for (const wire of deps.wires) {
     const reading = wire.read(carried);
     if (reading?.kind === 'credential') return reading.credential;
-    if (reading?.kind === 'malformed') throw await demandPayment(deps, demand(), { detail: reading.reason });
+    if (reading?.kind === 'malformed') {
+      const { reason, code } = reading;
+      throw await demandPayment(deps, demand(), { detail: reason, code, wire: wire.name });
+    }
   }
   return undefined;
 }

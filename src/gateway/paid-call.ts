@@ -52,10 +52,10 @@ export async function paidCall(
   }
   if (sale.price === 0n) return runFree(deps, sale);
   // Most calls are paid by a key and need neither the demand nor a signal: what is not needed is not made.
-  const credential = await readCredential(deps, input.carried, () => toDemand(sale));
+  const credential = await readCredential(deps, input.carried, () => toDemand(sale, input.carried));
   if (credential) {
-    const { claim, result } = await callWithCredential(deps, sale, credential, client());
-    return guardClaim(deps, toDemand(sale), claim.id, async () => ({
+    const { claim, result } = await callWithCredential(deps, input, credential, client());
+    return guardClaim(deps, toDemand(sale, input.carried), claim.id, async () => ({
       result,
       charged: claim.amount,
       receiptId: claim.id,
@@ -64,11 +64,11 @@ export async function paidCall(
       claim,
     }));
   }
-  if (!principal) throw await demandPayment(deps, toDemand(sale));
+  if (!principal) throw await demandPayment(deps, toDemand(sale, input.carried));
   const { result, receiptId, charged, balance } =
     input.idempotencyKey === undefined
-      ? await callWithKey(deps, sale, principal)
-      : await callWithIdempotencyKey(deps, sale, principal, input.idempotencyKey);
+      ? await callWithKey(deps, input, principal)
+      : await callWithIdempotencyKey(deps, input, principal, input.idempotencyKey);
   const receipt = input.wantsReceipt && receiptId ? await inlineReceipt(deps, receiptId) : undefined;
   return { result, charged, receiptId, receipt, balance, claim: undefined };
 }

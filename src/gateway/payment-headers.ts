@@ -10,16 +10,17 @@ export function paymentHeaders(
   claim: Claim,
 ): [name: string, value: string][] {
   const wire = deps.wires.find(({ name }) => name === claim.wire);
-  if (!wire || !claim.intent || claim.reference === null) return [];
+  if (!wire || !claim.rail || !claim.intent || claim.reference === null) return [];
   const { form } = claim.intent;
+  const settledAt = claim.closedAt ?? claim.createdAt;
   const receipt = {
     method: claim.rail,
     reference: claim.reference,
     status: 'success',
-    timestamp: (claim.closedAt ?? claim.createdAt).toISOString(),
+    timestamp: settledAt.toISOString(),
   };
   return [
-    ...wire.receipt({ form, payer: claim.payer, reference: claim.reference }),
+    ...wire.receipt({ form, payer: claim.payer, rail: claim.rail, reference: claim.reference, settledAt }),
     ['Payment-Receipt', Buffer.from(JSON.stringify(receipt)).toString('base64url')],
   ];
 }

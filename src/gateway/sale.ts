@@ -6,6 +6,7 @@ import type { Millicents } from '../core/money.ts';
 import type { Outcome } from '../execution/index.ts';
 import type { Scope } from '../keys/index.ts';
 import { feeOf, type Tier } from '../ledger/index.ts';
+import type { Carried } from '../payments/index.ts';
 import type { Demand } from './demand.ts';
 
 /** What names a call, and all a request hash covers: RFC 8785 JSON of exactly these members. */
@@ -48,13 +49,14 @@ export function hashResult(result: unknown): Buffer {
 }
 
 /** What a payment for this sale has to cover, and the one request it is good for. */
-export function toDemand(sale: Sale): Demand {
+export function toDemand(sale: Sale, carried: Carried): Demand {
   return {
     purpose: 'call',
     amount: sale.price,
     requestDigest: sha256Hex('call', hashRequest(sale.request)),
     resource: sale.resource,
     runTimeoutMs: sale.runTimeoutMs,
+    carried,
   };
 }
 

@@ -13,9 +13,12 @@ export type { Form } from './form.ts';
 export type { Purpose, Quote } from './quote.ts';
 export { createQuoteSealer, hashQuoteId, type QuoteOpening, type QuoteSealer } from './quote-seal.ts';
 export type {
+  Arrival,
   Authorization,
+  Holding,
   Offer,
   Rail,
+  RailBalance,
   RailName,
   Settled,
   Settlement,
@@ -39,5 +42,14 @@ export {
   watchNoLonger,
   withdrawClaim,
 } from './store.ts';
-export type { Carried, Challenge, Credential, CredentialReading, Wire, WireName } from './wire.ts';
+export type {
+  Carried,
+  Challenge,
+  Credential,
+  CredentialReading,
+  Refusal,
+  RefusalCode,
+  Wire,
+  WireName,
+} from './wire.ts';
 export { startWorker, type Worker } from './worker/worker.ts';

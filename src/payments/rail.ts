@@ -6,7 +6,7 @@ import type { Quote } from './quote.ts';
 export type RailName = 'evm' | 'tempo' | 'lightning' | 'stripe';
 
 /** What a payer must know to pay a quote by one form; wires spell it. A further rail adds its kind. */
-export type Offer = Eip3009Offer;
+export type Offer = Eip3009Offer | TempoOffer | Bolt11Offer | SptOffer;
 
 export type Eip3009Offer = {
   kind: 'eip3009';
@@ -21,6 +21,50 @@ export type Eip3009Offer = {
   tokenVersion: string;
   /** How long the authorization must stay valid, seconds. */
   timeoutSeconds: number;
+};
+
+/** A TIP-20 transfer on Tempo, which the payer hands to us signed (pull) or sends itself (push). */
+export type TempoOffer = {
+  kind: 'tempo';
+  /** CAIP-2. */
+  network: string;
+  currency: `0x${string}`;
+  recipient: `0x${string}`;
+  /** Atomic token units. */
+  units: bigint;
+};
+
+/** A Lightning invoice, minted for this quote alone; every wire offers the same one. */
+export type Bolt11Offer = {
+  kind: 'bolt11';
+  invoice: string;
+  /** 32 bytes, lower-case hex. */
+  paymentHash: string;
+  sats: bigint;
+  network: LightningNetwork;
+  /** The payment is held until the call has delivered, and given back when it has not. */
+  isHold: boolean;
+};
+
+/** BOLT 11 prefixes `lnbc`, `lntb` or `lntbs`, and `lnbcrt`. */
+export type LightningNetwork = 'mainnet' | 'testnet' | 'signet' | 'regtest';
+
+/** A card or wallet behind a Stripe shared payment token. */
+export type SptOffer = {
+  kind: 'spt';
+  currency: 'usd';
+  /** In cents. */
+  units: bigint;
+  /** The seller's Stripe profile that tokens are granted to, `profile_...`. */
+  networkId: string;
+  paymentMethodTypes: readonly string[];
+};
+
+/** What an offer is made for, and to whom. */
+export type OfferInput = {
+  quote: Quote;
+  /** Where the caller is, as far as the carrier knows: minting is limited by it. */
+  address: string | undefined;
 };
 
 /** A verified credential: money that may be moved, is held for us, or has already arrived. */
@@ -63,6 +107,7 @@ export type SettlementIntent = {
   claimKey: string;
   payer: string;
   unit: string;
+  /** What to move; a scheme with a ceiling settles less than its form allows. */
   units: bigint;
   form: Form;
   validUntil: Date;
@@ -72,8 +117,12 @@ export type Settled = {
   kind: 'settled';
   /** The transaction hash, payment hash or charge id: unique on the rail. */
   reference: string;
-  /** Native units that arrived. */
+  /** Native units that arrived; more than the intent's when the payer overpaid. */
   units: bigint;
+  /** What the intent's units are worth at the rate of the quote; absent where that is the price itself. */
+  worth?: Millicents;
+  /** Nothing can undo it any more. Until it is, `lookup` is asked again (a block may be replaced). */
+  isFinal: boolean;
   costs: SettlementCost[];
 };
 
@@ -87,8 +136,26 @@ export type Settlement =
   /** Money may have moved: ask `lookup` later, never challenge again. */
   | { kind: 'unknown'; cause: unknown };
 
-/** A payment that arrived on its own and waits for its request to run (a held HTLC). */
-export type HeldPayment = { quoteId: string; authorization: Authorization };
+/** What came of setting the payer's money aside. */
+export type Holding =
+  | { kind: 'held' }
+  | { kind: 'refused'; reason: string }
+  /** It may be held: `cancel` gives it back. */
+  | { kind: 'unknown'; cause: unknown };
+
+/**
+ * A payment that came by itself, before or without a request that shows it: `held`, and to be given back
+ * unless its request delivers, or `paid` for good.
+ */
+export type Arrival = { quoteId: string; authorization: Authorization };
+
+/** What a rail holds outside of our books, by the ledger account that says the same. */
+export type RailBalance = {
+  /** The name of the ledger account, for example `A.evm:eip155:8453/erc20:0x8335...`. */
+  account: string;
+  unit: string;
+  units: bigint;
+};
 
 /**
  * Moves money on one rail. It knows no header and no ledger. Every call is bounded by `signal` and by a
@@ -100,16 +167,29 @@ export type Rail = {
   readonly forms: readonly Form['kind'][];
   /** Whose payment a form is and which one, without looking at the rail: pure, so that a replay finds its claim. */
   identify(form: Form): { claimKey: string; payer: string };
-  /** How to pay this quote; empty when the rail cannot take it now. May mint (a lightning invoice). */
-  offer(quote: Quote, signal: AbortSignal): Promise<Offer[]>;
+  /**
+   * How to pay this quote; empty when the rail cannot take it now (down, too small, no rate, limit reached).
+   * May mint, and then keeps what `verify` needs under the quote's id.
+   */
+  offer(input: OfferInput, signal: AbortSignal): Promise<Offer[]>;
   /** Checks a form against the quote; changes nothing. */
   verify(form: Form, quote: Quote, signal: AbortSignal): Promise<Verification>;
+  /**
+   * Rails that can: sets the payer's money aside before the run (a card authorisation), so that the run risks
+   * nothing. Called again with the same intent it holds once.
+   */
+  hold?(intent: SettlementIntent, signal: AbortSignal): Promise<Holding>;
   /** Moves the money, or continues to; called again with the same intent it moves it once. */
   settle(intent: SettlementIntent, signal: AbortSignal): Promise<Settlement>;
   /** What became of an intent; moves nothing. `unknown` while it can still happen. */
   lookup(intent: SettlementIntent, signal: AbortSignal): Promise<Settlement>;
   /** Gives back what is held; safe to repeat. Nothing to do where the payer still has the money. */
   cancel(intent: SettlementIntent, signal: AbortSignal): Promise<void>;
-  /** Rails on which money arrives by itself: hands each held payment over until `signal` aborts. */
-  watch?(onHeld: (payment: HeldPayment) => Promise<void>, signal: AbortSignal): Promise<void>;
+  /**
+   * Rails on which money arrives by itself: hands each arrival over, at least once and again after a restart
+   * until it was settled or cancelled, until `signal` aborts. `onArrival` may throw: it is told again later.
+   */
+  watch?(onArrival: (arrival: Arrival) => Promise<void>, signal: AbortSignal): Promise<void>;
+  /** What is ours outside of the books, for the operator's reconciliation. Throws when it cannot tell. */
+  balances(signal: AbortSignal): Promise<RailBalance[]>;
 };

@@ -81,10 +81,11 @@ export function keyRoutes(deps: HttpDeps): App {
 async function postSignUp(deps: HttpDeps, c: Ctx): Promise<Response> {
   const body = await readBody(c, signUpSchema, BODY_BYTES_MAX.key);
   const input = { role: body.role, label: body.label };
-  const demand = signUpDemand(deps, input);
-  const credential = await readCredential(deps, carriedBy(c), () => demand);
+  const carried = carriedBy(c);
+  const demand = signUpDemand(deps, input, carried);
+  const credential = await readCredential(deps, carried, () => demand);
   if (!credential) throw await demandPayment(deps, demand);
-  const { key, claim } = await signUp(deps, input, credential);
+  const { key, claim } = await signUp(deps, input, { carried, credential });
   return answerPaid(deps, c, claim, toIssuedFields(key));
 }
 
@@ -94,10 +95,11 @@ async function postTopUp(deps: HttpDeps, c: Ctx): Promise<Response> {
     throw new Problem('unauthorized', { detail: 'A top-up needs the key it fills.', isUncharged: true });
   const body = await readBody(c, topUpSchema, BODY_BYTES_MAX.key);
   const amount = boundTopUp(deps, body.amount_mcents);
-  const demand = topUpDemand(deps, principal, amount);
-  const credential = await readCredential(deps, carriedBy(c), () => demand);
+  const carried = carriedBy(c);
+  const demand = topUpDemand(deps, principal, amount, carried);
+  const credential = await readCredential(deps, carried, () => demand);
   if (!credential) throw await demandPayment(deps, demand);
-  const { balance, claim } = await topUp(deps, principal, amount, credential);
+  const { balance, claim } = await topUp(deps, principal, amount, { carried, credential });
   return answerPaid(deps, c, claim, {
     ok: true,
     credited_mcents: toWireNumber(claim.amount),

@@ -39,9 +39,18 @@ export function quoteOf(terms: QuoteTerms = {}): Quote {
 
 /** The one offer of a rail that has one. */
 export async function offerOf(rail: Rail, quote: Quote): Promise<Offer> {
-  const [offer] = await rail.offer(quote, anySignal());
+  const [offer] = await rail.offer({ quote, address: undefined }, anySignal());
   if (offer === undefined) throw new Error('the rail makes no offer');
   return offer;
+}
+
+/** The offer, which the test knows to be of this kind. */
+export function expectOffer<K extends Offer['kind']>(
+  offer: Offer | undefined,
+  kind: K,
+): Extract<Offer, { kind: K }> {
+  if (offer?.kind !== kind) throw new Error(`an offer of kind ${offer?.kind}, not ${kind}`);
+  return offer as Extract<Offer, { kind: K }>;
 }
 
 /** Verifies, and insists that the rail authorises. */

@@ -5,7 +5,7 @@ import { millicents } from '../../../src/core/money.ts';
 import type { Eip3009Form } from '../../../src/payments/form.ts';
 import type { Rail, SettlementIntent } from '../../../src/payments/rail.ts';
 import type { Fate } from '../../chain/rpc-proxy.ts';
-import { anySignal, authorise, intentOf, offerOf, quoteOf } from './conformance.ts';
+import { anySignal, authorise, expectOffer, intentOf, offerOf, quoteOf } from './conformance.ts';
 import { type EvmLab, type SignedTerms, startEvmLab } from './evm-lab.ts';
 import { burnGasOfTestWallet, deployTestWallet, freezeTestWallet } from './test-wallet.ts';
 
@@ -93,20 +93,22 @@ describe('the node fails', () => {
 
   test('an offer needs no node', async () => {
     lab.chain.proxy.decide(() => 'refuse');
-    expect(await lab.rail().offer(quoteOf(), anySignal())).toHaveLength(1);
+    expect(await lab.rail().offer({ quote: quoteOf(), address: undefined }, anySignal())).toHaveLength(1);
   });
 });
 
 test('less than the rail takes is not offered, and refused when it is paid all the same', async () => {
   const quote = quoteOf({ amount: millicents(99n) });
   const form = await lab.sign(await offerOf(lab.rail({ amountMin: 99n }), quote));
-  expect(await lab.rail().offer(quote, anySignal())).toEqual([]);
+  expect(await lab.rail().offer({ quote, address: undefined }, anySignal())).toEqual([]);
   expect(await lab.rail().verify(form, quote, anySignal())).toEqual({
     kind: 'refused',
     reason: 'Payments of less than $0.001 are not taken on eip155:84532.',
   });
   await authorise(lab.rail({ amountMin: 99n }), form, quote);
-  expect(await lab.rail().offer(quoteOf({ amount: millicents(100n) }), anySignal())).toHaveLength(1);
+  expect(
+    await lab.rail().offer({ quote: quoteOf({ amount: millicents(100n) }), address: undefined }, anySignal()),
+  ).toHaveLength(1);
 });
 
 describe('the payer turns', () => {
@@ -281,7 +283,7 @@ describe('signatures', () => {
 
   test('a signature over another token, chain or amount is refused', async () => {
     const rail = lab.rail();
-    const offer = await offerOf(rail, quoteOf());
+    const offer = expectOffer(await offerOf(rail, quoteOf()), 'eip3009');
     const stranger = privateKeyToAddress(generatePrivateKey());
     const forms = [
       { ...(await lab.sign({ ...offer, tokenVersion: '1' })) },

@@ -7,12 +7,12 @@ import { createChainClient } from '../../../src/chain/index.ts';
 import { type Clock, systemClock } from '../../../src/core/clock.ts';
 import { silentLog } from '../../../src/core/log.ts';
 import { millicents } from '../../../src/core/money.ts';
-import { type Eip3009Form, formSchema } from '../../../src/payments/form.ts';
+import { type Eip3009Form, expectForm, formSchema } from '../../../src/payments/form.ts';
 import type { Offer, Rail } from '../../../src/payments/rail.ts';
 import { createEvmRail, type LogSearch } from '../../../src/payments/rails/evm/index.ts';
 import { type ChainLab, startChainLab } from '../../chain/lab.ts';
 import type { Anvil } from '../../harness/chain.ts';
-import type { Fault } from './conformance.ts';
+import { expectOffer, type Fault } from './conformance.ts';
 
 export type EvmRailOptions = {
   receiptMs?: number;
@@ -189,7 +189,8 @@ function railOf(chain: ChainLab, options: EvmRailOptions): Rail {
   });
 }
 
-async function signAuthorization(offer: Offer, terms: SignedTerms & { key: Hex }): Promise<Eip3009Form> {
+async function signAuthorization(given: Offer, terms: SignedTerms & { key: Hex }): Promise<Eip3009Form> {
+  const offer = expectOffer(given, 'eip3009');
   const account = privateKeyToAccount(terms.key);
   const message = {
     from: terms.from ?? account.address,
@@ -210,20 +211,16 @@ async function signAuthorization(offer: Offer, terms: SignedTerms & { key: Hex }
     primaryType: 'TransferWithAuthorization',
     message,
   });
-  return formSchema.parse({
-    kind: 'eip3009',
-    network: offer.network,
-    asset: offer.asset,
-    signature,
-    ...message,
-  });
+  const fields = { kind: 'eip3009', network: offer.network, asset: offer.asset, signature, ...message };
+  return expectForm(formSchema.parse(fields), 'eip3009');
 }
 
 async function payWithFault(
   sign: (offer: Offer, terms?: SignedTerms) => Promise<Eip3009Form>,
-  offer: Offer,
+  given: Offer,
   fault: Fault | undefined,
 ): Promise<Eip3009Form> {
+  const offer = expectOffer(given, 'eip3009');
   switch (fault) {
     case undefined:
       return sign(offer);

@@ -37,7 +37,8 @@ export function describeWire(name: string, harness: WireHarness): void {
       quote: quoteOf(),
       quoteToken: `q1.${'t'.repeat(500)}`,
       offers,
-      error: undefined,
+      carried: carriedBy({}),
+      refusal: undefined,
       ...changes,
     });
     const challengeOf = (changes: Partial<ChallengeInput> = {}): Challenge => {
@@ -68,7 +69,11 @@ export function describeWire(name: string, harness: WireHarness): void {
       const quote = quoteOf();
       quote.resource.url = `https://gateway.example/invoke/${'n'.repeat(200)}`;
       quote.resource.description = 'ü'.repeat(20_000);
-      const { headers } = challengeOf({ quote, quoteToken: 'q'.repeat(3_000), error: 'x'.repeat(300) });
+      const { headers } = challengeOf({
+        quote,
+        quoteToken: 'q'.repeat(3_000),
+        refusal: { detail: 'x'.repeat(300) },
+      });
       const characters = headers.reduce((sum, [header, value]) => sum + header.length + value.length, 0);
       expect(characters).toBeLessThan(HEADER_CHARS_MAX);
     });
@@ -78,7 +83,7 @@ export function describeWire(name: string, harness: WireHarness): void {
     });
 
     test('a challenge tells why an earlier credential did not pay', () => {
-      const { headers, body } = challengeOf({ error: 'The authorization expired.' });
+      const { headers, body } = challengeOf({ refusal: { detail: 'The authorization expired.' } });
       const spelled = JSON.stringify(body) + headers.map(([, value]) => decodeLoosely(value)).join();
       expect(spelled).toContain('The authorization expired.');
     });
@@ -121,7 +126,10 @@ export function describeWire(name: string, harness: WireHarness): void {
     test('a receipt names the settlement and carries nothing that breaks a header', async () => {
       const form = await honestForm();
       const reference = `0x${'ab'.repeat(32)}`;
-      const headers = wire.receipt({ form, payer: 'eip155:84532:0x00', reference });
+      const headers = wire.receipt({
+        ...{ form, payer: 'eip155:84532:0x00', reference },
+        ...{ rail: 'evm', settledAt: new Date() },
+      });
       expect(headers.length).toBeGreaterThan(0);
       for (const [header, value] of headers) {
         expect(`${header}${value}`).toMatch(/^[\x20-\x7e]+$/);

@@ -40,7 +40,10 @@ function createShop(evm: EvmLab, quote: Quote): Hono {
   const quoteToken = 'q1.shop';
   return new Hono().post('/paid', async (context) => {
     const challenge = async (error?: string) => {
-      const part = wire.challenge({ quote, quoteToken, offers: await rail.offer(quote, anySignal()), error });
+      const offers = await rail.offer({ quote, address: undefined }, anySignal());
+      const refusal = error === undefined ? undefined : { detail: error };
+      const carried = { header: () => undefined };
+      const part = wire.challenge({ quote, quoteToken, offers, carried, refusal });
       for (const [name, value] of part?.headers ?? []) context.header(name, value);
       return context.json(part?.body ?? {}, 402);
     };
@@ -54,7 +57,14 @@ function createShop(evm: EvmLab, quote: Quote): Hono {
     const settlement = await rail.settle(intentOf(authorization), anySignal());
     if (settlement.kind !== 'settled') return context.json(settlement.kind, 503);
     const { form, payer } = authorization;
-    for (const [name, value] of wire.receipt({ form, payer, reference: settlement.reference })) {
+    const paid = {
+      form,
+      payer,
+      rail: 'evm',
+      reference: settlement.reference,
+      settledAt: new Date(),
+    } as const;
+    for (const [name, value] of wire.receipt(paid)) {
       context.header(name, value);
     }
     return context.json({ quoteToken: reading.credential.quoteToken, said: await context.req.json() });

@@ -12,7 +12,7 @@ import { ExactEvmScheme } from '@x402/evm/exact/client';
 import { generatePrivateKey, privateKeyToAccount } from 'viem/accounts';
 import { expect, test } from 'vitest';
 import { silentLog } from '../../../src/core/log.ts';
-import { formSchema } from '../../../src/payments/form.ts';
+import { expectForm, formSchema } from '../../../src/payments/form.ts';
 import type { Eip3009Offer } from '../../../src/payments/rail.ts';
 import type { Challenge } from '../../../src/payments/wire.ts';
 import { createX402Wire } from '../../../src/payments/wires/x402/index.ts';
@@ -44,8 +44,13 @@ async function answer(challenge: Challenge): Promise<Record<string, string>> {
   return client.encodePaymentSignatureHeader(await client.createPaymentPayload(required));
 }
 
+const paid = { rail: 'evm', settledAt: new Date() } as const;
+
 function challengeOf(quoteToken = 'q1.token'): Challenge {
-  const challenge = wire.challenge({ quote: quoteOf(), quoteToken, offers: [offer], error: undefined });
+  const challenge = wire.challenge({
+    ...{ quote: quoteOf(), quoteToken, offers: [offer] },
+    ...{ carried: carriedBy({}), refusal: undefined },
+  });
   if (challenge === undefined) throw new Error('no challenge');
   return challenge;
 }
@@ -171,7 +176,7 @@ test('headers are encoded exactly as the protocol library encodes them', async (
     signature: good.payload.signature,
     ...good.payload.authorization,
   });
-  const [receipt] = wire.receipt({ form, payer: 'ignored', reference: `0x${'cd'.repeat(32)}` });
+  const [receipt] = wire.receipt({ ...paid, form, payer: 'ignored', reference: `0x${'cd'.repeat(32)}` });
   if (receipt === undefined) throw new Error('no receipt');
   expect(receipt[1]).toBe(encodePaymentResponseHeader(decodePaymentResponseHeader(receipt[1])));
 });
@@ -179,9 +184,11 @@ test('headers are encoded exactly as the protocol library encodes them', async (
 test('a receipt says who paid what, and the bare transaction hash of a payment in a batch', () => {
   const reading = wire.read(carriedBy({ 'payment-signature': encode(good) }));
   if (reading?.kind !== 'credential') throw new Error('unread');
-  const { form } = reading.credential;
+  const form = expectForm(reading.credential.form, 'eip3009');
   const hash = `0x${'cd'.repeat(32)}`;
-  const [receipt] = wire.receipt({ form, payer: `eip155:84532:${form.from}`, reference: `${hash}#2` });
+  const [receipt] = wire.receipt({
+    ...{ ...paid, form, payer: `eip155:84532:${form.from}`, reference: `${hash}#2` },
+  });
   expect(receipt?.[0]).toBe('PAYMENT-RESPONSE');
   expect(decodePaymentResponseHeader(receipt?.[1] ?? '')).toEqual({
     success: true,

@@ -1,7 +1,9 @@
 import { getAddress, type Hex } from 'viem';
 import { toTokenUnits } from '../../../core/money.ts';
+import { expectForm } from '../../form.ts';
 import type { Quote } from '../../quote.ts';
 import type { Offer, Rail } from '../../rail.ts';
+import { readBalances } from './balances.ts';
 import { type EvmRailContext, type EvmRailDeps, SETTLE_MARGIN_MS } from './context.ts';
 import { claimKeyOf, payerOf } from './identity.ts';
 import { lookUpIntent, settleIntent } from './settle.ts';
@@ -25,13 +27,20 @@ export function createEvmRail(deps: EvmRailDeps): Rail {
   return {
     name: 'evm',
     forms: ['eip3009'],
-    identify: (form) => ({ claimKey: claimKeyOf(form), payer: payerOf(form) }),
-    offer: async (quote) => offer(context, addresses, quote),
-    verify: (form, quote, signal) => verifyAuthorization(context, { form, quote }, within(signal, lookMs)),
+    identify(given) {
+      const form = expectForm(given, 'eip3009');
+      return { claimKey: claimKeyOf(form), payer: payerOf(form) };
+    },
+    offer: async ({ quote }) => offer(context, addresses, quote),
+    verify(given, quote, signal) {
+      const form = expectForm(given, 'eip3009');
+      return verifyAuthorization(context, { form, quote }, within(signal, lookMs));
+    },
     settle: (intent, signal) => settleIntent(context, intent, within(signal, settleMs)),
     lookup: (intent, signal) => lookUpIntent(context, intent, within(signal, lookMs)),
     // The payer still has the money: what is not settled needs no giving back.
     cancel: async () => {},
+    balances: (signal) => readBalances(context, within(signal, lookMs)),
   };
 }
 

@@ -2,8 +2,8 @@ import type { Hex } from 'viem';
 import { call, estimateGas, getCode } from 'viem/actions';
 import type { WriteOutcome } from '../../../chain/index.ts';
 import { toUnixSeconds } from '../../../core/clock.ts';
-import type { Eip3009Form } from '../../form.ts';
-import type { Settled, Settlement, SettlementCost, SettlementIntent } from '../../rail.ts';
+import { type Eip3009Form, expectForm } from '../../form.ts';
+import type { Settlement, SettlementCost, SettlementIntent } from '../../rail.ts';
 import type { EvmRailContext } from './context.ts';
 import { findPayment, referenceOf } from './payment-event.ts';
 import { isRevert } from './signature.ts';
@@ -23,7 +23,8 @@ export async function settleIntent(
   intent: SettlementIntent,
   signal: AbortSignal,
 ): Promise<Settlement> {
-  const { claimKey, form } = intent;
+  const { claimKey } = intent;
+  const form = expectForm(intent.form, 'eip3009');
   return decided(context, claimKey, async () => {
     const followed = await context.writer.follow(claimKey, signal);
     const { sent, isTooDear } = followed ? { sent: followed } : await attempt(context, intent, signal);
@@ -44,7 +45,8 @@ export async function lookUpIntent(
   intent: SettlementIntent,
   signal: AbortSignal,
 ): Promise<Settlement> {
-  const { claimKey, form } = intent;
+  const { claimKey } = intent;
+  const form = expectForm(intent.form, 'eip3009');
   return decided(context, claimKey, async () => {
     const sent = await context.writer.find(claimKey, signal);
     const standing = readReceipt(sent, form) ?? (await readStanding(context, form, signal));
@@ -84,14 +86,15 @@ async function attempt(
   signal: AbortSignal,
 ): Promise<Attempt> {
   const { writer } = context;
-  const transfer = { to: intent.form.asset, data: encodeTransfer(intent.form) };
+  const form = expectForm(intent.form, 'eip3009');
+  const transfer = { to: form.asset, data: encodeTransfer(form) };
   const rpc = context.client.within(signal);
   try {
     const [gas] = await Promise.all([
       estimateGas(rpc, { ...transfer, account: writer.address }),
       call(rpc, { ...transfer, account: writer.address }),
     ]);
-    if (await isTooMuchGas(context, { gas, payer: intent.form.from }, signal)) {
+    if (await isTooMuchGas(context, { gas, payer: form.from }, signal)) {
       return { sent: await writer.find(intent.claimKey, signal), isTooDear: true };
     }
     const gasLimit = (gas * GAS_HEADROOM_PERCENT) / 100n;
@@ -128,7 +131,7 @@ function toSettlement(
   const costs = costsOf(context, input.sent);
   switch (standing.kind) {
     case 'paid':
-      return { kind: 'settled', reference: standing.reference, units: form.value, costs } satisfies Settled;
+      return { kind: 'settled', reference: standing.reference, units: form.value, isFinal: false, costs };
     case 'voided':
       return { kind: 'refused', reason: VOIDED, costs };
     case 'expired':

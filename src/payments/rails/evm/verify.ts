@@ -2,7 +2,7 @@ import type { Hex } from 'viem';
 import { getBlockNumber, getCode } from 'viem/actions';
 import { addMs, toUnixSeconds } from '../../../core/clock.ts';
 import { formatDollars, toTokenUnits } from '../../../core/money.ts';
-import type { Eip3009Form } from '../../form.ts';
+import { type Eip3009Form, expectForm } from '../../form.ts';
 import type { Quote } from '../../quote.ts';
 import type { Authorization, Verification } from '../../rail.ts';
 import { type EvmRailContext, SETTLE_MARGIN_MS } from './context.ts';
@@ -105,13 +105,19 @@ async function judgeUsed(
   signal: AbortSignal,
 ): Promise<Verification> {
   const latest = await getBlockNumber(context.client.within(signal));
-  const ending = await findEnding(context, authorization.form, latest, signal);
+  const ending = await findEnding(context, expectForm(authorization.form, 'eip3009'), latest, signal);
   switch (ending.kind) {
     case 'paid':
       return {
         kind: 'spent',
         authorization: { ...authorization, state: 'paid', fundsAvailable: undefined },
-        settlement: { kind: 'settled', reference: ending.reference, units: authorization.units, costs: [] },
+        settlement: {
+          kind: 'settled',
+          reference: ending.reference,
+          units: authorization.units,
+          isFinal: false,
+          costs: [],
+        },
       };
     case 'voided':
       return { kind: 'refused', reason: 'The authorization was cancelled or used for something else.' };

@@ -44,7 +44,7 @@ const quoteExtensionSchema = z.object({
 function challenge(input: ChallengeInput): Challenge | undefined {
   const accepts = input.offers.filter(isEip3009).map(toRequirements);
   if (accepts.length === 0) return undefined;
-  const error = input.error ?? 'Payment required';
+  const error = input.refusal?.detail ?? 'Payment required';
   const required: PaymentRequired = {
     x402Version: 2,
     error,
