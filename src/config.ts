@@ -1,3 +1,4 @@
+import { BlockList, isIP } from 'node:net';
 import { z } from 'zod';
 import { AMOUNT_MILLICENTS_MAX, type Millicents, millicents } from './core/money.ts';
 
@@ -28,6 +29,7 @@ export const environmentSchema = z.object({
   HOST: z.string().default('127.0.0.1'),
   PORT: integer(4020, 0, 65_535),
   PUBLIC_URL: url.optional(),
+  TRUSTED_PROXIES: z.string().default(''),
   LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
   MILLICENT_DATA_DIR: z.string().min(1).default('.millicent'),
   DATABASE_URL: z
@@ -83,6 +85,8 @@ export type Config = Readonly<{
   port: number;
   /** What the world calls us; undefined means the address we listen on. */
   publicUrl: string | undefined;
+  /** Whether an address is a proxy of ours. */
+  isTrustedProxy(address: string): boolean;
   logLevel: Environment['LOG_LEVEL'];
   dataDir: string;
   databaseUrl: string | undefined;
@@ -130,6 +134,7 @@ export function readConfig(environment: Record<string, string | undefined> = pro
     host: env.HOST,
     port: env.PORT,
     publicUrl: env.PUBLIC_URL,
+    isTrustedProxy: readProxies(env.TRUSTED_PROXIES),
     logLevel: env.LOG_LEVEL,
     dataDir: env.MILLICENT_DATA_DIR,
     databaseUrl: env.DATABASE_URL,
@@ -150,6 +155,23 @@ export function readConfig(environment: Record<string, string | undefined> = pro
     mintMax: millicents(MINT_MAX),
     evm: readEvm(env),
   });
+}
+
+/** Addresses and networks (CIDR), separated by commas. */
+function readProxies(text: string): (address: string) => boolean {
+  const list = new BlockList();
+  for (const entry of text.split(',').map((part) => part.trim())) {
+    if (entry === '') continue;
+    const [address = '', prefix] = entry.split('/');
+    const family = isIP(address) === 6 ? 'ipv6' : 'ipv4';
+    const bits = prefix === undefined ? (family === 'ipv6' ? 128 : 32) : Number(prefix);
+    try {
+      list.addSubnet(address, bits, family);
+    } catch {
+      throw new ConfigError(`TRUSTED_PROXIES: ${entry} is neither an address nor a network`);
+    }
+  }
+  return (address) => list.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4');
 }
 
 /** PEM in one line: `\n` spelled out, as environments carry it. */

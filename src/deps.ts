@@ -31,7 +31,7 @@ import {
 import type { HttpDeps } from './http/index.ts';
 import { createKeys, keyGuard } from './keys/index.ts';
 import { CHARGE_SETTINGS, createCharger, createLedger, DEFAULT_RISK_LIMITS } from './ledger/index.ts';
-import { createAnswers, createQuoteSealer, type Rail, startWorker } from './payments/index.ts';
+import { createAnswers, createPending, createQuoteSealer, type Rail, startWorker } from './payments/index.ts';
 import { createEvmRail } from './payments/rails/evm/index.ts';
 import { createX402Wire } from './payments/wires/x402/index.ts';
 import { createReceiptSigner, createReceipts, newLane } from './provenance/index.ts';
@@ -103,6 +103,7 @@ export async function createDeps({ config, log, publicUrl, isDraining }: DepsInp
       ...gateway,
       adminKey: secrets.adminKey,
       version: VERSION,
+      isTrustedProxy: config.isTrustedProxy,
       jwks: () => parts.signer.jwks(),
       isReady: () => readReadiness(sql, execution, isDraining),
     },
@@ -187,6 +188,7 @@ function wireDomains({ config, secrets, sql, chargeSql, clock, log, publicUrl }:
     keys: createKeys({ sql, clock }),
     quotes: createQuoteSealer({ secrets: secrets.masters, clock, lifetimeMs: QUOTE_LIFETIME_MS }),
     answers: createAnswers({ sql, clock, secrets: secrets.masters }),
+    pending: createPending({ sql, secrets: secrets.masters }),
     keySecrets: [
       deriveKey(master, ISSUED_KEY),
       ...formerMasters.map((former) => deriveKey(former, ISSUED_KEY)),

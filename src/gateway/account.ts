@@ -41,6 +41,7 @@ export function signUpDemand(
     },
     runTimeoutMs: 0,
     carried,
+    order: { kind: 'signup', role: input.role, ...(input.label === undefined ? {} : { label: input.label }) },
   };
 }
 
@@ -88,6 +89,7 @@ export function topUpDemand(
     resource: { url: `${deps.settings.publicUrl}/v1/topup`, description: 'More balance on a bearer key' },
     runTimeoutMs: 0,
     carried,
+    order: { kind: 'topup', accountId: principal.accountId },
   };
 }
 

@@ -13,9 +13,11 @@ import {
   type Quote,
   type QuoteOpening,
   type Rail,
+  type RefusalCode,
   type Settled,
   updateClaim,
 } from '../payments/index.ts';
+import { bookFunds } from './book-funds.ts';
 import { type Demand, demandPayment, railOf } from './demand.ts';
 import type { GatewayDeps } from './deps.ts';
 import { takeOwed } from './owed-answer.ts';
@@ -37,7 +39,9 @@ export async function admitCredential(
   credential: Credential,
   signal: AbortSignal,
 ): Promise<Admission> {
-  const refuse = async (detail: string) => demandPayment(deps, demand, { detail });
+  const { wire } = credential;
+  const refuse = async (detail: string, code?: RefusalCode) =>
+    demandPayment(deps, demand, { detail, code, wire });
   const rail = railOf(deps, credential);
   if (!rail) throw await refuse('This gateway does not take payments of that kind.');
   const { claimKey } = rail.identify(credential.form);
@@ -53,7 +57,7 @@ export async function admitCredential(
       // The earlier payment may be what emptied the purse.
       const owed = verification.payer && (await takeOwed(deps, demand, verification.payer));
       if (owed) return { kind: 'owed', claim: owed };
-      throw await refuse(verification.reason);
+      throw await refuse(verification.reason, 'verification-failed');
     }
     case 'unavailable':
       throw new Problem('unavailable', {
@@ -99,16 +103,19 @@ async function admitQuote(
   deps: GatewayDeps,
   demand: Demand,
   opening: QuoteOpening | undefined,
-  refuse: (detail: string) => Promise<Problem>,
+  refuse: (detail: string, code: RefusalCode) => Promise<Problem>,
 ): Promise<Quote> {
   // A wire without room for an echo pays today's price.
   if (!opening) return deps.quotes.issue(demand);
-  if (opening.kind === 'tampered') throw await refuse('The payment answers a challenge that is not ours.');
-  if (opening.kind === 'expired')
-    throw await refuse('The challenge has expired. Pay the one in this answer.');
-  const { quote } = opening;
+  if (opening.kind === 'tampered') {
+    throw await refuse('The payment answers a challenge that is not ours.', 'unknown-challenge');
+  }
+  if (opening.kind === 'expired') {
+    throw await refuse('The challenge has expired. Pay the one in this answer.', 'expired');
+  }
+  const quote = { ...opening.quote, resource: demand.resource };
   if (quote.requestDigest !== demand.requestDigest || quote.purpose !== demand.purpose) {
-    throw await refuse('The payment answers the challenge of another request.');
+    throw await refuse('The payment answers the challenge of another request.', 'unknown-challenge');
   }
   return quote;
 }
@@ -137,14 +144,15 @@ async function creditStray(
     });
     if (!isOurs) return;
     await deps.ledger.openPayer(tx, accountId);
-    const { units, costs } = settlement;
-    await deps.ledger.fund(tx, { rail, reference: claimKey, unit, units, amount, accountId, costs });
-    const { reference } = settlement;
+    const { units } = authorization;
+    await bookFunds(deps, tx, { claimKey, rail, unit, units, amount, accountId }, settlement);
+    const { reference, isFinal } = settlement;
     await updateClaim(tx, claimIdOf(claimKey), {
       state: 'failed',
       reference,
       failure: STRAY,
       isClosed: true,
+      isFinal,
     });
   });
 }

@@ -3,7 +3,14 @@ import { invariant } from '../core/invariant.ts';
 import { millicents } from '../core/money.ts';
 import type { Problem } from '../core/problem.ts';
 import { withTransaction } from '../db/index.ts';
-import { type Carried, type Claim, type Credential, type Failure, findClaim } from '../payments/index.ts';
+import {
+  type Carried,
+  type Claim,
+  type Credential,
+  type Failure,
+  findClaim,
+  type Rail,
+} from '../payments/index.ts';
 import { admitCredential, isProof, sameRequest } from './admit-credential.ts';
 import { type Asker, answerClaim, toFailure } from './answer-claim.ts';
 import { type Demand, demandPayment } from './demand.ts';
@@ -14,12 +21,13 @@ import { openCallClaim } from './open-claim.ts';
 import { explain } from './purchase.ts';
 import { commitCovered, commitOutcome, releaseRun, runSale } from './run-sale.ts';
 import { type Sale, toDemand, toHoldRequest } from './sale.ts';
-import { applySettlement, cancelOnRail, settleOnRail } from './settle-claim.ts';
+import { applySettlement, cancelOnRail, holdOnRail, settleOnRail } from './settle-claim.ts';
 
 /** A delivered call that a credential paid. */
 export type CredentialAnswer = { claim: Claim; result: unknown };
 
 type Call = { sale: Sale; demand: Demand };
+type RailCall = Call & { rail: Rail };
 
 /**
  * One call paid by a credential, in three commits (MONEY.md, rule 1): claim and hold; outcome and intent;
@@ -58,7 +66,9 @@ export async function callWithCredential(
         detail: 'The payer does not own what this call costs on top of what it owes.',
       });
     case 'after-run':
-      return guard(opened.claimId, () => runThenSettle(deps, { sale, demand }, opened.claimId));
+      return guard(opened.claimId, () =>
+        runThenSettle(deps, { sale, demand, rail: admission.rail }, opened.claimId),
+      );
     case 'before-run':
       return guard(opened.claimId, () => settleThenRun(deps, { sale, demand }, opened.claimId));
     default:
@@ -66,8 +76,11 @@ export async function callWithCredential(
   }
 }
 
-async function runThenSettle(deps: GatewayDeps, call: Call, claimId: Uuid): Promise<CredentialAnswer> {
+async function runThenSettle(deps: GatewayDeps, call: RailCall, claimId: Uuid): Promise<CredentialAnswer> {
   const { sale, demand } = call;
+  // Only where the rail can set money aside is there anything to do before the run.
+  const unpaid = call.rail.hold && (await holdFirst(deps, demand, claimId));
+  if (unpaid) throw unpaid;
   const outcome = await runSale(deps, sale);
   if (outcome.kind === 'failed') throw await failRun(deps, call, claimId, toProblem(outcome));
   const claim = await commitOutcome(deps, claimId, outcome);
@@ -77,6 +90,19 @@ async function runThenSettle(deps: GatewayDeps, call: Call, claimId: Uuid): Prom
   const settled = await applySettlement(deps, claimId, settlement, { runsNext: false });
   if (settled.state !== 'delivered') throw await explain(deps, demand, settled, settlement);
   return { claim: settled, result: outcome.result };
+}
+
+/** The problem of a payer whose rail could not set the money aside: nothing ran, and nothing is taken. */
+async function holdFirst(deps: GatewayDeps, demand: Demand, claimId: Uuid): Promise<Problem | undefined> {
+  const holding = await holdOnRail(deps, await loadClaim(deps, claimId));
+  if (holding.kind === 'held') return undefined;
+  const failure: Failure =
+    holding.kind === 'refused'
+      ? { problem: 'payment-required', detail: holding.reason }
+      : { problem: 'unavailable', detail: 'The payment could not be authorised now. Nothing was taken.' };
+  const claim = await releaseRun(deps, claimId, failure);
+  await cancelOnRail(deps, claim);
+  return toFailure(deps, demand, claim, { isProven: true });
 }
 
 async function settleThenRun(deps: GatewayDeps, call: Call, claimId: Uuid): Promise<CredentialAnswer> {

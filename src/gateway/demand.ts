@@ -1,8 +1,18 @@
 import type { Millicents } from '../core/money.ts';
 import { formatDollars, toWireNumber } from '../core/money.ts';
 import { Problem } from '../core/problem.ts';
-import type { Carried, Credential, Offer, Purpose, Quote, Rail, Refusal } from '../payments/index.ts';
+import {
+  type Carried,
+  type Credential,
+  hashQuoteId,
+  type Offer,
+  type Purpose,
+  type Quote,
+  type Rail,
+  type Refusal,
+} from '../payments/index.ts';
 import type { GatewayDeps } from './deps.ts';
+import type { Order } from './order.ts';
 
 /** What has to be paid for, and how much. */
 export type Demand = {
@@ -14,9 +24,14 @@ export type Demand = {
   runTimeoutMs: number;
   /** What came with the request: who asks, and what the challenge has to be bound to. */
   carried: Carried;
+  /** What is asked for, so that it can be done when the payment comes by itself. */
+  order: Order;
 };
 
-type DemandDeps = Pick<GatewayDeps, 'wires' | 'rails' | 'challengeBound' | 'quotes' | 'log' | 'settings'>;
+type DemandDeps = Pick<
+  GatewayDeps,
+  'wires' | 'rails' | 'challengeBound' | 'quotes' | 'pending' | 'log' | 'settings'
+>;
 
 /**
  * The 402 for a demand, with every wire's challenge. `error` says why what was shown does not pay.
@@ -35,8 +50,9 @@ export async function demandPayment(
   }
   const signal = deps.challengeBound();
   const quote = deps.quotes.issue(demand);
-  const offers = await listOffers(deps, demand.carried, quote, signal);
+  const asked = await listOffers(deps, demand.carried, quote, signal);
   const quoteToken = deps.quotes.seal(quote);
+  const offers = await keepOrder(deps, { order: demand.order, quote, quoteToken }, asked);
   const { carried } = demand;
   const challenges = deps.wires.flatMap(
     (wire) => wire.challenge({ quote, quoteToken, offers, carried, refusal }) ?? [],
@@ -67,6 +83,24 @@ async function listOffers(
   const input = { quote, address: carried.address };
   const asked = wanted ? deps.rails.filter(({ name }) => wanted.has(name)) : deps.rails;
   return (await Promise.all(asked.map((rail) => rail.offer(input, signal)))).flat();
+}
+
+/**
+ * A payment by invoice comes before its request is sent again, so what was asked for is kept beside it. What
+ * is too large to keep cannot be paid that way.
+ */
+async function keepOrder(
+  deps: DemandDeps,
+  input: { order: Order; quote: Quote; quoteToken: string },
+  offers: Offer[],
+): Promise<Offer[]> {
+  if (!offers.some(({ kind }) => kind === 'bolt11')) return offers;
+  const { order, quote, quoteToken } = input;
+  const body = JSON.stringify({ quoteToken, order });
+  const isKept = await deps.pending.store({
+    ...{ quoteHash: hashQuoteId(quote), body, expiresAt: quote.expiresAt },
+  });
+  return isKept ? offers : offers.filter(({ kind }) => kind !== 'bolt11');
 }
 
 /** No rail offers this: too small an amount to be worth moving by itself, or every rail is down. */

@@ -6,7 +6,7 @@ import type { Sql } from '../db/index.ts';
 import type { Execution } from '../execution/index.ts';
 import type { Keys } from '../keys/index.ts';
 import type { Charger, Ledger, RiskLimits } from '../ledger/index.ts';
-import type { Answers, QuoteSealer, Rail, Wire, Worker } from '../payments/index.ts';
+import type { Answers, Pending, QuoteSealer, Rail, Wire, Worker } from '../payments/index.ts';
 import type { ReceiptDraft, Receipts } from '../provenance/index.ts';
 import type { Reliability } from '../reliability/index.ts';
 import type { FreeCalls } from './free-calls.ts';
@@ -45,6 +45,7 @@ export type GatewayDeps = {
   freeCalls: FreeCalls;
   quotes: QuoteSealer;
   answers: Answers;
+  pending: Pending;
   wires: readonly Wire[];
   rails: readonly Rail[];
   /** Bounds what a challenge may wait for its rails. */

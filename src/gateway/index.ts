@@ -9,6 +9,7 @@ export {
   topUpDemand,
 } from './account.ts';
 export { describeBuiltIn, exampleSale, publishBuiltIns } from './built-in.ts';
+export { confirmSettlements } from './confirm-settlements.ts';
 export { type Demand, demandPayment, readCredential } from './demand.ts';
 export type { GatewayDeps, GatewaySettings } from './deps.ts';
 export { EXAMPLE_PRICE } from './example.ts';

@@ -1,5 +1,4 @@
 import { uuidFrom } from '../core/ids.ts';
-import { millicents } from '../core/money.ts';
 import { withTransaction } from '../db/index.ts';
 import {
   type Claim,
@@ -10,6 +9,7 @@ import {
   updateClaim,
   watchNoLonger,
 } from '../payments/index.ts';
+import { bookFunds } from './book-funds.ts';
 import type { GatewayDeps } from './deps.ts';
 import { cancelOnRail } from './settle-claim.ts';
 
@@ -31,6 +31,7 @@ export async function creditLateArrivals(deps: GatewayDeps, signal: AbortSignal)
     if (!rail || !claim.intent || signal.aborted) continue;
     const bound = AbortSignal.any([signal, AbortSignal.timeout(deps.settings.settleTimeoutMs)]);
     await cancelOnRail(deps, claim);
+    if (claim.intent.validUntil > deps.clock.now()) continue;
     const settlement = await rail.lookup(claim.intent, bound);
     if (settlement.kind === 'refused') await watchNoLonger(deps.sql, claim.id);
     if (settlement.kind !== 'settled') continue;
@@ -49,18 +50,10 @@ async function bookLateArrival(deps: GatewayDeps, claim: Claim, settled: Settled
     const current = await lockClaim(tx, claim.id);
     if (current?.state !== 'failed' || current.reference !== null) return;
     await deps.ledger.openPayer(tx, accountId);
-    await deps.ledger.fund(tx, {
-      ...{
-        rail,
-        reference: claim.claimKey,
-        unit: intent.unit,
-        units: settled.units,
-        accountId,
-        // What a settlement of ours had cost was booked when it was refused.
-        costs: [],
-      },
-      amount: millicents(claim.amount),
-    });
-    await updateClaim(tx, claim.id, { reference: settled.reference, failure: LATE });
+    // What a settlement of ours had cost was booked when it was refused.
+    const free: Settled = { ...settled, costs: [] };
+    await bookFunds(deps, tx, { ...intent, rail, amount: claim.amount, accountId }, free);
+    const { reference, isFinal } = settled;
+    await updateClaim(tx, claim.id, { reference, failure: LATE, isFinal });
   });
 }

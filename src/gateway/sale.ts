@@ -57,6 +57,7 @@ export function toDemand(sale: Sale, carried: Carried): Demand {
     resource: sale.resource,
     runTimeoutMs: sale.runTimeoutMs,
     carried,
+    order: { kind: 'call', request: sale.request, version: sale.version },
   };
 }
 

@@ -7,13 +7,16 @@ import { FUNDS_FINAL_MS, moveExposure } from '../ledger/index.ts';
 import {
   type Claim,
   deferSettlement,
+  deferUntil,
   type Failure,
+  type Holding,
   lockClaim,
   type Settled,
   type Settlement,
   updateClaim,
 } from '../payments/index.ts';
 import { opaquePayer } from '../provenance/index.ts';
+import { bookFunds } from './book-funds.ts';
 import { type ClaimContext, readContext } from './claim-context.ts';
 import type { GatewayDeps } from './deps.ts';
 import { deriveIssuedKey } from './issued-key.ts';
@@ -30,6 +33,13 @@ export async function settleOnRail(deps: GatewayDeps, claim: Claim): Promise<Set
   return settlement;
 }
 
+/** Sets a payer's money aside before its run, on rails that can; on others there is nothing to do. */
+export async function holdOnRail(deps: GatewayDeps, claim: Claim): Promise<Holding> {
+  const rail = deps.rails.find(({ name }) => name === claim.rail);
+  if (!rail?.hold || !claim.intent) return { kind: 'held' };
+  return rail.hold(claim.intent, AbortSignal.timeout(deps.settings.settleTimeoutMs));
+}
+
 /** Keeps the reconciler off a settlement in the commit that starts it, for as long as its request is at it. */
 export function keepSettlement(deps: Pick<GatewayDeps, 'settings'>, tx: Tx, claimId: Uuid): Promise<void> {
   return deferSettlement(tx, claimId, deps.settings.settleTimeoutMs + SETTLE_SLACK_MS);
@@ -43,6 +53,8 @@ export async function cancelOnRail(deps: GatewayDeps, claim: Claim): Promise<voi
   if (!rail || !claim.intent || claim.state !== 'failed' || claim.reference !== null) return;
   try {
     await rail.cancel(claim.intent, AbortSignal.timeout(deps.settings.settleTimeoutMs));
+    // What was let go is looked at once more when it can no longer arrive.
+    await deferUntil(deps.sql, claim.id, claim.intent.validUntil);
   } catch (cause) {
     deps.log.warn({ err: cause, claimId: claim.id }, 'could not cancel on the rail yet');
   }
@@ -65,7 +77,7 @@ export async function applySettlement(
     const context = readContext(claim);
     switch (settlement.kind) {
       case 'settled':
-        await bookFunds(deps, tx, claim, context, settlement);
+        await bookSettlement(deps, tx, claim, context, settlement);
         await finishSettled(deps, tx, claim, context, { settlement, ...options });
         break;
       case 'refused':
@@ -83,7 +95,7 @@ export async function applySettlement(
   });
 }
 
-async function bookFunds(
+async function bookSettlement(
   deps: GatewayDeps,
   tx: Tx,
   claim: Claim,
@@ -92,16 +104,10 @@ async function bookFunds(
 ) {
   invariant(claim.rail && claim.intent, `claim ${claim.id} has no rail`);
   // A signup's price and credit may differ by configuration; the difference is booked as promotion.
-  const isBooked = await deps.ledger.fund(tx, {
-    rail: claim.rail,
-    reference: claim.claimKey,
-    unit: claim.intent.unit,
-    units: settlement.units,
-    amount: millicents(claim.amount),
-    accountId: claim.accountId,
-    costs: settlement.costs,
-  });
+  const { rail, intent, amount, accountId } = claim;
+  const isBooked = await bookFunds(deps, tx, { ...intent, rail, amount, accountId }, settlement);
   invariant(isBooked, `claim ${claim.id} was funded before`);
+  if (settlement.isFinal) await updateClaim(tx, claim.id, { isFinal: true });
   if (context.purpose === 'signup') await bookSignupBonus(deps, tx, claim, BigInt(context.creditMcents));
   await moveExposure(tx, claim.id, { state: 'posted' });
 }

@@ -91,7 +91,9 @@ async function readText(c: Ctx, bytesMax: number): Promise<string> {
       isUncharged: true,
     });
   }
-  return decodeUtf8(Buffer.concat(chunks));
+  const content = Buffer.concat(chunks);
+  c.set('content', content);
+  return decodeUtf8(content);
 }
 
 /** A client that goes away in the middle is no failure of ours. */

@@ -6,6 +6,8 @@ import type { GatewayDeps } from '../gateway/index.ts';
 export type Env = {
   // The socket's parts are absent when a test calls the app without one.
   Bindings: Partial<HttpBindings> & { requestId?: string };
+  /** The bytes of the body, once they were read. */
+  Variables: { content?: Uint8Array };
 };
 export type App = Hono<Env>;
 export type Ctx = Context<Env>;
@@ -16,6 +18,8 @@ export type HttpDeps = GatewayDeps & {
   /** Whether the process takes new requests: false while it drains. */
   isReady(): Promise<{ isReady: boolean; checks: Record<string, string> }>;
   version: string;
+  /** Whether an address is a proxy of ours, whose word on who calls is taken. */
+  isTrustedProxy(address: string): boolean;
   /** The public keys of the receipts (RFC 7517). */
   jwks(): object;
 };

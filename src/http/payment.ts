@@ -1,7 +1,16 @@
+import { sha256 } from '../core/bytes.ts';
 import type { Carried } from '../payments/index.ts';
-import type { Ctx } from './env.ts';
+import { callerAddress } from './address.ts';
+import type { Ctx, HttpDeps } from './env.ts';
 
-/** HTTP headers as the wires read them. */
-export function carriedBy(c: Ctx): Carried {
-  return { header: (name) => c.req.header(name) };
+/** HTTP headers, and what else of a request the wires look at. */
+export function carriedBy(deps: HttpDeps, c: Ctx): Carried {
+  return {
+    header: (name) => c.req.header(name),
+    address: callerAddress(deps, c),
+    bodyDigest() {
+      const content = c.get('content');
+      return content && content.length > 0 ? sha256(content).toString('base64') : undefined;
+    },
+  };
 }

@@ -1,5 +1,10 @@
 import type { GatewayDeps } from '../gateway/index.ts';
-import { adoptOrphans, creditLateArrivals, reconcileSettlements } from '../gateway/index.ts';
+import {
+  adoptOrphans,
+  confirmSettlements,
+  creditLateArrivals,
+  reconcileSettlements,
+} from '../gateway/index.ts';
 import { pruneWindows } from '../keys/index.ts';
 import { checkLedger } from '../ledger/index.ts';
 import type { Job } from './loop.ts';
@@ -24,6 +29,11 @@ export function listJobs(deps: GatewayDeps, resumeRails: (signal: AbortSignal) =
       everyMs: 30 * SECOND_MS,
       run: (signal) => creditLateArrivals(deps, signal),
     },
+    {
+      name: 'confirm-settlements',
+      everyMs: 15 * SECOND_MS,
+      run: (signal) => confirmSettlements(deps, signal),
+    },
     { name: 'expire-holds', everyMs: 5 * SECOND_MS, run: () => deps.ledger.expireDue() },
     { name: 'seal-receipts', everyMs: SECOND_MS, run: () => deps.receipts.sealOpenBatches() },
     { name: 'check-ledger', everyMs: 10 * MINUTE_MS, run: () => checkBooks(deps) },
@@ -44,6 +54,7 @@ async function checkBooks(deps: GatewayDeps): Promise<void> {
 
 async function prune(deps: GatewayDeps): Promise<void> {
   await deps.answers.prune();
+  await deps.pending.prune();
   await deps.reliability.prune();
   await pruneWindows(deps.sql, { olderThanMs: DAY_MS });
 }

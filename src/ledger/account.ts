@@ -29,6 +29,10 @@ export function clearingAccount(unit: string): Account {
 export const MILLICENT_CLEARING = clearingAccount(MILLICENT_UNIT);
 export const FEE_INCOME = named('I.fee', MILLICENT_UNIT);
 export const PROMO_EXPENSE = named('E.promo', MILLICENT_UNIT);
+/** What the spread of an exchange rate earned. */
+export const FX_INCOME = named('I.fx', MILLICENT_UNIT);
+/** Money that was booked and taken back by its chain. */
+export const LOSS_EXPENSE = named('E.loss', MILLICENT_UNIT);
 
 /** Money that reached us without a call to belong to. */
 export function unappliedAccount(rail: string): Account {

@@ -12,6 +12,7 @@ import {
   unappliedAccount,
 } from './account.ts';
 import type { HoldRequest, HoldResult } from './charge/charger.ts';
+import { type Asset, type Float, insertFloat, sumAssets } from './float/store.ts';
 import {
   type CallPosition,
   type CallRow,
@@ -32,7 +33,14 @@ import {
   sumPublisher,
   updatePayer,
 } from './store.ts';
-import { captureTransfer, costTransfer, fundTransfer, PLATFORM_ACCOUNTS, promoTransfer } from './transfer.ts';
+import {
+  captureTransfer,
+  costTransfer,
+  fundTransfer,
+  lossTransfer,
+  PLATFORM_ACCOUNTS,
+  promoTransfer,
+} from './transfer.ts';
 
 export type Funding = {
   rail: string;
@@ -41,6 +49,8 @@ export type Funding = {
   unit: string;
   units: bigint;
   amount: Millicents;
+  /** What the units are worth at the quote's mid rate; absent where that is the amount. */
+  worth?: Millicents | undefined;
   /** Who it belongs to; without one it waits as unapplied. */
   accountId: Uuid | undefined;
   costs: { account: string; expense: string; unit: string; units: bigint }[];
@@ -58,6 +68,15 @@ export type Ledger = {
   holdExposure(tx: Tx, request: HoldRequest): Promise<void>;
   /** Books money that arrived. False when this arrival was booked before. */
   fund(tx: Tx, funding: Funding): Promise<boolean>;
+  /** Books that a rail took back for good what `fund` had booked under this reference. False when it was before. */
+  loseFunds(
+    tx: Tx,
+    input: { rail: string; reference: string; unit: string; units: bigint; worth: bigint },
+  ): Promise<boolean>;
+  /** Notes the operator's own money on a rail, under a name that is used once an account. */
+  noteFloat(tx: Tx, float: Float): Promise<boolean>;
+  /** What the rails should hold, by the asset accounts of the chart. */
+  assets(): Promise<Asset[]>;
   /** Books what a rail cost us without bringing anything, for example a reverted transaction's gas. */
   spend(tx: Tx, input: { reference: string; costs: Funding['costs'] }): Promise<void>;
   /** Gives balance away, from the operator's promotion. */
@@ -93,6 +112,9 @@ export function createLedger(deps: { sql: Sql }): Ledger {
       await insertHold(tx, toHoldRow(request, 'exposure'));
     },
     fund,
+    loseFunds,
+    noteFloat: insertFloat,
+    assets: () => sumAssets(sql),
     async spend(tx, { reference, costs }) {
       for (const cost of costs) await bookCost(tx, reference, cost);
     },
@@ -160,6 +182,13 @@ async function fund(tx: Tx, funding: Funding): Promise<boolean> {
   }
   await insertEntries(tx, transfer);
   for (const cost of funding.costs) await bookCost(tx, funding.reference, cost);
+  return true;
+}
+
+async function loseFunds(tx: Tx, input: Parameters<Ledger['loseFunds']>[1]): Promise<boolean> {
+  const transfer = lossTransfer(input);
+  if (!(await insertExternal(tx, input.rail, `${input.reference}:lost`, transfer.id))) return false;
+  await insertEntries(tx, transfer);
   return true;
 }
 

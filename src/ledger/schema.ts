@@ -1,5 +1,15 @@
 import { sql } from 'drizzle-orm';
-import { check, index, pgTable, primaryKey, smallint, text, unique, uuid } from 'drizzle-orm/pg-core';
+import {
+  check,
+  index,
+  numeric,
+  pgTable,
+  primaryKey,
+  smallint,
+  text,
+  unique,
+  uuid,
+} from 'drizzle-orm/pg-core';
 import { int8, time } from '../db/columns.ts';
 
 /** Every account by its name in the chart of MONEY.md; one unit each. */
@@ -67,7 +77,7 @@ export const ledgerEntry = pgTable(
     transferId: uuid('transfer_id').notNull(),
     leg: smallint('leg').notNull(),
     kind: text('kind', {
-      enum: ['fund', 'share', 'fee', 'promo', 'cost', 'refund', 'loss'],
+      enum: ['fund', 'share', 'fee', 'promo', 'cost', 'refund', 'loss', 'fx'],
     }).notNull(),
     debitId: uuid('debit_id').notNull(),
     creditId: uuid('credit_id').notNull(),
@@ -95,6 +105,23 @@ export const ledgerExternal = pgTable(
     createdAt: time('created_at').notNull().defaultNow(),
   },
   (table) => [primaryKey({ columns: [table.rail, table.externalRef] })],
+);
+
+/**
+ * The operator's own money on a rail: what was there before the books began, and what was moved by hand. A memo
+ * beside the books, and numeric, as a wallet's wei outgrow an int8.
+ */
+export const ledgerFloat = pgTable(
+  'ledger_float',
+  {
+    account: text('account').notNull(),
+    /** Says what it was, once each: `opening`, or the operator's own word. */
+    name: text('name').notNull(),
+    unit: text('unit').notNull(),
+    units: numeric('units', { precision: 78, scale: 0 }).notNull(),
+    createdAt: time('created_at').notNull().defaultNow(),
+  },
+  (table) => [primaryKey({ columns: [table.account, table.name] })],
 );
 
 /** Money promised to us that has not arrived: a memo beside the books, never an entry. */

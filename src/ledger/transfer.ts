@@ -4,6 +4,8 @@ import {
   type Account,
   clearingAccount,
   FEE_INCOME,
+  FX_INCOME,
+  LOSS_EXPENSE,
   MILLICENT_CLEARING,
   MILLICENT_UNIT,
   PROMO_EXPENSE,
@@ -15,7 +17,7 @@ import {
 
 /** One movement: `amount` of one unit leaves the debit side's claim and joins the credit side's. */
 export type Entry = {
-  kind: 'fund' | 'share' | 'fee' | 'promo' | 'cost' | 'refund' | 'loss';
+  kind: 'fund' | 'share' | 'fee' | 'promo' | 'cost' | 'refund' | 'loss' | 'fx';
   debit: Account;
   credit: Account;
   amount: bigint;
@@ -25,13 +27,15 @@ export type Entry = {
 /** Entries that stand or fall together; every entry sums to zero by its shape. */
 export type Transfer = { id: Uuid; entries: Entry[] };
 
-/** FUND of MONEY.md: `units` arrived on a rail and are worth `amount` to the payer. */
+/** FUND of MONEY.md: `units` arrived on a rail; their worth beyond what the payer gets is fx income. */
 export function fundTransfer(input: {
   rail: string;
   reference: string;
   unit: string;
   units: bigint;
   amount: Millicents;
+  /** What the units are worth at the quote's mid rate; the amount itself for units of a dollar token. */
+  worth?: Millicents | undefined;
   /** The payer's account; without one the money is unapplied. */
   accountId: Uuid | undefined;
 }): Transfer {
@@ -40,6 +44,27 @@ export function fundTransfer(input: {
   return transfer(uuidFrom('fund', input.rail, input.reference), [
     { kind: 'fund', debit: asset, credit: clearingAccount(input.unit), amount: input.units },
     { kind: 'fund', debit: MILLICENT_CLEARING, credit: to, amount: input.amount },
+    ...fxEntries((input.worth ?? input.amount) - input.amount),
+  ]);
+}
+
+function fxEntries(gain: bigint): Entry[] {
+  if (gain < 0n) return [{ kind: 'fx', debit: FX_INCOME, credit: MILLICENT_CLEARING, amount: -gain }];
+  return [{ kind: 'fx', debit: MILLICENT_CLEARING, credit: FX_INCOME, amount: gain }];
+}
+
+/** A funding that its chain took back for good: what was given for it is the platform's loss. */
+export function lossTransfer(input: {
+  rail: string;
+  reference: string;
+  unit: string;
+  units: bigint;
+  worth: bigint;
+}): Transfer {
+  const asset = railAssetAccount(input.rail, input.unit);
+  return transfer(uuidFrom('loss', input.rail, input.reference), [
+    { kind: 'loss', debit: clearingAccount(input.unit), credit: asset, amount: input.units },
+    { kind: 'loss', debit: LOSS_EXPENSE, credit: MILLICENT_CLEARING, amount: input.worth },
   ]);
 }
 
@@ -90,5 +115,11 @@ function transfer(id: Uuid, entries: Entry[]): Transfer {
 }
 
 /** The accounts of the platform that every installation has. */
-export const PLATFORM_ACCOUNTS: readonly Account[] = [FEE_INCOME, PROMO_EXPENSE, MILLICENT_CLEARING];
+export const PLATFORM_ACCOUNTS: readonly Account[] = [
+  FEE_INCOME,
+  FX_INCOME,
+  PROMO_EXPENSE,
+  LOSS_EXPENSE,
+  MILLICENT_CLEARING,
+];
 export { MILLICENT_UNIT };

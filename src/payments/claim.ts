@@ -30,12 +30,14 @@ export type NewClaim = {
   quoteHash: Buffer | null;
   mode: ClaimMode;
   state: 'running' | 'settling';
+  /** `lost` when nobody waits for the answer yet: then whoever paid may ask for it. */
+  answerState?: 'waiting' | 'lost';
   worker: string;
   context: Record<string, unknown>;
   intent: SettlementIntent | null;
 };
 
-export type Claim = Omit<NewClaim, 'state' | 'amount'> & {
+export type Claim = Omit<NewClaim, 'state' | 'amount' | 'answerState'> & {
   id: Uuid;
   amount: bigint;
   state: ClaimState;
@@ -45,6 +47,8 @@ export type Claim = Omit<NewClaim, 'state' | 'amount'> & {
   attempts: number;
   createdAt: Date;
   closedAt: Date | null;
+  /** When nothing could undo the money any more. */
+  finalAt: Date | null;
 };
 
 /** The one id of everything that belongs to this payment. */

@@ -10,6 +10,7 @@ export {
   toIntent,
 } from './claim.ts';
 export type { Form } from './form.ts';
+export { createPending, type Pending } from './pending/pending.ts';
 export type { Purpose, Quote } from './quote.ts';
 export { createQuoteSealer, hashQuoteId, type QuoteOpening, type QuoteSealer } from './quote-seal.ts';
 export type {
@@ -28,7 +29,9 @@ export type {
 export {
   adoptSettlements,
   deferSettlement,
+  deferUntil,
   findClaim,
+  finishClaim,
   insertClaim,
   listOrphanedRuns,
   lockClaim,
@@ -37,6 +40,7 @@ export {
   markFailureTold,
   takeDueSettlements,
   takeOwedClaim,
+  takeUnconfirmed,
   takeVoidedClaims,
   updateClaim,
   watchNoLonger,

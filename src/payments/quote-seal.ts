@@ -7,10 +7,13 @@ import type { Purpose, Quote } from './quote.ts';
 
 export type QuoteTerms = Omit<Quote, 'id' | 'expiresAt'>;
 
+/** A quote as its token keeps it: what is sold is in the request that brings it. */
+export type SealedQuote = Omit<Quote, 'resource'>;
+
 export type QuoteOpening =
-  | { kind: 'open'; quote: Quote }
+  | { kind: 'open'; quote: SealedQuote }
   /** Ours, and too old; the quote is what it was, for comparing ids with an earlier claim. */
-  | { kind: 'expired'; quote: Quote }
+  | { kind: 'expired'; quote: SealedQuote }
   | { kind: 'tampered' };
 
 export type QuoteSealer = {
@@ -20,20 +23,19 @@ export type QuoteSealer = {
   open(token: string): QuoteOpening;
 };
 
-const PREFIX = 'q1.';
-const TOKEN_CHARS_MAX = 4_096;
+const PREFIX = 'q2.';
+const TOKEN_CHARS_MAX = 1_024;
 const CONTEXT = 'quote';
 
-const sealedSchema = z.object({
-  id: z.string(),
-  purpose: z.enum(['call', 'signup', 'topup']) satisfies z.ZodType<Purpose>,
-  amount: z.string().regex(/^[0-9]{1,13}$/),
-  digest: z.string(),
-  url: z.string(),
-  description: z.string(),
-  expires: z.number(),
-  timeout: z.number(),
-});
+/** Short, as every challenge of a 402 carries it: what the request itself says again is left out. */
+const sealedSchema = z.tuple([
+  /** id */ z.string(),
+  /** purpose */ z.enum(['call', 'signup', 'topup']) satisfies z.ZodType<Purpose>,
+  /** amount */ z.string().regex(/^[0-9]{1,13}$/),
+  /** request digest, base64url */ z.string(),
+  /** expiry, Unix milliseconds */ z.number(),
+  /** run timeout, milliseconds */ z.number(),
+]);
 
 /**
  * Seals quotes with AES-256-GCM, so that no row is kept for a challenge nobody answers. The first secret
@@ -64,36 +66,31 @@ export function createQuoteSealer(deps: {
 }
 
 /** What a claim keeps of a quote: enough to recognise its secret id, not enough to show it. */
-export function hashQuoteId(quote: Quote): Buffer {
+export function hashQuoteId(quote: Pick<Quote, 'id'>): Buffer {
   return sha256('quote-id', quote.id);
 }
 
-function judge(quote: Quote, now: Date): QuoteOpening {
+function judge(quote: SealedQuote, now: Date): QuoteOpening {
   return quote.expiresAt > now ? { kind: 'open', quote } : { kind: 'expired', quote };
 }
 
 function encode(quote: Quote): string {
-  return JSON.stringify({
-    id: quote.id,
-    purpose: quote.purpose,
-    amount: quote.amount.toString(),
-    digest: quote.requestDigest,
-    url: quote.resource.url,
-    description: quote.resource.description,
-    expires: quote.expiresAt.getTime(),
-    timeout: quote.runTimeoutMs,
-  } satisfies z.infer<typeof sealedSchema>);
+  return JSON.stringify([
+    quote.id,
+    quote.purpose,
+    quote.amount.toString(),
+    Buffer.from(quote.requestDigest, 'hex').toString('base64url'),
+    quote.expiresAt.getTime(),
+    quote.runTimeoutMs,
+  ] satisfies z.infer<typeof sealedSchema>);
 }
 
-function decode(text: string): Quote {
-  const sealed = sealedSchema.parse(JSON.parse(text));
+function decode(text: string): SealedQuote {
+  const [id, purpose, amount, digest, expires, runTimeoutMs] = sealedSchema.parse(JSON.parse(text));
   return {
-    id: sealed.id,
-    purpose: sealed.purpose,
-    amount: millicents(BigInt(sealed.amount)),
-    requestDigest: sealed.digest,
-    resource: { url: sealed.url, description: sealed.description },
-    expiresAt: new Date(sealed.expires),
-    runTimeoutMs: sealed.timeout,
+    ...{ id, purpose, runTimeoutMs },
+    amount: millicents(BigInt(amount)),
+    requestDigest: Buffer.from(digest, 'base64url').toString('hex'),
+    expiresAt: new Date(expires),
   };
 }

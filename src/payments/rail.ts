@@ -146,8 +146,9 @@ export type Holding =
 /**
  * A payment that came by itself, before or without a request that shows it: `held`, and to be given back
  * unless its request delivers, or `paid` for good.
+ * `quoteHash` is `hashQuoteId` of the quote it pays.
  */
-export type Arrival = { quoteId: string; authorization: Authorization };
+export type Arrival = { quoteHash: Buffer; authorization: Authorization };
 
 /** What a rail holds outside of our books, by the ledger account that says the same. */
 export type RailBalance = {

@@ -40,6 +40,8 @@ export const paymentClaim = pgTable(
     nextAttemptAt: time('next_attempt_at').notNull().defaultNow(),
     createdAt: time('created_at').notNull().defaultNow(),
     closedAt: time('closed_at'),
+    /** When nothing could undo the money any more; null while a chain may still take it back. */
+    finalAt: time('final_at'),
   },
   (table) => [
     primaryKey({ columns: [table.id, table.bucket] }),
@@ -47,6 +49,11 @@ export const paymentClaim = pgTable(
     index('payment_claim_let_go')
       .on(table.nextAttemptAt)
       .where(sql`${table.state} = 'failed' AND ${table.reference} IS NULL AND ${table.rail} IS NOT NULL`),
+    index('payment_claim_not_final')
+      .on(table.nextAttemptAt)
+      .where(
+        sql`${table.state} IN ('delivered', 'failed') AND ${table.reference} IS NOT NULL AND ${table.finalAt} IS NULL AND ${table.rail} IS NOT NULL`,
+      ),
     index('payment_claim_waiting').on(table.worker).where(sql`${table.answerState} = 'waiting'`),
     index('payment_claim_owed').on(table.payer, table.requestDigest, table.createdAt),
   ],

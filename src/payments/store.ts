@@ -43,7 +43,7 @@ export async function insertClaim(tx: Tx, claim: NewClaim): Promise<boolean> {
     ...claim,
     id,
     bucket: bucketOf(id),
-    answerState: 'waiting',
+    answerState: claim.answerState ?? 'waiting',
     context: tx.json(claim.context as never),
     intent: claim.intent ? tx.json(toIntentJson(claim.intent) as never) : null,
   };
@@ -76,17 +76,19 @@ export type ClaimChange = {
   failure?: Failure;
   reference?: string;
   isClosed?: boolean;
+  isFinal?: boolean;
 };
 
 /** Changes a claim whose row the transaction has locked. */
 export async function updateClaim(tx: Tx, id: Uuid, change: ClaimChange): Promise<void> {
-  const { isClosed, context, intent, failure, ...columns } = change;
+  const { isClosed, isFinal, context, intent, failure, ...columns } = change;
   const row = {
     ...columns,
     ...(context ? { context: tx.json(context as never) } : {}),
     ...(intent ? { intent: tx.json(toIntentJson(intent) as never) } : {}),
     ...(failure ? { failure: tx.json(failure) } : {}),
     ...(isClosed ? { closedAt: new Date() } : {}),
+    ...(isFinal ? { finalAt: new Date() } : {}),
   };
   await tx`UPDATE payment_claim SET ${tx(row)} WHERE id = ${id}`;
 }
@@ -137,24 +139,47 @@ export async function takeDueSettlements(
   return rows.map(toClaim);
 }
 
-/** Failed claims whose authorization can no longer settle by us, each looked at once more for late money. */
+/** Failed claims that brought nothing, each due for its cancellation or for a last look for late money. */
 export async function takeVoidedClaims(
   sql: Sql,
   input: { rowsMax: number; leaseMs: number },
 ): Promise<Claim[]> {
-  // ISO times are compared as text: one that is no date must not fail the statement for all.
   const rows = await sql<ClaimRow[]>`
     UPDATE payment_claim SET next_attempt_at = now() + ${input.leaseMs} * interval '1 millisecond'
     WHERE (id, bucket) IN (SELECT id, bucket FROM payment_claim
       WHERE state = 'failed' AND rail IS NOT NULL AND reference IS NULL AND next_attempt_at <= now()
-        AND (intent ->> 'validUntil') COLLATE "C" < to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS')
       ORDER BY next_attempt_at FOR UPDATE SKIP LOCKED LIMIT ${input.rowsMax})
     RETURNING *`;
   return rows.map(toClaim);
 }
 
+/** Booked payments that a chain may still take back, each for the next `leaseMs`. */
+export async function takeUnconfirmed(
+  sql: Sql,
+  input: { rowsMax: number; leaseMs: number },
+): Promise<Claim[]> {
+  const rows = await sql<ClaimRow[]>`
+    UPDATE payment_claim SET next_attempt_at = now() + ${input.leaseMs} * interval '1 millisecond'
+    WHERE (id, bucket) IN (SELECT id, bucket FROM payment_claim
+      WHERE state IN ('delivered', 'failed') AND reference IS NOT NULL AND final_at IS NULL AND rail IS NOT NULL
+        AND next_attempt_at <= now()
+      ORDER BY next_attempt_at FOR UPDATE SKIP LOCKED LIMIT ${input.rowsMax})
+    RETURNING *`;
+  return rows.map(toClaim);
+}
+
+/** Notes that nothing can undo the claim's money any more. */
+export async function finishClaim(sql: Queryable, id: Uuid): Promise<void> {
+  await sql`UPDATE payment_claim SET final_at = now() WHERE id = ${id} AND final_at IS NULL`;
+}
+
 export async function watchNoLonger(sql: Sql, id: Uuid): Promise<void> {
   await sql`UPDATE payment_claim SET next_attempt_at = 'infinity' WHERE id = ${id}`;
+}
+
+/** Puts the next look at a claim off until then. */
+export async function deferUntil(sql: Queryable, id: Uuid, at: Date): Promise<void> {
+  await sql`UPDATE payment_claim SET next_attempt_at = ${at} WHERE id = ${id}`;
 }
 
 /** Leaves a settlement to the request that is at it for so long; then it is the reconciler's. */

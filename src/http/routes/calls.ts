@@ -99,7 +99,7 @@ async function pay(deps: HttpDeps, c: Ctx, sale: Sale) {
   const input = {
     sale,
     principal: await readPrincipal(deps, c),
-    carried: carriedBy(c),
+    carried: carriedBy(deps, c),
     idempotencyKey: readIdempotencyKey(c),
     wantsReceipt: /\breceipt\b/i.test(c.req.header('prefer') ?? ''),
   };

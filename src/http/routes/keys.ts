@@ -81,7 +81,7 @@ export function keyRoutes(deps: HttpDeps): App {
 async function postSignUp(deps: HttpDeps, c: Ctx): Promise<Response> {
   const body = await readBody(c, signUpSchema, BODY_BYTES_MAX.key);
   const input = { role: body.role, label: body.label };
-  const carried = carriedBy(c);
+  const carried = carriedBy(deps, c);
   const demand = signUpDemand(deps, input, carried);
   const credential = await readCredential(deps, carried, () => demand);
   if (!credential) throw await demandPayment(deps, demand);
@@ -95,7 +95,7 @@ async function postTopUp(deps: HttpDeps, c: Ctx): Promise<Response> {
     throw new Problem('unauthorized', { detail: 'A top-up needs the key it fills.', isUncharged: true });
   const body = await readBody(c, topUpSchema, BODY_BYTES_MAX.key);
   const amount = boundTopUp(deps, body.amount_mcents);
-  const carried = carriedBy(c);
+  const carried = carriedBy(deps, c);
   const demand = topUpDemand(deps, principal, amount, carried);
   const credential = await readCredential(deps, carried, () => demand);
   if (!credential) throw await demandPayment(deps, demand);

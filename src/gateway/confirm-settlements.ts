@@ -1,0 +1,60 @@
+import { withTransaction } from '../db/index.ts';
+import { moveExposure } from '../ledger/index.ts';
+import { type Claim, finishClaim, lockClaim, takeUnconfirmed } from '../payments/index.ts';
+import { bookLoss } from './book-funds.ts';
+import type { GatewayDeps } from './deps.ts';
+
+const ROWS_MAX = 100;
+const LEASE_MS = 60_000;
+
+/**
+ * Looks again at payments that were booked before they were final: a chain may replace the block they were in.
+ * One that vanished is sent once more, and one that can never come back is booked as a loss.
+ */
+export async function confirmSettlements(deps: GatewayDeps, signal: AbortSignal): Promise<number> {
+  const claims = await takeUnconfirmed(deps.sql, { rowsMax: ROWS_MAX, leaseMs: LEASE_MS });
+  for (const claim of claims) {
+    if (signal.aborted) break;
+    try {
+      await confirm(deps, claim, signal);
+    } catch (cause) {
+      // One that cannot be looked at must not keep the others waiting; it is due again later.
+      deps.log.error({ err: cause, claimId: claim.id }, 'could not confirm a settlement');
+    }
+  }
+  return claims.length;
+}
+
+async function confirm(deps: GatewayDeps, claim: Claim, signal: AbortSignal): Promise<void> {
+  const rail = deps.rails.find(({ name }) => name === claim.rail);
+  if (!rail || !claim.intent) return;
+  const bound = () => AbortSignal.any([signal, AbortSignal.timeout(deps.settings.settleTimeoutMs)]);
+  const seen = await rail.lookup(claim.intent, bound());
+  const settlement = seen.kind === 'unknown' ? await rail.settle(claim.intent, bound()) : seen;
+  switch (settlement.kind) {
+    case 'settled':
+      if (settlement.isFinal) await finishClaim(deps.sql, claim.id);
+      return;
+    case 'refused':
+      return lose(deps, claim);
+    case 'unknown':
+      deps.log.warn({ claimId: claim.id, err: settlement.cause }, 'a booked payment is not on its chain now');
+      return;
+    default:
+      return settlement satisfies never;
+  }
+}
+
+async function lose(deps: GatewayDeps, claim: Claim): Promise<void> {
+  const { rail, intent } = claim;
+  if (rail === null || intent === null) return;
+  await withTransaction(deps.sql, async (tx) => {
+    const current = await lockClaim(tx, claim.id);
+    if (!current || current.finalAt !== null) return;
+    await bookLoss(deps, tx, { ...intent, rail, amount: claim.amount });
+    // The payer pays first from now on.
+    await moveExposure(tx, claim.id, { state: 'void', isLoss: true });
+    await finishClaim(tx, claim.id);
+  });
+  deps.log.error({ claimId: claim.id, reference: claim.reference }, 'a payment was taken back by its chain');
+}
