@@ -1,27 +1,16 @@
 import { BlockList, isIP } from 'node:net';
 import { z } from 'zod';
-import { AMOUNT_MILLICENTS_MAX, type Millicents, millicents } from './core/money.ts';
+import { ConfigError } from './config/config-error.ts';
+import { type EvmConfig, evmEnvironment, readEvm } from './config/evm.ts';
+import { integer, mcents, url } from './config/fields.ts';
+import { type Millicents, millicents } from './core/money.ts';
+
+export { ConfigError } from './config/config-error.ts';
+export type { EvmConfig, EvmNetwork } from './config/evm.ts';
 
 const MINT_MAX = 100_000_000n;
 
-const integer = (fallback: number, min: number, max: number) =>
-  z
-    .string()
-    .regex(/^[0-9]+$/, 'must be a whole number')
-    .default(String(fallback))
-    .transform(Number)
-    .pipe(z.number().min(min).max(max));
-const mcents = (fallback: number) =>
-  z
-    .string()
-    .regex(/^[0-9]{1,13}$/, 'must be a whole number of millicents')
-    .default(String(fallback))
-    .transform((digits): Millicents => millicents(BigInt(digits)))
-    .refine((amount) => amount <= AMOUNT_MILLICENTS_MAX);
 const secret = z.string().regex(/^[0-9a-f]{64}$/, 'must be 64 hex digits (openssl rand -hex 32)');
-const address = z.string().regex(/^0x[0-9a-fA-F]{40}$/, 'must be an address');
-const hexKey = z.string().regex(/^0x[0-9a-fA-F]{64}$/, 'must be 0x and 64 hex digits');
-const url = z.url({ protocol: /^https?$/ }).transform((text) => text.replace(/\/+$/, ''));
 
 /** Every variable the gateway reads. `.env.example` explains each, and a test compares the two. */
 export const environmentSchema = z.object({
@@ -54,30 +43,10 @@ export const environmentSchema = z.object({
   SIGNUP_CREDIT_MCENTS: mcents(10_000),
   SIGNUPS_PER_HOUR: integer(1_000, 1, 1_000_000),
   MINTS_PER_HOUR: integer(10, 1, 1_000_000),
-  EVM_RPC_URL: url.optional(),
-  EVM_CHAIN_ID: integer(84_532, 1, Number.MAX_SAFE_INTEGER).optional(),
-  EVM_TOKEN: address.optional(),
-  EVM_TOKEN_NAME: z.string().optional(),
-  EVM_TOKEN_VERSION: z.string().optional(),
-  EVM_PAY_TO: address.optional(),
-  EVM_WALLET_KEY: hexKey.optional(),
-  EVM_CONFIRMATIONS: integer(1, 1, 1_000),
-  EVM_MIN_MCENTS: mcents(100),
+  ...evmEnvironment,
 });
 
 export type Environment = z.infer<typeof environmentSchema>;
-
-export type EvmConfig = {
-  rpcUrl: string;
-  chainId: number;
-  token: `0x${string}`;
-  tokenName: string;
-  tokenVersion: string;
-  payTo: `0x${string}`;
-  walletKey: `0x${string}`;
-  confirmations: number;
-  amountMin: Millicents;
-};
 
 export type Config = Readonly<{
   isProduction: boolean;
@@ -108,11 +77,6 @@ export type Config = Readonly<{
   mintMax: Millicents;
   evm: EvmConfig | undefined;
 }>;
-
-/** A start-up error that an operator can act on: it names the variables and the fix. */
-export class ConfigError extends Error {
-  override name = 'ConfigError';
-}
 
 /** Reads the environment once. Half a rail's configuration, or a production without secrets, is an error. */
 export function readConfig(environment: Record<string, string | undefined> = process.env): Config {
@@ -184,31 +148,4 @@ function requireInProduction(env: Environment): void {
   const needed = ['DATABASE_URL', 'PUBLIC_URL', 'SECRET', 'RECEIPT_KEY'] as const;
   const missing = needed.filter((name) => env[name] === undefined);
   if (missing.length > 0) throw new ConfigError(`In production ${missing.join(', ')} must be set`);
-}
-
-const EVM_NEEDED = ['EVM_RPC_URL', 'EVM_TOKEN', 'EVM_PAY_TO', 'EVM_WALLET_KEY'] as const;
-
-function readEvm(env: Environment): EvmConfig | undefined {
-  const missing = EVM_NEEDED.filter((name) => env[name] === undefined);
-  if (missing.length === EVM_NEEDED.length) return undefined;
-  const { EVM_RPC_URL: rpcUrl, EVM_TOKEN: token, EVM_PAY_TO: payTo, EVM_WALLET_KEY: walletKey } = env;
-  if (!rpcUrl || !token || !payTo || !walletKey) {
-    throw new ConfigError(`The evm rail is half configured: ${missing.join(', ')} must be set too`);
-  }
-  return {
-    rpcUrl,
-    chainId: env.EVM_CHAIN_ID ?? 84_532,
-    token: toHex(token),
-    tokenName: env.EVM_TOKEN_NAME ?? 'USDC',
-    tokenVersion: env.EVM_TOKEN_VERSION ?? '2',
-    payTo: toHex(payTo),
-    walletKey: toHex(walletKey),
-    confirmations: env.EVM_CONFIRMATIONS,
-    amountMin: env.EVM_MIN_MCENTS,
-  };
-}
-
-/** Lower case, and typed as viem types it: the schema has checked that it is hex. */
-function toHex(text: string): `0x${string}` {
-  return text.toLowerCase() as `0x${string}`;
 }

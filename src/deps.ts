@@ -3,7 +3,7 @@ import { join, resolve } from 'node:path';
 import { privateKeyToAccount } from 'viem/accounts';
 import { createCatalog } from './catalog/index.ts';
 import { createChainClient, createWriter } from './chain/index.ts';
-import type { Config, EvmConfig } from './config.ts';
+import { type Config, ConfigError, type EvmConfig } from './config.ts';
 import { archiveHash } from './core/archive.ts';
 import { deriveKey } from './core/bytes.ts';
 import { type Clock, systemClock } from './core/clock.ts';
@@ -198,9 +198,11 @@ function wireDomains({ config, secrets, sql, chargeSql, clock, log, publicUrl }:
 }
 
 function createEvm(
-  evm: EvmConfig,
+  config: EvmConfig,
   deps: { sql: Sql; clock: Clock; log: Log },
 ): { rail: Rail; resume: (signal: AbortSignal) => Promise<void> } {
+  const [evm] = config.networks;
+  if (evm?.mover.kind !== 'wallet') throw new ConfigError('The first network needs a wallet');
   const client = createChainClient({
     chainId: evm.chainId,
     rpcUrl: evm.rpcUrl,
@@ -209,7 +211,7 @@ function createEvm(
   const writer = createWriter({
     ...deps,
     client,
-    account: privateKeyToAccount(evm.walletKey),
+    account: privateKeyToAccount(evm.mover.walletKey),
     confirmations: evm.confirmations,
     timeouts: { receiptMs: 20_000, pollMs: 20 },
   });
