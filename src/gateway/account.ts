@@ -11,7 +11,7 @@ import { PLATFORM_PUBLISHER } from './built-in.ts';
 import type { Demand } from './demand.ts';
 import type { GatewayDeps } from './deps.ts';
 import { guardClaim } from './guard-claim.ts';
-import { purchase } from './purchase.ts';
+import { type Purchase, purchase } from './purchase.ts';
 
 const HOUR_MS = 60 * 60 * 1000;
 
@@ -45,19 +45,15 @@ export function signUpDemand(
   };
 }
 
-/** Sells a new key. Publishers get the scope and an identity of their own with it. */
-export async function signUp(
-  deps: GatewayDeps,
+/** What a signup opens: decided by its payment, so that a retry decides the same. */
+export function signUpPurchase(
+  deps: Pick<GatewayDeps, 'settings'>,
   input: SignUpInput,
-  payment: { carried: Carried; credential: Credential },
-): Promise<{ key: IssuedKey; claim: Claim }> {
-  const scopes: Scope[] = [
-    'example',
-    'invoke',
-    ...(input.role === 'publisher' ? (['publish'] as const) : []),
-  ];
-  const demand = signUpDemand(deps, input, payment.carried);
-  const answer = await purchase(deps, demand, payment.credential, (claimKey) => ({
+  claimKey: string,
+): Purchase {
+  const isPublisher = input.role === 'publisher';
+  const scopes: Scope[] = ['example', 'invoke', ...(isPublisher ? (['publish'] as const) : [])];
+  return {
     accountId: uuidFrom('account', claimKey),
     payeeId: PLATFORM_PUBLISHER,
     limit: (tx) => takeWindow(tx, 'signup', deps.settings.signupsPerHour),
@@ -65,10 +61,21 @@ export async function signUp(
       purpose: 'signup',
       scopes,
       creditMcents: deps.settings.signupCredit.toString(),
-      ...(input.role === 'publisher' ? { publisherId: uuidFrom('publisher', claimKey) } : {}),
+      ...(isPublisher ? { publisherId: uuidFrom('publisher', claimKey) } : {}),
       ...(input.label === undefined ? {} : { label: input.label }),
     },
-  }));
+  };
+}
+
+/** Sells a new key. Publishers get the scope and an identity of their own with it. */
+export async function signUp(
+  deps: GatewayDeps,
+  input: SignUpInput,
+  payment: { carried: Carried; credential: Credential },
+): Promise<{ key: IssuedKey; claim: Claim }> {
+  const demand = signUpDemand(deps, input, payment.carried);
+  const decide = (claimKey: string) => signUpPurchase(deps, input, claimKey);
+  const answer = await purchase(deps, demand, payment.credential, decide);
   invariant(answer.purpose === 'signup', `claim ${answer.claim.id} is not a signup`);
   const { claim, keyText } = answer;
   const balance = await guardClaim(deps, demand, claim.id, () => balanceOf(deps, claim.accountId));
@@ -78,19 +85,23 @@ export async function signUp(
 
 export function topUpDemand(
   deps: Pick<GatewayDeps, 'settings'>,
-  principal: Principal,
+  account: Pick<Principal, 'accountId'>,
   amount: Millicents,
   carried: Carried,
 ): Demand {
   return {
     purpose: 'topup',
     amount,
-    requestDigest: sha256Hex('topup', principal.accountId, amount.toString()),
+    requestDigest: sha256Hex('topup', account.accountId, amount.toString()),
     resource: { url: `${deps.settings.publicUrl}/v1/topup`, description: 'More balance on a bearer key' },
     runTimeoutMs: 0,
     carried,
-    order: { kind: 'topup', accountId: principal.accountId },
+    order: { kind: 'topup', accountId: account.accountId },
   };
+}
+
+export function topUpPurchase({ accountId }: Pick<Principal, 'accountId'>): Purchase {
+  return { accountId, payeeId: PLATFORM_PUBLISHER, context: { purpose: 'topup' } };
 }
 
 /** Adds what was paid to the account of a key. */
@@ -101,11 +112,7 @@ export async function topUp(
   payment: { carried: Carried; credential: Credential },
 ): Promise<{ balance: bigint; claim: Claim }> {
   const demand = topUpDemand(deps, principal, amount, payment.carried);
-  const { claim } = await purchase(deps, demand, payment.credential, () => ({
-    accountId: principal.accountId,
-    payeeId: PLATFORM_PUBLISHER,
-    context: { purpose: 'topup' },
-  }));
+  const { claim } = await purchase(deps, demand, payment.credential, () => topUpPurchase(principal));
   const balance = await guardClaim(deps, demand, claim.id, () => balanceOf(deps, principal.accountId));
   return { balance, claim };
 }

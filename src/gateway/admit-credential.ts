@@ -10,6 +10,7 @@ import {
   findClaim,
   hashQuoteId,
   insertClaim,
+  isPaymentProof,
   type Quote,
   type QuoteOpening,
   type Rail,
@@ -47,7 +48,12 @@ export async function admitCredential(
   const { claimKey } = rail.identify(credential.form);
   const opening = credential.quoteToken === undefined ? undefined : deps.quotes.open(credential.quoteToken);
   const claim = await findClaim(deps.sql, claimIdOf(claimKey));
-  if (claim) return { kind: 'existing', claim: sameRequest(claim, demand), isProven: isEcho(claim, opening) };
+  if (claim) {
+    const { wire, form } = credential;
+    const isProven = isEcho(claim, opening) && isPaymentProof(form);
+    // Whatever wire brought it first, the receipt is spelled in the one that asks now.
+    return { kind: 'existing', claim: { ...sameRequest(claim, demand), wire }, isProven };
+  }
   const quote = await admitQuote(deps, demand, opening, refuse);
   const verification = await rail.verify(credential.form, quote, signal);
   switch (verification.kind) {
@@ -78,8 +84,13 @@ export async function admitCredential(
   }
 }
 
+/** The digest in claims of payments whose request nobody knows any more. */
+export const UNKNOWN_REQUEST = '';
+
 /** A payment buys one request. With any other it is refused for good: a new challenge would pay twice. */
 export function sameRequest(claim: Claim, demand: Demand): Claim {
+  // A payment that came by itself, and whose request was not kept, is credit whatever it is shown with.
+  if (claim.requestDigest === UNKNOWN_REQUEST) return claim;
   if (claim.requestDigest === demand.requestDigest && claim.purpose === demand.purpose) return claim;
   throw new Problem('credential-used', {
     detail: 'This payment was already used for another request. Make a new payment for this one.',
@@ -90,7 +101,8 @@ export function sameRequest(claim: Claim, demand: Demand): Claim {
 /** Whether a payment that another request was quicker with came with our challenge for it. */
 export function isProof(claim: Claim, payment: { credential: Credential; quote: Quote }): boolean {
   const { credential, quote } = payment;
-  return isEcho(claim, credential.quoteToken === undefined ? undefined : { kind: 'open', quote });
+  const opening = credential.quoteToken === undefined ? undefined : { kind: 'open' as const, quote };
+  return isEcho(claim, opening) && isPaymentProof(credential.form);
 }
 
 function isEcho(claim: Claim, opening: QuoteOpening | undefined): boolean {

@@ -97,6 +97,8 @@ async function serve(deps: GatewayDeps, claim: Claim, asker: Asker): Promise<Cla
     }
     case 'topup':
       return { purpose: 'topup', claim };
+    case 'credit':
+      throw new Error(`claim ${claim.id} bought nothing and cannot be delivered`);
     default:
       throw context satisfies never;
   }

@@ -64,6 +64,11 @@ export async function describeBuiltIn(sql: Sql, versionId: Uuid): Promise<Versio
   );
 }
 
+/** Whether a request is one of `/v1/example`, which is in no catalog. */
+export function isExample(request: Pick<Sale['request'], 'server'>): boolean {
+  return request.server === EXAMPLE.name;
+}
+
 /** One call of `/v1/example`. */
 export function exampleSale(deps: Pick<GatewayDeps, 'settings'>, input: { [key: string]: Json }): Sale {
   return {

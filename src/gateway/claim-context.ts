@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { SCOPES } from '../keys/index.ts';
-import type { Claim } from '../payments/index.ts';
+import { type Claim, failureSchema } from '../payments/index.ts';
 
 const uuid = z.string();
 const sha256Hex = z.string().regex(/^[0-9a-f]{64}$/);
@@ -27,6 +27,8 @@ const contextSchema = z.discriminatedUnion('purpose', [
     creditMcents: z.string().regex(/^[0-9]+$/),
   }),
   z.object({ purpose: z.literal('topup') }),
+  /** Money that buys nothing: it becomes credit, and the failure says why. */
+  z.object({ purpose: z.literal('credit'), failure: failureSchema }),
 ]);
 
 export type ClaimContext = z.infer<typeof contextSchema>;

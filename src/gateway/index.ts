@@ -1,3 +1,4 @@
+export { acceptArrival } from './accept-arrival.ts';
 export {
   balanceOf,
   type IssuedKey,

@@ -12,6 +12,7 @@ import {
   insertClaim,
   type Quote,
   toIntent,
+  type WireName,
 } from '../payments/index.ts';
 import type { ClaimContext } from './claim-context.ts';
 import type { Demand } from './demand.ts';
@@ -32,7 +33,26 @@ export type OpenedClaim =
   | { kind: 'taken'; claimId: Uuid }
   | { kind: 'insufficient-funds' };
 
-export type NewPayment = { authorization: Authorization; quote: Quote; credential: Credential };
+export type NewPayment = {
+  authorization: Authorization;
+  quote: Quote;
+  /** Null for a payment that came by itself. */
+  wire: WireName | null;
+  /** It came with our challenge for it, so whoever shows that again is who paid. */
+  isEcho: boolean;
+  /** Nobody waits for the answer yet: whoever shows the payment may ask for it. */
+  isUnattended?: boolean;
+};
+
+/** A credential's payment, as its claim needs it. */
+export function toPayment(input: {
+  authorization: Authorization;
+  quote: Quote;
+  credential: Credential;
+}): NewPayment {
+  const { authorization, quote, credential } = input;
+  return { authorization, quote, wire: credential.wire, isEcho: credential.quoteToken !== undefined };
+}
 
 /** Commit A of a call paid by credential: the claim, the exposure and the hold, or none of them. */
 export async function openCallClaim(
@@ -115,19 +135,20 @@ async function enterClaim(
   tx: Tx,
   input: { demand: Demand; payment: NewPayment; mode: ClaimMode; accountId: Uuid; context: ClaimContext },
 ): Promise<boolean> {
-  const { authorization, quote, credential } = input.payment;
+  const { authorization, quote, wire, isEcho, isUnattended } = input.payment;
   const isOurs = await insertClaim(tx, {
     claimKey: authorization.claimKey,
     purpose: input.demand.purpose,
     rail: authorization.rail,
-    wire: credential.wire,
+    wire,
     payer: authorization.payer,
     accountId: input.accountId,
     amount: quote.amount,
     requestDigest: input.demand.requestDigest,
-    quoteHash: credential.quoteToken === undefined ? null : hashQuoteId(quote),
+    quoteHash: isEcho ? hashQuoteId(quote) : null,
     mode: input.mode,
     state: input.mode === 'after-run' ? 'running' : 'settling',
+    answerState: isUnattended ? 'lost' : 'waiting',
     worker: deps.worker.id,
     context: input.context,
     intent: toIntent(authorization),

@@ -9,7 +9,7 @@ import type { ClaimContext } from './claim-context.ts';
 import { type Demand, demandPayment } from './demand.ts';
 import type { GatewayDeps } from './deps.ts';
 import { guardClaim } from './guard-claim.ts';
-import { openPurchaseClaim } from './open-claim.ts';
+import { openPurchaseClaim, toPayment } from './open-claim.ts';
 import { applySettlement, settleOnRail } from './settle-claim.ts';
 
 /** What a purchase opens or fills, decided by the payment's own id so that a retry decides the same. */
@@ -39,7 +39,8 @@ export async function purchase(
   if (admission.kind === 'owed') {
     return answerClaim(deps, demand, admission.claim, { isProven: true, isOwed: true });
   }
-  const opened = await openPurchaseClaim(deps, demand, admission, decide(admission.authorization.claimKey));
+  const purchased = decide(admission.authorization.claimKey);
+  const opened = await openPurchaseClaim(deps, demand, toPayment(admission), purchased);
   if (opened.kind === 'owed')
     return answerClaim(deps, demand, opened.claim, { isProven: true, isOwed: true });
   if (opened.kind === 'insufficient-funds') {
@@ -52,6 +53,11 @@ export async function purchase(
     const asker = { isProven: isProof(claim, admission), isOwed: false };
     return answerClaim(deps, demand, sameRequest(claim, demand), asker);
   }
+  return settlePurchase(deps, demand, claim);
+}
+
+/** Lets the money of a purchase in and gives what it buys. */
+export function settlePurchase(deps: GatewayDeps, demand: Demand, claim: Claim): Promise<ClaimAnswer> {
   return guardClaim(deps, demand, claim.id, async () => {
     const settlement = await settleOnRail(deps, claim);
     const settled = await applySettlement(deps, claim.id, settlement, { runsNext: false });

@@ -141,6 +141,8 @@ async function finishSettled(
         accountId: claim.accountId,
       });
       return updateClaim(tx, claim.id, { state: 'delivered', reference, isClosed: true });
+    case 'credit':
+      return failWithCredit(deps, tx, claim, { reference, failure: context.failure });
     case 'topup':
       return updateClaim(tx, claim.id, { state: 'delivered', reference, isClosed: true });
     default:

@@ -1,5 +1,6 @@
 import type { GatewayDeps } from '../gateway/index.ts';
 import {
+  acceptArrival,
   adoptOrphans,
   confirmSettlements,
   creditLateArrivals,
@@ -7,6 +8,7 @@ import {
 } from '../gateway/index.ts';
 import { pruneWindows } from '../keys/index.ts';
 import { checkLedger } from '../ledger/index.ts';
+import type { Rail } from '../payments/index.ts';
 import type { Job } from './loop.ts';
 
 const SECOND_MS = 1_000;

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { sha256Hex } from '../core/bytes.ts';
 import { invariant } from '../core/invariant.ts';
 
 const hex = (bytes: number) => z.stringFormat(`hex${bytes}`, new RegExp(`^0x[0-9a-fA-F]{${bytes * 2}}$`));
@@ -40,6 +41,10 @@ const tempoFormSchema = z.object({
   value: z.stringFormat('hex', /^0x(?:[0-9a-fA-F]{2}){32,32768}$/).transform(asHex),
   /** The id of the MPP challenge it answers: the transfer's memo is bound to it. */
   challengeId: z.string().max(256),
+  /** The realm of that challenge, which the memo names too. */
+  realm: z.string().max(256).optional(),
+  /** Who pays, as the credential says: a hash alone does not tell. The rail checks it. */
+  payer: hex(20).transform(asHex).optional(),
 });
 export type TempoForm = z.infer<typeof tempoFormSchema>;
 
@@ -89,7 +94,18 @@ export function expectForm<K extends Form['kind']>(form: Form, kind: K): Extract
   return form as Extract<Form, { kind: K }>;
 }
 
+/**
+ * Whether showing the form proves that its payment was made by who shows it. An invoice's hash is in every
+ * challenge for it; only its preimage comes with the payment.
+ */
+export function isPaymentProof(form: Form): boolean {
+  if (form.kind !== 'preimage') return true;
+  if (form.preimage === '') return false;
+  return sha256Hex(Buffer.from(form.preimage, 'hex')) === form.paymentHash;
+}
+
 /** A form as JSON for the database; `formSchema.parse` reads it back. */
 export function toFormJson(form: Form): Record<string, string> {
-  return Object.fromEntries(Object.entries(form).map(([key, value]) => [key, String(value)]));
+  const given = Object.entries(form).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(given.map(([key, value]) => [key, String(value)]));
 }

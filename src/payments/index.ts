@@ -6,10 +6,11 @@ export {
   type ClaimState,
   claimIdOf,
   type Failure,
+  failureSchema,
   type NewClaim,
   toIntent,
 } from './claim.ts';
-export type { Form } from './form.ts';
+export { type Form, isPaymentProof } from './form.ts';
 export { createPending, type Pending } from './pending/pending.ts';
 export type { Purpose, Quote } from './quote.ts';
 export { createQuoteSealer, hashQuoteId, type QuoteOpening, type QuoteSealer } from './quote-seal.ts';
