@@ -40,7 +40,16 @@ export function listJobs(deps: GatewayDeps, resumeRails: (signal: AbortSignal) =
     { name: 'seal-receipts', everyMs: SECOND_MS, run: () => deps.receipts.sealOpenBatches() },
     { name: 'check-ledger', everyMs: 10 * MINUTE_MS, run: () => checkBooks(deps) },
     { name: 'prune', everyMs: MINUTE_MS, run: () => prune(deps) },
+    ...deps.rails.flatMap((rail) => watchRail(deps, rail)),
   ];
+}
+
+/** Rails on which money arrives by itself are watched for as long as the process runs. */
+function watchRail(deps: GatewayDeps, rail: Rail): Job[] {
+  const { name, watch } = rail;
+  if (!watch) return [];
+  const run = (signal: AbortSignal) => watch((arrival) => acceptArrival(deps, arrival), signal);
+  return [{ name: `watch-${name}`, everyMs: SECOND_MS, run }];
 }
 
 async function beat(deps: GatewayDeps): Promise<void> {
