@@ -213,7 +213,8 @@ function createEvm(
     client,
     account: privateKeyToAccount(evm.mover.walletKey),
     confirmations: evm.confirmations,
-    timeouts: { receiptMs: 20_000, pollMs: 20 },
+    feeMaxWei: evm.mover.feeMaxWei,
+    timeouts: { receiptMs: 20_000, pollMs: 20, replaceMs: 30_000 },
   });
   const rail = createEvmRail({
     ...deps,

@@ -36,6 +36,8 @@ export type WriterTimeouts = {
   receiptMs: number;
   /** The first pause between two looks at the receipt; each further one is half as long again. */
   pollMs: number;
+  /** How long a transaction waits before it is signed anew with higher fees, if those are why. */
+  replaceMs: number;
 };
 
 export type WriterDeps = {
@@ -45,6 +47,8 @@ export type WriterDeps = {
   account: LocalAccount;
   /** How many blocks, its own included, a transaction must have on it to count as mined. */
   confirmations: number;
+  /** The most it pays for one unit of gas, wei: beyond it nothing is signed until gas is cheaper. */
+  feeMaxWei: bigint;
   log: Log;
   timeouts: WriterTimeouts;
 };

@@ -5,11 +5,18 @@ export type ChainTimeouts = {
   callMs: number;
 };
 
-export type ChainClientOptions = { chainId: number; rpcUrl: string; timeouts: ChainTimeouts };
+export type ChainClientOptions = {
+  chainId: number;
+  rpcUrl: string;
+  /** How deep a block is final, where nodes know no `finalized` block; left out, they are asked for it. */
+  finalityBlocks?: number | undefined;
+  timeouts: ChainTimeouts;
+};
 
 /** How to reach one EVM chain. */
 export type ChainClient = {
   readonly chainId: number;
+  readonly finalityBlocks: number | undefined;
   /** A viem client whose every request ends with `signal`, or when its own time is up. */
   within(signal: AbortSignal): Client;
 };
@@ -22,7 +29,7 @@ const RETRY_DELAY_MS = 100;
  * what it reads, and one slow call of a batch would hold up the others.
  */
 export function createChainClient(options: ChainClientOptions): ChainClient {
-  const { chainId, rpcUrl, timeouts } = options;
+  const { chainId, rpcUrl, finalityBlocks, timeouts } = options;
   const base = createClient({
     chain: defineChain({
       id: chainId,
@@ -38,7 +45,11 @@ export function createChainClient(options: ChainClientOptions): ChainClient {
     }),
     cacheTime: 0,
   });
-  return { chainId, within: (signal) => bind(base, { signal, callMs: timeouts.callMs, rpcUrl }) };
+  return {
+    chainId,
+    finalityBlocks,
+    within: (signal) => bind(base, { signal, callMs: timeouts.callMs, rpcUrl }),
+  };
 }
 
 /**

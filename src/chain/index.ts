@@ -5,7 +5,9 @@ export {
   type ChainTimeouts,
   createChainClient,
 } from './client.ts';
-export { type Block, type Finality, isDeepEnough, readFinality } from './finality.ts';
+export { FeesTooHighError } from './fees.ts';
+export { type Block, type Finality, isDeepEnough, readFinality, readFinalNumber } from './finality.ts';
 export type { MinedFacts, WriteOutcome } from './outcome.ts';
 export type { ResumeReport } from './resume.ts';
+export { readWalletHealth, type WalletHealth } from './wallet-health.ts';
 export { createWriter, type WriteRequest, type Writer } from './writer.ts';

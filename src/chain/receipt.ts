@@ -8,6 +8,19 @@ import type { StoredReceipt } from './store.ts';
 /** A receipt in the two shapes it is needed in. */
 export type Receipt = { stored: StoredReceipt; outcome: Exclude<WriteOutcome, { kind: 'unknown' }> };
 
+/** The receipt of whichever of a transaction's signings was mined. */
+export async function readReceiptOf(
+  deps: { client: ChainClient; confirmations: number },
+  transaction: { hash: string; earlierHashes: readonly string[] },
+  signal: AbortSignal,
+): Promise<Receipt | undefined> {
+  for (const hash of [transaction.hash, ...transaction.earlierHashes.toReversed()]) {
+    const receipt = await readReceipt(deps, `0x${hash.slice(2)}`, signal);
+    if (receipt !== undefined) return receipt;
+  }
+  return undefined;
+}
+
 /** The receipt of a transaction; undefined while it is not mined, or not deep enough. */
 export async function readReceipt(
   deps: { client: ChainClient; confirmations: number },

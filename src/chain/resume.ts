@@ -1,6 +1,8 @@
 import { getTransactionCount } from 'viem/actions';
 import { broadcast, type WriterContext } from './broadcast.ts';
-import { readReceipt } from './receipt.ts';
+import { readFinalNumber } from './finality.ts';
+import { readReceiptOf } from './receipt.ts';
+import { replaceStuck } from './replace.ts';
 import { listUnfinished, recordDropped, recordReceipt, type StoredTransaction } from './store.ts';
 
 /** What one pass over the unfinished transactions found. */
@@ -16,7 +18,7 @@ export async function resumeWallet(context: WriterContext, signal: AbortSignal):
   const address = context.account.address;
   const [chainCount, finalCount] = await Promise.all([
     getTransactionCount(rpc, { address, blockTag: 'latest' }),
-    getTransactionCount(rpc, { address, blockTag: 'finalized' }),
+    readFinalNumber(client, signal).then((blockNumber) => getTransactionCount(rpc, { address, blockNumber })),
   ]);
   const report: ResumeReport = { mined: 0, reverted: 0, dropped: 0, open: 0 };
   for (const transaction of await listUnfinished(sql, wallet, { chainCount, rowsMax: ROWS_MAX })) {
@@ -32,8 +34,7 @@ async function finish(
   input: { finalCount: number; signal: AbortSignal },
 ): Promise<keyof ResumeReport> {
   const { sql, wallet } = context;
-  const hash: `0x${string}` = `0x${transaction.hash.slice(2)}`;
-  const receipt = await readReceipt(context, hash, input.signal);
+  const receipt = await readReceiptOf(context, transaction, input.signal);
   if (receipt !== undefined) {
     await recordReceipt(sql, wallet, transaction.nonce, receipt.stored);
     return receipt.stored.state;
@@ -41,9 +42,11 @@ async function finish(
   // Only a final count says so: before that, a reorganisation can still give the nonce back.
   if (transaction.state === 'signed' && transaction.nonce < input.finalCount) {
     await recordDropped(sql, wallet, transaction.nonce);
-    context.log.warn({ ref: transaction.ref, hash }, 'the nonce went to a transaction that is not ours');
+    const { ref, hash } = transaction;
+    context.log.warn({ ref, hash }, 'the nonce went to a transaction that is not ours');
     return 'dropped';
   }
-  await broadcast(context, transaction, input.signal);
+  const current = (await replaceStuck(context, transaction, input.signal)) ?? transaction;
+  await broadcast(context, current, input.signal);
   return 'open';
 }

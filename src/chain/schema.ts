@@ -26,8 +26,13 @@ export const chainTransaction = pgTable(
     nonce: int8('nonce').notNull(),
     /** What it is for, in the words of whoever sends it: one transaction for each. */
     ref: text('ref').notNull(),
+    /** Of what was signed last, with the highest fees; any of the earlier ones can still be mined instead. */
     hash: text('hash').notNull(),
     raw: bytea('raw').notNull(),
+    /** What the same nonce was signed as before, with lower fees. */
+    earlierHashes: text('earlier_hashes').array().notNull().default(sql`'{}'::text[]`),
+    /** When `raw` was signed: a transaction that waits long is signed anew with higher fees. */
+    signedAt: time('signed_at').notNull().defaultNow(),
     /** `dropped`: its nonce went to a transaction that is not ours, so it can never be mined. */
     state: text('state', { enum: ['signed', 'mined', 'reverted', 'dropped'] }).notNull(),
     gasUsed: int8('gas_used'),

@@ -7,8 +7,11 @@ export type Wallet = { chainId: number; address: `0x${string}` };
 
 export type StoredTransaction = Pick<
   typeof chainTransaction.$inferSelect,
-  'nonce' | 'ref' | 'hash' | 'raw' | 'state'
->;
+  'nonce' | 'ref' | 'hash' | 'raw' | 'state' | 'earlierHashes'
+> & {
+  /** How long ago it was signed, as it is now. */
+  waitedMs: number;
+};
 
 export type StoredReceipt = {
   state: 'mined' | 'reverted';
@@ -49,7 +52,27 @@ export async function insertSigned(
   await tx`
     UPDATE chain_wallet SET next_nonce = ${signed.nonce + 1n}
     WHERE chain_id = ${wallet.chainId} AND address = ${wallet.address}`;
-  return { ...signed, state: 'signed' };
+  return { ...signed, state: 'signed', earlierHashes: [], waitedMs: 0 };
+}
+
+/**
+ * Puts a transaction with higher fees in the place of what was signed before. Undefined when somebody else did
+ * so first, or it is over: what the caller signed is then never broadcast.
+ */
+export async function replaceSigned(
+  sql: Sql,
+  wallet: Wallet,
+  former: StoredTransaction,
+  signed: { hash: string; raw: Buffer },
+): Promise<StoredTransaction | undefined> {
+  const rows = await sql`
+    UPDATE chain_transaction SET raw = ${signed.raw}, hash = ${signed.hash},
+      earlier_hashes = array_append(earlier_hashes, hash), signed_at = now()
+    WHERE bucket = ${bucketOfWallet(wallet)} AND chain_id = ${wallet.chainId} AND wallet = ${wallet.address}
+      AND nonce = ${former.nonce} AND hash = ${former.hash} AND state <> 'dropped'
+    RETURNING nonce`;
+  if (rows.length === 0) return undefined;
+  return { ...former, ...signed, earlierHashes: [...former.earlierHashes, former.hash], waitedMs: 0 };
 }
 
 /** The transaction of a ref, unless it was dropped: then a new one may take its place. */
@@ -59,7 +82,9 @@ export async function findByRef(
   ref: string,
 ): Promise<StoredTransaction | undefined> {
   const [row] = await db<StoredTransaction[]>`
-    SELECT nonce, ref, hash, raw, state FROM chain_transaction
+    SELECT nonce, ref, hash, raw, state, earlier_hashes,
+      (extract(epoch FROM now() - signed_at) * 1000)::float8 AS waited_ms
+    FROM chain_transaction
     WHERE bucket = ${bucketOfWallet(wallet)} AND chain_id = ${wallet.chainId} AND wallet = ${wallet.address}
       AND ref = ${ref} AND state <> 'dropped'`;
   return row;
@@ -72,7 +97,9 @@ export async function findByNonce(
   nonce: number,
 ): Promise<StoredTransaction | undefined> {
   const [row] = await db<StoredTransaction[]>`
-    SELECT nonce, ref, hash, raw, state FROM chain_transaction
+    SELECT nonce, ref, hash, raw, state, earlier_hashes,
+      (extract(epoch FROM now() - signed_at) * 1000)::float8 AS waited_ms
+    FROM chain_transaction
     WHERE bucket = ${bucketOfWallet(wallet)} AND chain_id = ${wallet.chainId} AND wallet = ${wallet.address}
       AND nonce = ${nonce} AND state <> 'dropped'`;
   return row;
@@ -88,7 +115,9 @@ export async function listUnfinished(
   input: { chainCount: number; rowsMax: number },
 ): Promise<StoredTransaction[]> {
   return sql<StoredTransaction[]>`
-    SELECT nonce, ref, hash, raw, state FROM chain_transaction
+    SELECT nonce, ref, hash, raw, state, earlier_hashes,
+      (extract(epoch FROM now() - signed_at) * 1000)::float8 AS waited_ms
+    FROM chain_transaction
     WHERE bucket = ${bucketOfWallet(wallet)} AND chain_id = ${wallet.chainId} AND wallet = ${wallet.address}
       AND (state = 'signed' OR (nonce >= ${input.chainCount} AND state <> 'dropped'))
     ORDER BY nonce LIMIT ${input.rowsMax}`;

@@ -5,7 +5,8 @@ import { withTransaction } from '../db/index.ts';
 import { broadcast, type WriterContext, type WriterDeps } from './broadcast.ts';
 import { type Fees, readFees } from './fees.ts';
 import type { WriteOutcome } from './outcome.ts';
-import { readReceipt } from './receipt.ts';
+import { readReceiptOf } from './receipt.ts';
+import { replaceStuck } from './replace.ts';
 import { type ResumeReport, resumeWallet } from './resume.ts';
 import {
   findByNonce,
@@ -110,7 +111,7 @@ async function store(
   const earlier = await findByRef(sql, wallet, request.ref);
   if (earlier !== undefined) return earlier;
   const [fees, chainCount] = await Promise.all([
-    readFees(client, signal),
+    readFees(client, { maxWei: context.feeMaxWei }, signal),
     getTransactionCount(client.within(signal), { address: account.address, blockTag: 'pending' }),
   ]);
   signal.throwIfAborted();
@@ -143,17 +144,17 @@ function sign(context: WriterContext, request: WriteRequest, fees: Fees, nonce: 
 /** Broadcasts and looks until there is a receipt or time is up. No failed look or broadcast is final. */
 async function awaitReceipt(
   context: WriterContext,
-  transaction: StoredTransaction,
+  stored: StoredTransaction,
   signal: AbortSignal,
 ): Promise<WriteOutcome> {
+  let transaction = stored;
   let cause: unknown;
   // What once had a receipt is only looked for, and broadcast again when a reorganisation took it out.
   let broadcastAt = transaction.state === 'signed' ? Number.NEGATIVE_INFINITY : performance.now();
   for (let pauseMs = context.timeouts.pollMs; ; pauseMs = Math.min(pauseMs * POLL_GROWTH, POLL_MS_MAX)) {
     if (performance.now() - broadcastAt >= REBROADCAST_MS) {
-      const isFirst = broadcastAt === Number.NEGATIVE_INFINITY;
+      if (broadcastAt !== Number.NEGATIVE_INFINITY) transaction = await unblock(context, transaction, signal);
       cause = (await broadcast(context, transaction, signal)) ?? cause;
-      if (!isFirst) await broadcastBlocker(context, transaction, signal);
       broadcastAt = performance.now();
     }
     try {
@@ -167,23 +168,32 @@ async function awaitReceipt(
   }
 }
 
-/** A process that died between commit and broadcast left a gap; nothing after it is mined until it is filled. */
-async function broadcastBlocker(
+/**
+ * What is signed for this ref by now, and on the way the chain gets what it is waiting for: a process that died
+ * between commit and broadcast left a gap, and nothing after a transaction with too low fees is mined.
+ */
+async function unblock(
   context: WriterContext,
   transaction: StoredTransaction,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<StoredTransaction> {
   try {
-    const chainCount = await getTransactionCount(context.client.within(signal), {
-      address: context.account.address,
+    const { client, sql, wallet, account } = context;
+    const current = (await findByRef(sql, wallet, transaction.ref)) ?? transaction;
+    const chainCount = await getTransactionCount(client.within(signal), {
+      address: account.address,
       blockTag: 'latest',
     });
-    if (chainCount >= transaction.nonce) return;
-    const blocker = await findByNonce(context.sql, context.wallet, chainCount);
-    if (blocker !== undefined) await broadcast(context, blocker, signal);
+    if (chainCount > current.nonce) return current;
+    if (BigInt(chainCount) === current.nonce)
+      return (await replaceStuck(context, current, signal)) ?? current;
+    const blocker = await findByNonce(sql, wallet, chainCount);
+    if (blocker) await broadcast(context, (await replaceStuck(context, blocker, signal)) ?? blocker, signal);
+    return current;
   } catch (cause) {
     // The caller keeps looking for its own receipt either way.
-    context.log.debug({ ref: transaction.ref, cause }, 'could not look for a nonce gap');
+    context.log.debug({ ref: transaction.ref, cause }, 'could not look for what holds a transaction up');
+    return transaction;
   }
 }
 
@@ -193,7 +203,7 @@ async function readOutcome(
   transaction: StoredTransaction,
   signal: AbortSignal,
 ): Promise<WriteOutcome | undefined> {
-  const receipt = await readReceipt(context, toLowerHex(transaction.hash), signal);
+  const receipt = await readReceiptOf(context, transaction, signal);
   if (receipt === undefined) return undefined;
   if (transaction.state === 'signed') {
     await recordReceipt(context.sql, context.wallet, transaction.nonce, receipt.stored).catch((cause) => {

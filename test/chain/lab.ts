@@ -8,7 +8,15 @@ import { type Anvil, startAnvil } from '../harness/chain.ts';
 import { createTestDatabase, type TestDatabase } from '../harness/database.ts';
 import { type RpcProxy, startRpcProxy } from './rpc-proxy.ts';
 
-export type WriterOptions = { receiptMs?: number; confirmations?: number; sql?: Sql; key?: Hex };
+export type WriterOptions = {
+  receiptMs?: number;
+  confirmations?: number;
+  sql?: Sql;
+  key?: Hex;
+  replaceMs?: number;
+  feeMaxWei?: bigint;
+  finalityBlocks?: number;
+};
 
 /** A real chain behind a node that can fail, and a real database. */
 export type ChainLab = {
@@ -40,12 +48,18 @@ export async function startChainLab(): Promise<ChainLab> {
         client: createChainClient({
           chainId: anvil.chainId,
           rpcUrl: proxy.url,
+          finalityBlocks: options.finalityBlocks,
           timeouts: { callMs: 5_000 },
         }),
         account: privateKeyToAccount(options.key ?? anvil.gatewayWalletKey),
         confirmations: options.confirmations ?? 1,
         log: silentLog,
-        timeouts: { receiptMs: options.receiptMs ?? 20_000, pollMs: 20 },
+        feeMaxWei: options.feeMaxWei ?? 100_000_000_000n,
+        timeouts: {
+          receiptMs: options.receiptMs ?? 20_000,
+          pollMs: 20,
+          replaceMs: options.replaceMs ?? 30_000,
+        },
       }),
     openPool: () => {
       const pool = openDatabase({ url: database.url, poolMax: 5, applicationName: 'second-gateway' });

@@ -24,6 +24,7 @@ const writer = createWriter({
   account: privateKeyToAccount(env.KEY),
   confirmations: 1,
   log: silentLog,
-  timeouts: { receiptMs: 60_000, pollMs: 50 },
+  feeMaxWei: 100_000_000_000n,
+  timeouts: { receiptMs: 60_000, pollMs: 50, replaceMs: 30_000 },
 });
 await writer.send({ ref: env.REF, to: env.TO, data: '0x', gasLimit: 21_000n }, AbortSignal.timeout(60_000));

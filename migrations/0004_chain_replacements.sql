@@ -1,0 +1,2 @@
+ALTER TABLE "chain_transaction" ADD COLUMN "earlier_hashes" text[] DEFAULT '{}'::text[] NOT NULL;--> statement-breakpoint
+ALTER TABLE "chain_transaction" ADD COLUMN "signed_at" timestamp with time zone DEFAULT now() NOT NULL;
