@@ -143,6 +143,8 @@ export const catalogPriceList = pgTable(
     amountMcents: amount('amount_mcents').notNull(),
     /** Tool name to millicents, for the tools with a price of their own. */
     tools: jsonb('tools').notNull(),
+    /** Calls that are free, as the publish JSON spells them. */
+    free: jsonb('free'),
     createdAt: time('created_at').notNull(),
   },
   (table) => [

@@ -25,6 +25,12 @@ export const apiKey = pgTable(
     publisherId: uuid('publisher_id'),
     /** The key it is a child of. */
     parentId: uuid('parent_id'),
+    /** Every key above it, the first of the account first. */
+    ancestorIds: uuid('ancestor_ids').array().notNull().default(sql`'{}'`),
+    /** Those of its line, itself included, that have caps; their counters are the ledger's. */
+    capIds: uuid('cap_ids').array().notNull().default(sql`'{}'`),
+    /** The servers and tools it may call; null for all. */
+    tools: text('tools').array(),
     scopes: text('scopes').array().notNull(),
     label: text('label'),
     createdAt: time('created_at').notNull().defaultNow(),
@@ -38,6 +44,18 @@ export const apiKey = pgTable(
     check('api_key_hash_length', sql`octet_length(${table.hash}) = 32`),
     check('api_key_scoped', sql`cardinality(${table.scopes}) > 0`),
   ],
+);
+
+/** The hash of a secret that a rotation replaced: kept for good, so that the text never becomes another key. */
+export const apiKeyFormer = pgTable(
+  'api_key_former',
+  {
+    hash: bytea('hash').primaryKey(),
+    keyId: uuid('key_id').notNull(),
+    /** Until then it still works. */
+    validUntil: time('valid_until').notNull(),
+  },
+  (table) => [index('api_key_former_key').on(table.keyId)],
 );
 
 /** How much of a fixed window is used up, for limits that all gateways share. */

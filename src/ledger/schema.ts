@@ -58,6 +58,9 @@ export const ledgerHold = pgTable(
     createdAt: time('created_at').notNull().defaultNow(),
     expiresAt: time('expires_at').notNull(),
     closedAt: time('closed_at'),
+    /** The caps it counts against, in order, and the hour (UTC) it counts in. */
+    capIds: uuid('cap_ids').array(),
+    capHour: time('cap_hour'),
   },
   (table) => [
     primaryKey({ columns: [table.id, table.bucket] }),
