@@ -1,0 +1,7 @@
+export {
+  createInvoices,
+  type Invoice,
+  type InvoiceState,
+  type Invoices,
+  type NewInvoice,
+} from './invoice.ts';
