@@ -1,0 +1,1 @@
+export { createL402Wire, type L402WireDeps } from './l402-wire.ts';
