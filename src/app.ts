@@ -4,10 +4,12 @@ import type { App, Env, HttpDeps } from './http/index.ts';
 import {
   answerProblem,
   callRoutes,
+  creditRoutes,
   keyRoutes,
   metaRoutes,
   openEnvelope,
   preflight,
+  reconcileRoutes,
   registryRoutes,
 } from './http/index.ts';
 
@@ -17,6 +19,8 @@ export function createApp(deps: HttpDeps): App {
   app.options('*', (c, next) => (c.req.path.startsWith('/v1/admin/') ? next() : preflight(c, next)));
   app.route('/', callRoutes(deps));
   app.route('/', keyRoutes(deps));
+  app.route('/', creditRoutes(deps));
+  app.route('/', reconcileRoutes(deps));
   app.route('/', registryRoutes(deps));
   app.route('/', metaRoutes(deps));
   app.onError((error, c) => answerProblem(deps.log, error, c));

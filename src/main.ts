@@ -4,12 +4,13 @@ import { pino } from 'pino';
 import { createApp } from './app.ts';
 import { type Config, ConfigError, readConfig } from './config.ts';
 import { createDeps } from './deps.ts';
-import { adoptOrphans } from './gateway/index.ts';
-import type { App } from './http/index.ts';
+import { adoptOrphans, noteOpenings } from './gateway/index.ts';
+import type { App, HttpDeps } from './http/index.ts';
 import { listJobs, startJobs } from './jobs/index.ts';
 
 const HEADERS_TIMEOUT_MS = 15_000;
 const REQUEST_TIMEOUT_MS = 60_000;
+const OPENINGS_MS = 3_000;
 /** Longer than a call that waits for a place, runs, and settles. */
 const DRAIN_MS = 60_000;
 
@@ -30,6 +31,7 @@ async function main(): Promise<void> {
   // The heartbeat first: with much to adopt, others would otherwise take us for gone meanwhile.
   const jobs = startJobs(listJobs(deps.http, deps.resumeRails), log);
   await adoptOrphans(deps.http);
+  await noteOpeningsOrLater(deps.http);
   app = createApp(deps.http);
   // Builds the sandbox's root now rather than under the first call; what is missing shows on /ready.
   void deps.http.execution.status();
@@ -46,6 +48,13 @@ async function main(): Promise<void> {
   };
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);
+}
+
+/** Before the first payment where the rails answer at once; else the job of that name does it. */
+async function noteOpeningsOrLater(deps: HttpDeps): Promise<void> {
+  await noteOpenings(deps, AbortSignal.timeout(OPENINGS_MS)).catch((cause: unknown) => {
+    deps.log.warn({ err: cause }, 'could not note the openings of the rails yet');
+  });
 }
 
 type Bindings = HttpBindings | Http2Bindings;

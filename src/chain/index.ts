@@ -9,5 +9,6 @@ export { FeesTooHighError } from './fees.ts';
 export { type Block, type Finality, isDeepEnough, readFinality, readFinalNumber } from './finality.ts';
 export type { MinedFacts, WriteOutcome } from './outcome.ts';
 export type { ResumeReport } from './resume.ts';
+export { isSignedByAccount } from './signed-message.ts';
 export { readWalletHealth, type WalletHealth } from './wallet-health.ts';
 export { createWriter, type WriteRequest, type Writer } from './writer.ts';

@@ -3,6 +3,8 @@ export { preflight } from './middleware/cors.ts';
 export { openEnvelope } from './middleware/envelope.ts';
 export { answerProblem } from './problems.ts';
 export { callRoutes } from './routes/calls.ts';
+export { creditRoutes } from './routes/credit.ts';
 export { keyRoutes } from './routes/keys.ts';
 export { metaRoutes } from './routes/meta.ts';
+export { reconcileRoutes } from './routes/reconcile.ts';
 export { registryRoutes } from './routes/registry.ts';

@@ -4,6 +4,7 @@ import {
   adoptOrphans,
   confirmSettlements,
   creditLateArrivals,
+  noteOpenings,
   reconcileSettlements,
 } from '../gateway/index.ts';
 import { pruneWindows } from '../keys/index.ts';
@@ -36,6 +37,7 @@ export function listJobs(deps: GatewayDeps, resumeRails: (signal: AbortSignal) =
       everyMs: 15 * SECOND_MS,
       run: (signal) => confirmSettlements(deps, signal),
     },
+    { name: 'note-openings', everyMs: MINUTE_MS, run: (signal) => noteOpenings(deps, signal) },
     { name: 'expire-holds', everyMs: 5 * SECOND_MS, run: () => deps.ledger.expireDue() },
     { name: 'seal-receipts', everyMs: SECOND_MS, run: () => deps.receipts.sealOpenBatches() },
     { name: 'check-ledger', everyMs: 10 * MINUTE_MS, run: () => checkBooks(deps) },

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Log } from '../core/log.ts';
 
@@ -6,6 +7,8 @@ export type Job = { name: string; everyMs: number; run(signal: AbortSignal): Pro
 /** Runs each job over and over, one at a time with itself, until closed. A failed round is logged and over. */
 export function startJobs(jobs: readonly Job[], log: Log): { close(): Promise<void> } {
   const stop = new AbortController();
+  // As many listen as there are jobs; without this Node warns of the eleventh.
+  setMaxListeners(0, stop.signal);
   const loops = jobs.map((job) => repeat(job, log, stop.signal));
   return {
     async close() {

@@ -16,6 +16,7 @@ export {
   type RiskLimits,
   type RiskVerdict,
 } from './exposure/exposure.ts';
+export type { OpenExposure } from './exposure/store.ts';
 export { FUNDS_FINAL_MS } from './finality.ts';
 export { createLedger, type Funding, type Ledger } from './ledger.ts';
 export type { KeyGuard, Rider } from './rider.ts';

@@ -12,6 +12,7 @@ import {
   unappliedAccount,
 } from './account.ts';
 import type { HoldRequest, HoldResult } from './charge/charger.ts';
+import { type OpenExposure, sumOpenExposures } from './exposure/store.ts';
 import { type Asset, type Float, insertFloat, sumAssets } from './float/store.ts';
 import {
   type CallPosition,
@@ -77,6 +78,8 @@ export type Ledger = {
   noteFloat(tx: Tx, float: Float): Promise<boolean>;
   /** What the rails should hold, by the asset accounts of the chart. */
   assets(): Promise<Asset[]>;
+  /** What is promised on the rails and not booked. */
+  openExposures(): Promise<OpenExposure[]>;
   /** Books what a rail cost us without bringing anything, for example a reverted transaction's gas. */
   spend(tx: Tx, input: { reference: string; costs: Funding['costs'] }): Promise<void>;
   /** Gives balance away, from the operator's promotion. */
@@ -115,6 +118,7 @@ export function createLedger(deps: { sql: Sql }): Ledger {
     loseFunds,
     noteFloat: insertFloat,
     assets: () => sumAssets(sql),
+    openExposures: () => sumOpenExposures(sql),
     async spend(tx, { reference, costs }) {
       for (const cost of costs) await bookCost(tx, reference, cost);
     },

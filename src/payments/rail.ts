@@ -191,6 +191,14 @@ export type Rail = {
    * until it was settled or cancelled, until `signal` aborts. `onArrival` may throw: it is told again later.
    */
   watch?(onArrival: (arrival: Arrival) => Promise<void>, signal: AbortSignal): Promise<void>;
+  /**
+   * Whether the payer (CAIP-10) signed this message (ERC-191); undefined when it is of no network of this
+   * rail. Throws when the network cannot say.
+   */
+  isSignedBy?(
+    input: { payer: string; message: string; signature: `0x${string}` },
+    signal: AbortSignal,
+  ): Promise<boolean | undefined>;
   /** What is ours outside of the books, for the operator's reconciliation. Throws when it cannot tell. */
   balances(signal: AbortSignal): Promise<RailBalance[]>;
 };

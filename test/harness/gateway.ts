@@ -7,7 +7,7 @@ import { createApp } from '../../src/app.ts';
 import { readConfig } from '../../src/config.ts';
 import { silentLog } from '../../src/core/log.ts';
 import { createDeps, type Deps } from '../../src/deps.ts';
-import { adoptOrphans } from '../../src/gateway/index.ts';
+import { adoptOrphans, noteOpenings } from '../../src/gateway/index.ts';
 import { listJobs, startJobs } from '../../src/jobs/index.ts';
 import type { Anvil } from './chain.ts';
 import type { TestDatabase } from './database.ts';
@@ -69,6 +69,7 @@ export async function startTestGateway(options: TestGatewayOptions): Promise<Tes
   options.change?.(deps);
   const app = createApp(deps.http);
   await adoptOrphans(deps.http);
+  await noteOpenings(deps.http, AbortSignal.timeout(5_000));
   const jobs = startJobs(listJobs(deps.http, deps.resumeRails), silentLog);
   return {
     ...connectGateway(url),

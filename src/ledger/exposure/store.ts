@@ -50,7 +50,7 @@ export async function insertExposure(tx: Tx, exposure: NewExposure): Promise<voi
   await tx`INSERT INTO ledger_exposure ${tx({ ...exposure, bucket: bucketOf(exposure.id) })}`;
 }
 
-/** Moves an open exposure on; a void or posted one stays as it is. */
+/** Moves an open exposure on; a void or posted one stays as it is, but for money that was taken back. */
 export async function updateExposure(
   tx: Queryable,
   id: Uuid,
@@ -58,5 +58,14 @@ export async function updateExposure(
   isLoss: boolean,
 ): Promise<void> {
   await tx`UPDATE ledger_exposure SET state = ${state}, is_loss = ${isLoss ? 1 : 0}, updated_at = now()
-    WHERE id = ${id} AND state IN ('authorised', 'settling', 'unknown')`;
+    WHERE id = ${id} AND (state IN ('authorised', 'settling', 'unknown') OR (state = 'posted' AND ${isLoss}))`;
+}
+
+/** Money promised on a rail that has not been booked, by what is known of it; `units` is native. */
+export type OpenExposure = { rail: string; unit: string; state: ExposureState; count: bigint; units: bigint };
+
+export async function sumOpenExposures(sql: Queryable): Promise<OpenExposure[]> {
+  return sql<OpenExposure[]>`SELECT rail, unit, state, count(*) AS count, sum(units)::bigint AS units
+    FROM ledger_exposure WHERE state IN ('authorised', 'settling', 'unknown')
+    GROUP BY rail, unit, state ORDER BY rail, unit, state`;
 }

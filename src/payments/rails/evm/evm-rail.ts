@@ -1,4 +1,5 @@
 import { getAddress, type Hex } from 'viem';
+import { isSignedByAccount } from '../../../chain/index.ts';
 import { toTokenUnits } from '../../../core/money.ts';
 import { expectForm } from '../../form.ts';
 import type { Quote } from '../../quote.ts';
@@ -41,6 +42,7 @@ export function createEvmRail(deps: EvmRailDeps): Rail {
     // The payer still has the money: what is not settled needs no giving back.
     cancel: async () => {},
     balances: (signal) => readBalances(context, within(signal, lookMs)),
+    isSignedBy: (input, signal) => isSignedByAccount(context.client, input, within(signal, lookMs)),
   };
 }
 

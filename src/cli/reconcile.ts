@@ -1,0 +1,61 @@
+import { z } from 'zod';
+
+const amount = z.string();
+const reportSchema = z.object({
+  reconciled: z.boolean(),
+  unreachable: z.array(z.object({ rail: z.string(), reason: z.string() })),
+  assets: z.array(
+    z.object({
+      ...{ account: z.string(), unit: z.string(), verdict: z.string(), booked: amount, float: amount },
+      ...{ external: amount.nullable(), difference: amount.nullable() },
+      open: z.object({ authorised: amount, settling: amount, unknown: amount }),
+    }),
+  ),
+});
+type Report = z.infer<typeof reportSchema>;
+
+export type ReconcileInput = {
+  url: string;
+  adminKey: string;
+  adoptAs: string | undefined;
+  isJson: boolean;
+  print(text: string): void;
+};
+
+const TIMEOUT_MS = 60_000;
+
+/** Asks a gateway for its reconciliation and prints it; 1 when the books and a rail differ. */
+export async function reconcile(input: ReconcileInput): Promise<number> {
+  const report = await fetchReport(input);
+  input.print(input.isJson ? JSON.stringify(report, null, 2) : describe(report));
+  return report.reconciled ? 0 : 1;
+}
+
+async function fetchReport({ url, adminKey, adoptAs }: ReconcileInput): Promise<Report> {
+  const headers = { 'x-admin-key': adminKey };
+  const address = `${url.replace(/\/+$/, '')}/v1/admin/reconcile`;
+  const signal = AbortSignal.timeout(TIMEOUT_MS);
+  const response =
+    adoptAs === undefined
+      ? await fetch(address, { headers, signal })
+      : await fetch(`${address}/adopt`, {
+          ...{ method: 'POST', signal, body: JSON.stringify({ name: adoptAs }) },
+          headers: { ...headers, 'content-type': 'application/json' },
+        });
+  if (!response.ok) throw new Error(`${address} answered ${response.status}: ${await response.text()}`);
+  return reportSchema.parse(await response.json());
+}
+
+function describe(report: Report): string {
+  const lines = report.assets.flatMap((asset) => [
+    `${asset.account}  ${asset.verdict}`,
+    `  booked ${asset.booked}, operator's own ${asset.float}, on the rail ${asset.external ?? 'not known'}`,
+    ...(asset.difference === null || asset.difference === '0' ? [] : [`  difference ${asset.difference}`]),
+    ...Object.entries(asset.open)
+      .filter(([, units]) => units !== '0')
+      .map(([state, units]) => `  ${state} ${units}`),
+  ]);
+  const unreachable = report.unreachable.map(({ rail, reason }) => `${rail}: ${reason}`);
+  const verdict = report.reconciled ? 'Everything agrees.' : 'The books and the rails do not agree.';
+  return [...lines, ...unreachable, verdict].join('\n');
+}
