@@ -41,7 +41,8 @@ const isIndex = (to: string) => /^[a-z]+\/index\.ts$/.test(to);
 /** Why an arrow of DESIGN points back; undefined when it may stand. */
 function refuse({ from, to, isTypeOnly }: Import): string | undefined {
   const [room, target] = [roomOf(from), roomOf(to)];
-  if (room === 'deps.ts' || room === 'main.ts') return undefined;
+  // The wiring knows everything: `deps.ts`, and what it is made of.
+  if (['deps.ts', 'deps', 'main.ts'].includes(room)) return undefined;
   if (!isOurs(to)) return refusePackage(room, from, to);
   if (room === target || target === 'core') return undefined;
   if (room === 'core') return 'core imports nothing of ours';
@@ -74,6 +75,12 @@ function refuse({ from, to, isTypeOnly }: Import): string | undefined {
       return ['sdk', 'gateway', ...DOMAINS].includes(target)
         ? undefined
         : 'uses sdk, gateway and domain indexes';
+    case 'config.ts':
+      return target === 'config' ? undefined : 'reads the environment, a file for each part of it';
+    case 'config':
+      return /^payments\/(?:rail|form)\.ts$/.test(to) && isTypeOnly
+        ? undefined
+        : 'knows core and types of ports';
     case 'secrets.ts':
       return to === 'config.ts' || isIndex(to) ? undefined : 'reads configuration';
     default:
