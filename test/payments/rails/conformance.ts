@@ -16,6 +16,10 @@ export type RailHarness = {
   pay(offer: Offer, fault?: Fault): Promise<Form>;
   /** Native units that have arrived for us so far. */
   received(): Promise<bigint>;
+  /** Here a payer pays first and shows it then, so a settlement moves nothing more. */
+  isPaidWhenShown?: true;
+  /** What can be wrong here; everything unless said otherwise. */
+  faults?: readonly Fault[];
   close(): Promise<void>;
 };
 
@@ -66,8 +70,28 @@ export function intentOf(authorization: Authorization): SettlementIntent {
   return { claimKey, payer, unit, units, form, validUntil };
 }
 
+/** Where a rail differs from one that moves any amount at once. */
+export type RailTerms = {
+  /** What is asked for, and something cheaper: a rail has a least amount. */
+  price?: bigint;
+  cheaperPrice?: bigint;
+  /** What may be wrong with a credential; a rail that charges the price itself minds no larger allowance. */
+  faults?: readonly Fault[];
+  /** The rail sets money aside before the run. */
+  isHolding?: boolean;
+};
+
+const FAULTS: readonly Fault[] = ['pays-less', 'pays-more', 'pays-another', 'expires-too-soon', 'forged'];
+
+const ALL_FAULTS: readonly Fault[] = ['pays-less', 'pays-more', 'pays-another', 'expires-too-soon', 'forged'];
+
 /** What every rail promises. */
-export function describeRail(name: string, start: () => Promise<RailHarness>): void {
+export function describeRail(
+  name: string,
+  start: () => Promise<RailHarness>,
+  { price = 250n, cheaperPrice = 100n, faults = FAULTS, isHolding = false }: RailTerms = {},
+): void {
+  const quoteFor = (amount: bigint) => quoteOf({ amount: millicents(amount) });
   describe(`${name}: what every rail promises`, () => {
     let harness: RailHarness;
     beforeAll(async () => {
@@ -75,10 +99,13 @@ export function describeRail(name: string, start: () => Promise<RailHarness>): v
     });
     afterAll(() => harness.close());
 
+    /** What a settlement of this intent moves. */
+    const movedBy = (intent: { units: bigint }) => (harness.isPaidWhenShown ? 0n : intent.units);
+
     /** An honest payment, authorised and ready to settle. */
     async function prepare() {
       const rail = harness.createRail();
-      const quote = quoteOf();
+      const quote = quoteFor(price);
       const form = await harness.pay(await offerOf(rail, quote));
       const authorization = await authorise(rail, form, quote);
       return { rail, quote, form, authorization, intent: intentOf(authorization) };
@@ -87,30 +114,29 @@ export function describeRail(name: string, start: () => Promise<RailHarness>): v
     test('an honest credential is authorised for the whole price, and nothing moves', async () => {
       const before = await harness.received();
       const { rail, quote, form, authorization } = await prepare();
+      const paidByItself = authorization.units - movedBy(authorization);
       expect(authorization.amount).toBe(quote.amount);
       expect(rail.identify(form)).toEqual({
         claimKey: authorization.claimKey,
         payer: authorization.payer,
       });
       expect(authorization.validUntil.getTime()).toBeGreaterThan(Date.now() + quote.runTimeoutMs);
-      expect(await harness.received()).toBe(before);
+      expect(authorization.state === 'paid').toBe(harness.isPaidWhenShown ?? false);
+      expect(await harness.received()).toBe(before + paidByItself);
     });
 
-    test.each<Fault>(['pays-less', 'pays-more', 'pays-another', 'expires-too-soon', 'forged'])(
-      'a credential that is faulty (%s) is refused with a reason',
-      async (fault) => {
-        const rail = harness.createRail();
-        const quote = quoteOf();
-        const form = await harness.pay(await offerOf(rail, quote), fault);
-        const verification = await rail.verify(form, quote, anySignal());
-        expect(verification).toEqual({ kind: 'refused', reason: expect.stringMatching(/^[A-Z].+\.$/) });
-      },
-    );
+    test.each<Fault>(faults)('a credential that is faulty (%s) is refused with a reason', async (fault) => {
+      const rail = harness.createRail();
+      const quote = quoteFor(price);
+      const form = await harness.pay(await offerOf(rail, quote), fault);
+      const verification = await rail.verify(form, quote, anySignal());
+      expect(verification).toEqual({ kind: 'refused', reason: expect.stringMatching(/^[A-Z].+\.$/) });
+    });
 
     test('a credential made for a cheaper quote does not pay a dearer one', async () => {
       const rail = harness.createRail();
-      const form = await harness.pay(await offerOf(rail, quoteOf({ amount: millicents(100n) })));
-      const verification = await rail.verify(form, quoteOf({ amount: millicents(250n) }), anySignal());
+      const form = await harness.pay(await offerOf(rail, quoteFor(cheaperPrice)));
+      const verification = await rail.verify(form, quoteFor(price), anySignal());
       expect(verification.kind).toBe('refused');
     });
 
@@ -119,7 +145,7 @@ export function describeRail(name: string, start: () => Promise<RailHarness>): v
       const before = await harness.received();
       const settlement = await rail.settle(intent, anySignal());
       expect(settlement).toMatchObject({ kind: 'settled', units: intent.units });
-      expect(await harness.received()).toBe(before + intent.units);
+      expect(await harness.received()).toBe(before + movedBy(intent));
     });
 
     test('settling twice moves once and answers the same', async () => {
@@ -127,7 +153,7 @@ export function describeRail(name: string, start: () => Promise<RailHarness>): v
       const before = await harness.received();
       const first = await rail.settle(intent, anySignal());
       expect(await rail.settle(intent, anySignal())).toEqual(first);
-      expect(await harness.received()).toBe(before + intent.units);
+      expect(await harness.received()).toBe(before + movedBy(intent));
     });
 
     test('five settles of one intent at once, from two gateways, move once', async () => {
@@ -139,7 +165,7 @@ export function describeRail(name: string, start: () => Promise<RailHarness>): v
       );
       expect(settlements.map((settlement) => settlement.kind)).toEqual(Array(5).fill('settled'));
       expect(new Set(settlements.map((settlement) => JSON.stringify(settlement, bigints))).size).toBe(1);
-      expect(await harness.received()).toBe(before + intent.units);
+      expect(await harness.received()).toBe(before + movedBy(intent));
     });
 
     test('a restarted gateway that settles again moves nothing more', async () => {
@@ -147,7 +173,7 @@ export function describeRail(name: string, start: () => Promise<RailHarness>): v
       const before = await harness.received();
       const first = await rail.settle(intent, anySignal());
       expect(await harness.createRail().settle(intent, anySignal())).toEqual(first);
-      expect(await harness.received()).toBe(before + intent.units);
+      expect(await harness.received()).toBe(before + movedBy(intent));
     });
 
     test('a credential shown again after it was settled is spent, never authorised', async () => {
@@ -166,7 +192,7 @@ export function describeRail(name: string, start: () => Promise<RailHarness>): v
       expect(await harness.received()).toBe(before);
       const settled = await rail.settle(intent, anySignal());
       expect(await rail.lookup(intent, anySignal())).toEqual(settled);
-      expect(await harness.received()).toBe(before + intent.units);
+      expect(await harness.received()).toBe(before + movedBy(intent));
     });
 
     test('ten different payments at once are ten settlements with ten references', async () => {
@@ -178,7 +204,7 @@ export function describeRail(name: string, start: () => Promise<RailHarness>): v
       const references = settlements.map((each) => (each.kind === 'settled' ? each.reference : each.kind));
       expect(new Set(references).size).toBe(10);
       expect(settlements.map((each) => each.kind)).toEqual(Array(10).fill('settled'));
-      const total = prepared.reduce((sum, { intent }) => sum + intent.units, 0n);
+      const total = prepared.reduce((sum, { intent }) => sum + movedBy(intent), 0n);
       expect(await harness.received()).toBe(before + total);
     });
 
@@ -191,6 +217,58 @@ export function describeRail(name: string, start: () => Promise<RailHarness>): v
       expect((await rail.settle(intent, gone)).kind).toBe('unknown');
       expect((await rail.lookup(intent, gone)).kind).toBe('unknown');
     });
+
+    if (isHolding) describeHolding(prepare, () => harness);
+  });
+}
+
+type Prepared = { rail: Rail; quote: Quote; form: Form; intent: SettlementIntent };
+
+/** What a rail promises besides when it sets money aside before the run. */
+function describeHolding(prepare: () => Promise<Prepared>, harnessOf: () => RailHarness): void {
+  const holdOf = async (rail: Rail, intent: SettlementIntent, signal = anySignal()) => {
+    if (!rail.hold) throw new Error('the rail does not hold');
+    return rail.hold(intent, signal);
+  };
+
+  test('holding moves nothing, and settling what is held moves it once', async () => {
+    const harness = harnessOf();
+    const { rail, intent } = await prepare();
+    const before = await harness.received();
+    expect(await holdOf(rail, intent)).toEqual({ kind: 'held' });
+    expect(await harness.received()).toBe(before);
+    expect((await rail.lookup(intent, anySignal())).kind).toBe('unknown');
+    expect(await harness.createRail().settle(intent, anySignal())).toMatchObject({ kind: 'settled' });
+    expect(await harness.received()).toBe(before + movedBy(intent));
+  });
+
+  test('five holds of one intent at once, from two gateways, hold once', async () => {
+    const harness = harnessOf();
+    const { rail, intent } = await prepare();
+    const other = harness.createRail();
+    const before = await harness.received();
+    const holdings = await Promise.all([rail, other, rail, other, rail].map((each) => holdOf(each, intent)));
+    expect(holdings).toEqual(Array(5).fill({ kind: 'held' }));
+    await rail.settle(intent, anySignal());
+    expect(await harness.received()).toBe(before + movedBy(intent));
+  });
+
+  test('what was held and cancelled is never settled, however often both are tried', async () => {
+    const harness = harnessOf();
+    const { rail, intent } = await prepare();
+    const before = await harness.received();
+    await holdOf(rail, intent);
+    await rail.cancel(intent, anySignal());
+    await harness.createRail().cancel(intent, anySignal());
+    expect((await rail.settle(intent, anySignal())).kind).toBe('refused');
+    expect((await rail.lookup(intent, anySignal())).kind).toBe('refused');
+    expect((await holdOf(rail, intent)).kind).toBe('refused');
+    expect(await harness.received()).toBe(before);
+  });
+
+  test('a caller who has gone gets no hold and no exception', async () => {
+    const { rail, intent } = await prepare();
+    expect((await holdOf(rail, intent, AbortSignal.abort())).kind).toBe('unknown');
   });
 }
 
