@@ -1,26 +1,24 @@
-import type { Claim } from '../payments/index.ts';
+import type { Carried, Claim } from '../payments/index.ts';
 import type { GatewayDeps } from './deps.ts';
 
+const RECEIPT_HEADER = 'Payment-Receipt';
+
 /**
- * What tells a payer that its payment went through: the headers of the wire that carried it, and a
- * `Payment-Receipt` (base64url JSON with method, reference, status, timestamp) whatever the wire.
+ * What tells a payer that its payment went through: the headers of the wire that carried it, spelled for the
+ * request that is answered, and a `Payment-Receipt` (base64url JSON) whatever the wire.
  */
 export function paymentHeaders(
   deps: Pick<GatewayDeps, 'wires'>,
   claim: Claim,
+  carried?: Carried,
 ): [name: string, value: string][] {
   const wire = deps.wires.find(({ name }) => name === claim.wire);
   if (!wire || !claim.rail || !claim.intent || claim.reference === null) return [];
-  const { form } = claim.intent;
+  const { payer, rail, reference } = claim;
   const settledAt = claim.closedAt ?? claim.createdAt;
-  const receipt = {
-    method: claim.rail,
-    reference: claim.reference,
-    status: 'success',
-    timestamp: settledAt.toISOString(),
-  };
-  return [
-    ...wire.receipt({ form, payer: claim.payer, rail: claim.rail, reference: claim.reference, settledAt }),
-    ['Payment-Receipt', Buffer.from(JSON.stringify(receipt)).toString('base64url')],
-  ];
+  const headers = wire.receipt({ form: claim.intent.form, payer, rail, reference, settledAt, carried });
+  // A wire that has a receipt of this name says more in it.
+  if (headers.some(([name]) => name === RECEIPT_HEADER)) return headers;
+  const receipt = { method: rail, reference, status: 'success', timestamp: settledAt.toISOString() };
+  return [...headers, [RECEIPT_HEADER, Buffer.from(JSON.stringify(receipt)).toString('base64url')]];
 }

@@ -9,6 +9,8 @@ export type WireName = 'x402' | 'mpp' | 'l402';
 export type Carried = {
   /** Several lines of one name come joined by `, `. */
   header(name: string): string | undefined;
+  /** The request's method, where the carrier has one: challenges name it in their scope. */
+  method?: string | undefined;
   /** The caller's address, as far as the carrier knows it. */
   address?: string | undefined;
   /** The SHA-256 of the request's content, base64, as in RFC 9530; undefined when there is none. */
@@ -21,6 +23,11 @@ export type Credential = {
   form: Form;
   /** The sealed quote the client echoes, where the wire has room for it. */
   quoteToken: string | undefined;
+  /**
+   * Why it cannot pay (any more): its challenge expired, or was another request's. Told only once no claim is
+   * found under it, because what it already paid for is answered, and a used payment is no reason for another.
+   */
+  refusal?: Refusal;
 };
 
 export type CredentialReading =
@@ -57,6 +64,8 @@ export type PaymentReceiptInput = {
   /** The settlement's reference on its rail. */
   reference: string;
   settledAt: Date;
+  /** The request that is answered: a receipt is spelled for the credential it showed. */
+  carried?: Carried | undefined;
 };
 
 /** Spells one payment protocol. It knows no rail's SDK and moves no money. */

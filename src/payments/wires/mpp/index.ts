@@ -1,0 +1,1 @@
+export { createMppWire, type MppWireDeps } from './mpp-wire.ts';
