@@ -28,6 +28,8 @@ export type WireHarness = {
 
 const HEADER_CHARS_MAX = 8 * 1024;
 const RUNS = 10_000;
+/** More than the sealed quote of a call takes; wires that repeat it in every challenge fit no longer one. */
+const QUOTE_TOKEN_CHARS = 400;
 
 /** What a carrier of these headers brings. */
 export function carriedBy(headers: Record<string, string>): Carried {
@@ -78,7 +80,7 @@ export function describeWire(name: string, harness: WireHarness): void {
       quote.resource.description = 'ü'.repeat(20_000);
       const { headers } = challengeOf({
         quote,
-        quoteToken: 'q'.repeat(1_024),
+        quoteToken: 'q'.repeat(QUOTE_TOKEN_CHARS),
         refusal: { detail: 'x'.repeat(300) },
       });
       const characters = headers.reduce((sum, [header, value]) => sum + header.length + value.length, 0);
@@ -168,7 +170,7 @@ function anyHeader(): fc.Arbitrary<string> {
 }
 
 /** One change to a base64 JSON document: a character, a cut, or a member replaced by anything. */
-function damaged(honest: string): fc.Arbitrary<string> {
+export function damaged(honest: string): fc.Arbitrary<string> {
   const at = fc.nat({ max: honest.length });
   const document: unknown = JSON.parse(Buffer.from(honest, 'base64').toString('utf8'));
   const paths = pathsOf(document);
