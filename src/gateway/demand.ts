@@ -10,6 +10,7 @@ import {
   type Quote,
   type Rail,
   type Refusal,
+  type Wire,
 } from '../payments/index.ts';
 import type { GatewayDeps } from './deps.ts';
 import type { Order } from './order.ts';
@@ -54,7 +55,7 @@ export async function demandPayment(
   const quoteToken = deps.quotes.seal(quote);
   const offers = await keepOrder(deps, { order: demand.order, quote, quoteToken }, asked);
   const { carried } = demand;
-  const challenges = deps.wires.flatMap(
+  const challenges = orderWires(deps.wires, carried, refusal).flatMap(
     (wire) => wire.challenge({ quote, quoteToken, offers, carried, refusal }) ?? [],
   );
   if (challenges.length === 0) return explainNoOffer(deps, demand, signal, refusal?.detail);
@@ -70,6 +71,17 @@ export async function demandPayment(
     },
     typeUri: challenges.find((challenge) => challenge.problemType !== undefined)?.problemType,
   });
+}
+
+/**
+ * The wires in the order their challenges are read: some clients look at the first only. Whoever says or shows
+ * which one it speaks finds that one there.
+ */
+function orderWires(wires: readonly Wire[], carried: Carried, refusal: Refusal | undefined): readonly Wire[] {
+  const spoken = wires.find(
+    (wire) => wire.wants?.(carried) !== undefined || (refusal !== undefined && wire.name === refusal.wire),
+  );
+  return spoken ? [spoken, ...wires.filter((wire) => wire !== spoken)] : wires;
 }
 
 /** Asks every rail that the caller can pay by: an offer may have to be minted. */
