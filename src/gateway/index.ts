@@ -10,6 +10,7 @@ export {
   topUpDemand,
 } from './account.ts';
 export { describeBuiltIn, exampleSale, publishBuiltIns } from './built-in.ts';
+export { type CheckoutDeps, type OpenedCheckout, openCheckout } from './checkout.ts';
 export { type CreditChallenge, type CreditClaim, challengeCredit, claimCredit } from './claim-credit.ts';
 export { confirmSettlements } from './confirm-settlements.ts';
 export { type Demand, demandPayment, readCredential } from './demand.ts';
@@ -20,6 +21,7 @@ export { creditLateArrivals } from './late-arrivals.ts';
 export { type PaidCallAnswer, type PaidCallInput, paidCall } from './paid-call.ts';
 export { paymentHeaders } from './payment-headers.ts';
 export { type PublishAnswer, type PublishInput, publish } from './publish.ts';
+export { receiveWebhook } from './receive-webhook.ts';
 export { adoptDifferences, noteOpenings, type ReconciliationReport, reconcileRails } from './reconcile.ts';
 export { adoptOrphans, reconcileSettlements } from './recover.ts';
 export { type CallInput, resolveSale } from './resolve-sale.ts';

@@ -60,10 +60,15 @@ function parseJson(text: string): unknown {
 }
 
 async function readText(c: Ctx, bytesMax: number): Promise<string> {
+  return decodeUtf8(await readContent(c, bytesMax));
+}
+
+/** The bytes of the body as they came, bounded in number and in time. */
+export async function readContent(c: Ctx, bytesMax: number): Promise<Uint8Array> {
   const declared = Number(c.req.header('content-length') ?? 0);
   if (declared > bytesMax) throw tooLarge(bytesMax);
   const stream = c.req.raw.body;
-  if (!stream) return '';
+  if (!stream) return new Uint8Array();
   const chunks: Uint8Array[] = [];
   let bytes = 0;
   const reader = stream.getReader();
@@ -93,7 +98,7 @@ async function readText(c: Ctx, bytesMax: number): Promise<string> {
   }
   const content = Buffer.concat(chunks);
   c.set('content', content);
-  return decodeUtf8(content);
+  return content;
 }
 
 /** A client that goes away in the middle is no failure of ours. */

@@ -8,3 +8,4 @@ export { keyRoutes } from './routes/keys.ts';
 export { metaRoutes } from './routes/meta.ts';
 export { reconcileRoutes } from './routes/reconcile.ts';
 export { registryRoutes } from './routes/registry.ts';
+export { type StripeRouteDeps, stripeRoutes } from './routes/stripe.ts';

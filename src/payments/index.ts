@@ -1,4 +1,5 @@
 export { type Answers, createAnswers } from './answer/answer.ts';
+export type { Checkout, CheckoutInput, CheckoutOpening } from './checkout.ts';
 export {
   type AnswerState,
   type Claim,
@@ -47,6 +48,8 @@ export {
   watchNoLonger,
   withdrawClaim,
 } from './store.ts';
+export { hastenSettlement, insertWebhookEvent, pruneWebhookEvents } from './webhook/store.ts';
+export type { WebhookEvent, WebhookReader, WebhookReading } from './webhook/webhook.ts';
 export type {
   Carried,
   Challenge,
