@@ -100,7 +100,7 @@ function toArguments(blockTimeSeconds: number | undefined): string[] {
 }
 
 /** The binary that npm installed for this platform, else the one on the PATH. */
-function findAnvil(): string {
+export function findAnvil(): string {
   const name = `@foundry-rs/anvil-${process.platform}-${process.arch === 'x64' ? 'amd64' : process.arch}`;
   try {
     return join(dirname(createRequire(import.meta.url).resolve(`${name}/package.json`)), 'bin', 'anvil');
@@ -112,7 +112,7 @@ function findAnvil(): string {
 }
 
 /** Anvil says where it listens once it does; everything else it prints is drained and dropped. */
-async function waitForAddress(child: BoundChild): Promise<string> {
+export async function waitForAddress(child: BoundChild): Promise<string> {
   const timeout = AbortSignal.timeout(START_TIMEOUT_MS);
   const lines = createInterface({ input: child.stdout });
   return new Promise<string>((resolve, reject) => {
@@ -125,7 +125,8 @@ async function waitForAddress(child: BoundChild): Promise<string> {
   });
 }
 
-async function callRpc(rpcUrl: string, method: string, params: unknown[]): Promise<unknown> {
+/** One JSON-RPC call, whose failure is thrown in the node's words. */
+export async function callRpc(rpcUrl: string, method: string, params: unknown[]): Promise<unknown> {
   const response = await fetch(rpcUrl, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },

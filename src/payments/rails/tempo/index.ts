@@ -1,0 +1,2 @@
+export type { TempoRailDeps, TempoTimeouts } from './context.ts';
+export { createTempoRail } from './tempo-rail.ts';

@@ -1,0 +1,1 @@
+export { startTempo, type Tempo, type TempoOptions } from '../../scripts/dev/tempo.ts';
