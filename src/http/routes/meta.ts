@@ -3,6 +3,7 @@ import { toWireNumber } from '../../core/money.ts';
 import { Problem } from '../../core/problem.ts';
 import { EXAMPLE_PRICE } from '../../gateway/index.ts';
 import type { App, Env, HttpDeps } from '../env.ts';
+import { llmsText, openApiDocument } from '../openapi/document.ts';
 
 /** What a gateway says of itself: health, prices, receipts and the keys that sign them. */
 export function metaRoutes(deps: HttpDeps): App {
@@ -32,6 +33,8 @@ export function metaRoutes(deps: HttpDeps): App {
     const { payload, jws, batch } = issued;
     return c.json({ ok: true, receipt: payload, jws, ...(batch ? { batch } : {}) });
   });
+  app.get('/openapi.json', (c) => c.json(openApiDocument(deps)));
+  app.get('/llms.txt', (c) => c.text(llmsText(deps)));
   app.get('/.well-known/jwks.json', (c) => {
     c.header('cache-control', 'public, max-age=300');
     return c.json(deps.jwks());

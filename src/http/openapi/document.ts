@@ -1,0 +1,130 @@
+import { millicents } from '../../core/money.ts';
+import { EXAMPLE_PRICE } from '../../gateway/index.ts';
+import type { HttpDeps } from '../env.ts';
+import { paymentInfo } from './payment-info.ts';
+
+const json = (schema: object, example?: unknown) => ({
+  content: { 'application/json': { schema, ...(example === undefined ? {} : { example }) } },
+});
+const object = (properties: Record<string, object>, required: string[] = []) => ({
+  type: 'object',
+  properties,
+  required,
+});
+const text = { type: 'string' };
+const whole = { type: 'integer' };
+const answers = {
+  402: { description: 'Payment is required: challenges of every wire, price and expiry.' },
+  default: { description: 'A problem document (RFC 9457).', content: { 'application/problem+json': {} } },
+};
+const ok = (schema: object) => ({ 200: { description: 'Delivered.', ...json(schema) }, ...answers });
+const keySecurity = [{ key: [] }];
+const anyOrKey = [{}, { key: [] }];
+const pathId = [
+  {
+    ...{ name: 'id', in: 'path', required: true, schema: { type: 'string' } },
+    description: 'A server: its UUID, or its name, percent-encoded.',
+  },
+];
+
+const issuedKey = object(
+  { ok: { const: true }, key: text, key_shown_once: { const: true }, balance_mcents: whole, scopes: {} },
+  ['ok', 'key', 'balance_mcents', 'scopes'],
+);
+const delivered = object(
+  { ok: { const: true }, result: {}, charged_mcents: whole, receipt_id: text, receipt: text },
+  ['ok', 'charged_mcents'],
+);
+
+/** The OpenAPI 3.1 document of this gateway, with prices (`x-payment-info`). */
+export function openApiDocument(deps: HttpDeps): Record<string, unknown> {
+  const { publicUrl, signupPrice } = deps.settings;
+  return {
+    openapi: '3.1.0',
+    info: {
+      title: 'Millicent',
+      version: deps.version,
+      description: 'A pay-per-call gateway for MCP tools: pay only for a result that meets its contract.',
+      'x-guidance': 'POST /v1/signup buys a prepaid key; any call may also be paid by itself.',
+    },
+    servers: [{ url: publicUrl }],
+    'x-service-info': { categories: ['developer-tools'], docs: { llms: `${publicUrl}/llms.txt` } },
+    components: { securitySchemes: { key: { type: 'http', scheme: 'bearer' } } },
+    paths: {
+      '/v1/example': examplePaths(deps),
+      '/v1/signup': {
+        post: {
+          ...{ operationId: 'signUp', summary: 'Buy a prepaid key', security: [] },
+          'x-payment-info': paymentInfo(deps, signupPrice),
+          requestBody: json(object({ role: { enum: ['agent', 'publisher'] }, label: text }), {}),
+          responses: ok(issuedKey),
+        },
+      },
+      '/v1/topup': {
+        post: {
+          ...{ operationId: 'topUp', summary: 'Add balance to a key', security: keySecurity },
+          requestBody: json(object({ amount_mcents: whole }, ['amount_mcents']), { amount_mcents: 10_000 }),
+          responses: ok(object({ ok: { const: true }, credited_mcents: whole, balance_mcents: whole })),
+        },
+      },
+      '/v1/balance': get('readBalance', 'What a key can still spend', keySecurity),
+      '/v1/keys': get('listKeys', 'The keys of an account', keySecurity),
+      '/v1/calls': get('listCalls', 'The calls of an account', keySecurity),
+      '/v1/pricing': get('readPricing', 'Prices, rails and wires of this gateway', []),
+      '/mcp': get('searchServers', 'The catalog', []),
+      '/mcp/{id}': { parameters: pathId, ...get('readServer', 'One server with its tools and prices', []) },
+      '/invoke/{id}': { parameters: pathId, post: invokeOperation() },
+      '/receipts/{id}': { parameters: pathId, ...get('readReceipt', 'A signed receipt', []) },
+    },
+  };
+}
+
+function examplePaths(deps: HttpDeps): Record<string, unknown> {
+  const operation = {
+    ...{ summary: 'The example call', security: anyOrKey },
+    'x-payment-info': paymentInfo(deps, millicents(EXAMPLE_PRICE)),
+    responses: ok(object({ ok: { const: true }, message: text, charged_mcents: whole })),
+  };
+  return {
+    get: { operationId: 'readExample', ...operation },
+    post: { operationId: 'postExample', ...operation, requestBody: json(object({ name: text }), {}) },
+  };
+}
+
+function invokeOperation(): Record<string, unknown> {
+  return {
+    ...{ operationId: 'invoke', summary: 'Call a tool; its server states the price', security: anyOrKey },
+    requestBody: json(object({ tool: text, arguments: {}, version: text }, ['tool'])),
+    responses: ok(delivered),
+  };
+}
+
+function get(operationId: string, summary: string, security: object[]): Record<string, unknown> {
+  return { get: { operationId, summary, security, responses: ok({ type: 'object' }) } };
+}
+
+/** For agents that read prose: what this is, what it costs, and how to pay. */
+export function llmsText(deps: HttpDeps): string {
+  const { publicUrl, signupPrice, signupCredit } = deps.settings;
+  const rails = deps.rails.map(({ name }) => name).join(', ') || 'none configured';
+  return `# Millicent
+
+> A pay-per-call gateway for MCP tools. You pay only for a result that meets the tool's contract, exactly once, and get a signed receipt.
+
+- Base URL: ${publicUrl}
+- Payment rails: ${rails}. An unpaid call answers 402 with a challenge for each.
+- A prepaid key costs ${signupPrice} mcents and starts with ${signupCredit} mcents ($1 is 100,000 mcents).
+
+## Use
+- GET ${publicUrl}/mcp?q=words lists tools with their prices.
+- POST ${publicUrl}/invoke/{server} with {"tool": "...", "arguments": {...}} calls one.
+- POST ${publicUrl}/v1/signup buys a key; send it as "Authorization: Bearer mcp_...".
+- Repeat a request with the same payment whenever an answer got lost: it is never charged twice.
+- A call that fails is free: it says "no charge applied", or returns a refund key.
+
+## More
+- [OpenAPI](${publicUrl}/openapi.json)
+- [Prices](${publicUrl}/v1/pricing)
+- [Keys that sign receipts](${publicUrl}/.well-known/jwks.json)
+`;
+}
