@@ -36,7 +36,7 @@ export function createMppWire(deps: MppWireDeps): Wire {
       const problemType = nameRefusal(input);
       return {
         headers: values.map((value) => ['WWW-Authenticate', value]),
-        body: {},
+        body: input.refusal ? { error: input.refusal.detail } : {},
         ...(problemType === undefined ? {} : { problemType }),
       };
     },
