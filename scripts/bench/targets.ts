@@ -8,6 +8,7 @@ export const ROW_NAMES = [
   'charges-hot',
   'charges-spread',
   'challenge-x402',
+  'challenge-mppx',
   'challenge-bare',
 ] as const;
 export type RowName = (typeof ROW_NAMES)[number];
@@ -47,6 +48,10 @@ export const TARGETS: Record<RowName, Target> = {
   'challenge-x402': {
     what: 'CPU of a 402 by @x402/hono, over ours (c=64)',
     ...{ better: 'larger', floor: 3, goal: 4.5 },
+  },
+  'challenge-mppx': {
+    what: 'CPU of a 402 by mppx (evm, tempo, lightning), over ours (c=64)',
+    ...{ better: 'larger', floor: 10, goal: 15 },
   },
   'challenge-bare': {
     what: 'CPU of our 402, over a bare Hono JSON route (c=64)',

@@ -49,7 +49,7 @@ export async function startStand(options: StandOptions): Promise<HttpStand> {
   try {
     const gateway = await startGateway({ databaseUrl, dataDir, pin });
     for (const kind of ['paid', 'challenge']) servers.set(kind, gateway);
-    for (const kind of ['bare', 'x402']) {
+    for (const kind of ['bare', 'x402', 'mppx']) {
       if (!variants.some((variant) => partsOf(variant).kind === kind)) continue;
       servers.set(kind, await startServer({ script: `scripts/bench/children/${kind}-hono.ts`, pin }));
     }
@@ -66,7 +66,7 @@ export async function startStand(options: StandOptions): Promise<HttpStand> {
       const { kind, connections } = partsOf(variant);
       const server = servers.get(kind);
       if (!server) throw new Error(`there is no server for ${variant}`);
-      const isRefused = kind === 'challenge' || kind === 'x402';
+      const isRefused = kind === 'challenge' || kind === 'x402' || kind === 'mppx';
       // The bare route is sent a key too: reading a request of the same size is part of both.
       const key = kind === 'paid' ? keys.pop() : newKeyText();
       const headers: Record<string, string> = isRefused ? {} : { authorization: `Bearer ${key}` };
