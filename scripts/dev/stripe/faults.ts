@@ -20,11 +20,14 @@ export type Operation =
 
 export type Fault = {
   operation: Operation;
-  /** Before the request has any effect, or when it had its whole effect and the answer is under way. */
-  when: 'before' | 'after';
+  /**
+   * Before the request has any effect; when it had its whole effect and the answer is under way; or in its
+   * midst, without effect, and the error is kept as the answer for its idempotency key.
+   */
+  when: 'before' | 'after' | 'kept';
   /** How often; until cleared when left out. */
   times?: number;
-  /** A status to answer with in place of a broken connection. */
+  /** A status to answer with in place of a broken connection; what is kept is a 500 unless said. */
   status?: number;
 };
 

@@ -13,6 +13,7 @@ import { getSession, paySession } from './sessions.ts';
 import { newId, type World } from './world.ts';
 
 const BODY_BYTES_MAX = 1024 * 1024;
+const UNKNOWN = 'An unknown error occurred';
 
 export type ApiServer = { apiBase: string; close(): Promise<void> };
 
@@ -95,7 +96,7 @@ function createAnswerer(input: ApiServerInput): Answerer {
 function toBroken(fault: Fault): Reply | 'broken' {
   if (fault.status === undefined) return 'broken';
   const type = fault.status === 429 ? 'rate_limit_error' : 'api_error';
-  const error = { type, message: 'An unknown error occurred' };
+  const error = { type, message: UNKNOWN };
   return { status: fault.status, body: JSON.stringify({ error }) };
 }
 
@@ -114,6 +115,8 @@ async function answerApi(
     if (!endpoint) throw unrecognized(request);
     // A key is in use for as long as its first request takes.
     const work = async () => {
+      const kept = input.faults.take(endpoint.operation, 'kept');
+      if (kept) throw new ApiError(kept.status ?? 500, { type: 'api_error', message: UNKNOWN });
       const answer = run(input.world, endpoint, { url, text, apiVersion });
       await sleep(input.faults.delayOf(endpoint.operation));
       return answer;

@@ -153,10 +153,21 @@ async function reachPayment(
     const form = expectForm(intent.form, 'spt');
     const { payment, isReplay } = await createPayment(deps, { intent, form }, signal);
     // What is replayed is the answer of then.
-    return { kind: 'payment', payment: isReplay ? await retrievePayment(deps, payment.id, signal) : payment };
+    return admit(deps, intent, isReplay ? await retrievePayment(deps, payment.id, signal) : payment);
   } catch (error) {
     return explainFailure(deps, intent, error, signal);
   }
+}
+
+/** A payment of another sum under our name is nothing to capture before a person has looked at it. */
+function admit(deps: StripeRailDeps, intent: SettlementIntent, payment: PaymentIntent): Standing {
+  if (BigInt(payment.amount) === intent.units) return { kind: 'payment', payment };
+  const { id, amount } = payment;
+  deps.log.error(
+    { id, amount, claimKey: intent.claimKey, asked: intent.units.toString() },
+    'a payment of another sum',
+  );
+  return { kind: 'unknown', cause: new Error(`payment ${id} is of ${amount} cents`) };
 }
 
 /** A card's refusal is one. Any other may mean that the token is spent already, and by us. */
@@ -182,7 +193,7 @@ async function find(deps: StripeRailDeps, intent: SettlementIntent, signal: Abor
   const { claimKey } = intent;
   const found = await findPayment(deps, { claimKey, since: authorisedAt(intent) }, signal);
   if (found.payment) {
-    return { kind: 'payment', payment: await retrievePayment(deps, found.payment.id, signal) };
+    return admit(deps, intent, await retrievePayment(deps, found.payment.id, signal));
   }
   if (found.isSure) return { kind: 'refused', reason: NEVER_MADE };
   return { kind: 'unknown', cause: new Error(`cannot tell whether ${claimKey} was paid`) };

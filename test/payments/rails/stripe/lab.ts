@@ -1,4 +1,4 @@
-import { startStripe, type StripeServer } from '../../../../scripts/dev/stripe.ts';
+import { type StripeServer, startStripe } from '../../../../scripts/dev/stripe.ts';
 import { addMs, type Clock } from '../../../../src/core/clock.ts';
 import { silentLog } from '../../../../src/core/log.ts';
 import { millicents } from '../../../../src/core/money.ts';
@@ -20,7 +20,7 @@ export const PRICE = 500_000n;
 export type StripeLab = {
   stripe: StripeServer;
   clock: Clock & { advance(ms: number): void };
-  rail(): Rail;
+  rail(options?: RailOptions): Rail;
   checkout(): Checkout;
   pay(offer: Offer, fault?: Fault): Promise<Form>;
   /** A payment by a new token, verified and ready to hold or settle. */
@@ -29,17 +29,19 @@ export type StripeLab = {
   close(): Promise<void>;
 };
 
+export type RailOptions = { secretKey?: string; networkId?: string | undefined };
+
 export type Prepared = { rail: Rail; form: SptForm; intent: SettlementIntent };
 
 export async function startStripeLab(): Promise<StripeLab> {
   const clock = createMovableClock();
   const stripe = await startStripe({ nowMs: () => clock.now().getTime() });
-  const depsOf = (): StripeRailDeps => ({
+  const depsOf = (options: { secretKey?: string } = {}): StripeRailDeps => ({
     client: createStripeClient({
-      secretKey: stripe.secretKey,
+      secretKey: options.secretKey ?? stripe.secretKey,
       apiBase: stripe.apiBase,
       clock,
-      timeouts: { requestMs: 2_000, retryMs: 5 },
+      timeouts: { requestMs: 2_000, retryMs: 20 },
     }),
     networkId: stripe.networkId,
     amountMin: millicents(50_000n),
@@ -48,7 +50,11 @@ export async function startStripeLab(): Promise<StripeLab> {
     log: silentLog,
     timeouts: { lookMs: 5_000, settleMs: 10_000 },
   });
-  const rail = () => createStripeRail(depsOf());
+  const rail: StripeLab['rail'] = (options = {}) =>
+    createStripeRail({
+      ...depsOf(options),
+      ...('networkId' in options ? { networkId: options.networkId } : {}),
+    });
   return {
     stripe,
     clock,
