@@ -50,7 +50,10 @@ const START_TIMEOUT_MS = 30_000;
 const RPC_TIMEOUT_MS = 10_000;
 const MINE_POLL_MS = 5;
 
-const answerSchema = z.object({ result: z.unknown(), error: z.object({ message: z.string() }).optional() });
+const answerSchema = z.object({
+  result: z.unknown().optional(),
+  error: z.object({ message: z.string() }).optional(),
+});
 
 /** Starts anvil with fresh keys on a port of its own; it ends with this process, however that ends. */
 export async function startAnvil(options: AnvilOptions): Promise<Anvil> {

@@ -1,5 +1,5 @@
 import { type Hex, parseAbi, zeroAddress } from 'viem';
-import { call, getBlock, readContract } from 'viem/actions';
+import { call, readContract } from 'viem/actions';
 import { toUnixSeconds } from '../../../core/clock.ts';
 import type { TempoRailContext } from './context.ts';
 import { isRevert } from './revert.ts';
@@ -25,8 +25,7 @@ export async function readProspect(
   const { client, currency } = context;
   const { sender, terms } = transaction;
   const nonceKey = terms.nonceKey ?? 0n;
-  const [block, feeToken, balance, nextNonce, isAccepted, isKeyGood] = await Promise.all([
-    getBlock(client.within(signal), { blockTag: 'latest' }),
+  const [feeToken, balance, nextNonce, isAccepted, isKeyGood] = await Promise.all([
     readFeeToken(context, transaction, signal),
     readBalance(context, { token: currency, account: sender }, signal),
     readNextNonce(client, { sender, nonceKey, blockTag: 'latest' }, signal),
@@ -37,7 +36,7 @@ export async function readProspect(
   if (nextNonce !== undefined && nonce < nextNonce) return { kind: 'untimely', reason: NONCE_USED };
   if (nextNonce !== undefined && nonce > nextNonce) return { kind: 'untimely', reason: NONCE_AHEAD };
   if (!isKeyGood) return { kind: 'blocked', reason: KEY_BAD };
-  const fee = feeOf(terms, block.baseFeePerGas ?? 0n);
+  const fee = feeOf(terms);
   const isOnePurse = feeToken === currency;
   const needed = isOnePurse ? units + fee : units;
   if (balance < needed) {
@@ -58,12 +57,9 @@ const TOKEN_REFUSES = 'The token refuses the transfer.';
 /** Gas is priced in dollars with 18 decimals, and charged in tokens with six. */
 const FEE_SCALE = 10n ** 12n;
 
-/** What the chain takes in advance, in units of the fee token. */
-function feeOf(terms: SignedTransaction['terms'], baseFee: bigint): bigint {
-  const { gas = 0n, maxFeePerGas = 0n, maxPriorityFeePerGas = 0n } = terms;
-  const offered = baseFee + maxPriorityFeePerGas;
-  const price = offered < maxFeePerGas ? offered : maxFeePerGas;
-  return (gas * price + FEE_SCALE - 1n) / FEE_SCALE;
+/** What a node wants to see in the purse, in units of the fee token: all the gas at the highest price. */
+function feeOf({ gas = 0n, maxFeePerGas = 0n }: SignedTransaction['terms']): bigint {
+  return (gas * maxFeePerGas + FEE_SCALE - 1n) / FEE_SCALE;
 }
 
 /** The transaction's own choice, else the account's, else the token it calls, which is our currency. */

@@ -27,6 +27,7 @@ export type SignedTerms = {
   nonceKey?: bigint;
   nonce?: bigint;
   gas?: bigint;
+  maxFeePerGas?: bigint;
   validAfter?: number;
   /** `null`: it never expires. */
   validBefore?: number | null;
@@ -58,7 +59,7 @@ export function signTransaction(offer: TempoOffer, terms: SignedTerms): Hex {
     nonceKey: terms.nonceKey ?? maxUint256,
     nonce: terms.nonce ?? 0n,
     gas: terms.gas ?? 2_000_000n,
-    maxFeePerGas: 40_000_000_000n,
+    maxFeePerGas: terms.maxFeePerGas ?? 40_000_000_000n,
     maxPriorityFeePerGas: 1_000_000_000n,
     ...(validBefore === null ? {} : { validBefore }),
     ...{ validAfter, feeToken },
