@@ -1,103 +1,135 @@
-import { once } from 'node:events';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { getRequestListener } from '@hono/node-server';
+import { wrapAxiosWithPaymentFromConfig } from '@x402/axios';
 import { ExactEvmScheme } from '@x402/evm';
 import { decodePaymentResponseHeader, wrapFetchWithPaymentFromConfig } from '@x402/fetch';
-import { Hono } from 'hono';
+import axios from 'axios';
+import { createWalletClient, type Hex, http, type WalletClient } from 'viem';
 import { privateKeyToAccount } from 'viem/accounts';
+import { baseSepolia } from 'viem/chains';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { silentLog } from '../../../src/core/log.ts';
-import type { Quote } from '../../../src/payments/quote.ts';
 import { createX402Wire } from '../../../src/payments/wires/x402/index.ts';
-import { anySignal, intentOf, quoteOf } from '../rails/conformance.ts';
+import {
+  ensureStockClients,
+  importStockClient,
+  STOCK_CLIENTS_TIMEOUT_MS,
+} from '../../stock-clients/ensure.ts';
+import { quoteOf } from '../rails/conformance.ts';
 import { type EvmLab, startEvmLab } from '../rails/evm-lab.ts';
+import { openShop, type Shop, tillOf } from './shop.ts';
+
+/** `x402-fetch` 1.2.0. */
+type LegacyFetch = {
+  wrapFetchWithPayment(fetch: typeof globalThis.fetch, wallet: WalletClient): typeof globalThis.fetch;
+  decodeXPaymentResponse(header: string): Record<string, unknown>;
+};
+/** `x402-axios` 0.7.2, and the axios it is used with. */
+type LegacyAxios = { withPaymentInterceptor(client: Axios, wallet: WalletClient): Axios };
+type Axios = Pick<typeof axios, 'post'>;
 
 let lab: EvmLab;
-let url: string;
-let close: () => Promise<void>;
+let shop: Shop;
+let legacyFetch: LegacyFetch;
+let legacyAxios: LegacyAxios;
+let createLegacyAxios: () => Axios;
 
 beforeAll(async () => {
+  ensureStockClients();
+  // What a package of its own time exports is written down above, and the tests show that it holds.
+  legacyFetch = (await importStockClient('x402-fetch/dist/esm/index.mjs')) as LegacyFetch;
+  legacyAxios = (await importStockClient('x402-axios/dist/esm/index.mjs')) as LegacyAxios;
+  const theirs = (await importStockClient('axios/index.js')) as { default: typeof axios };
+  createLegacyAxios = () => theirs.default.create();
+}, STOCK_CLIENTS_TIMEOUT_MS);
+beforeAll(async () => {
   lab = await startEvmLab();
-  const server = createServer(getRequestListener(createShop(lab, quoteOf()).fetch));
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/paid`;
-  close = async () => {
-    server.closeAllConnections();
-    server.close();
-    await once(server, 'close');
-  };
+  const { chainId, token } = { chainId: 84_532, token: lab.chain.anvil.token };
+  const wire = createX402Wire({ log: silentLog, networks: [{ chainId, token }] });
+  shop = await openShop({ wires: [wire], tills: [tillOf(lab.rail())], quote: quoteOf() });
 });
 afterAll(async () => {
-  await close();
+  await shop.close();
   await lab.close();
 });
 
-/** The smallest server that sells one answer, by our wire on our rail. */
-function createShop(evm: EvmLab, quote: Quote): Hono {
-  const [wire, rail] = [createX402Wire({ log: silentLog }), evm.rail()];
-  const quoteToken = 'q1.shop';
-  return new Hono().post('/paid', async (context) => {
-    const challenge = async (error?: string) => {
-      const offers = await rail.offer({ quote, address: undefined }, anySignal());
-      const refusal = error === undefined ? undefined : { detail: error };
-      const carried = { header: () => undefined };
-      const part = wire.challenge({ quote, quoteToken, offers, carried, refusal });
-      for (const [name, value] of part?.headers ?? []) context.header(name, value);
-      return context.json(part?.body ?? {}, 402);
-    };
-    const reading = wire.read({ header: (name) => context.req.header(name) });
-    if (reading === undefined) return challenge();
-    if (reading.kind === 'malformed') return context.json({ reason: reading.reason }, 400);
-    const verification = await rail.verify(reading.credential.form, quote, anySignal());
-    if (verification.kind === 'refused') return challenge(verification.reason);
-    if (verification.kind === 'unavailable') return context.json({}, 503);
-    const { authorization } = verification;
-    const settlement = await rail.settle(intentOf(authorization), anySignal());
-    if (settlement.kind !== 'settled') return context.json(settlement.kind, 503);
-    const { form, payer } = authorization;
-    const paid = {
-      form,
-      payer,
-      rail: 'evm',
-      reference: settlement.reference,
-      settledAt: new Date(),
-    } as const;
-    for (const [name, value] of wire.receipt(paid)) {
-      context.header(name, value);
-    }
-    return context.json({ quoteToken: reading.credential.quoteToken, said: await context.req.json() });
+const payerKey = (): Hex => lab.chain.anvil.payerPrivateKey;
+const walletOf = (key: Hex) =>
+  createWalletClient({
+    account: privateKeyToAccount(key),
+    chain: baseSepolia,
+    transport: http(lab.chain.anvil.rpcUrl),
+  });
+const schemesOf = (key: Hex) => ({
+  schemes: [{ network: 'eip155:*' as const, client: new ExactEvmScheme(privateKeyToAccount(key)) }],
+});
+
+/** Pays once by this client, and insists that exactly the price has moved. */
+async function expectOnePayment<T>(pay: () => Promise<T>): Promise<T> {
+  const { address } = privateKeyToAccount(payerKey());
+  const [received, owned, served] = [await lab.received(), await lab.balanceOf(address), shop.served()];
+  const answer = await pay();
+  expect((await lab.received()) - received).toBe(2_500n);
+  expect(owned - (await lab.balanceOf(address))).toBe(2_500n);
+  expect(shop.served() - served).toBe(1);
+  return answer;
+}
+
+async function expectMined(transaction: unknown): Promise<void> {
+  expect(await lab.chain.anvil.rpc('eth_getTransactionReceipt', [transaction])).toMatchObject({
+    status: '0x1',
   });
 }
 
+const sent = { method: 'POST', body: JSON.stringify({ hello: 'world' }) };
+const said = sent.body;
+
 test('the unmodified @x402/fetch client pays, is answered, and reads its receipt', async () => {
-  const account = privateKeyToAccount(lab.chain.anvil.payerPrivateKey);
-  const pay = wrapFetchWithPaymentFromConfig(fetch, {
-    schemes: [{ network: 'eip155:*', client: new ExactEvmScheme(account) }],
-  });
-  const [received, owned] = [await lab.received(), await lab.balanceOf(account.address)];
-  const response = await pay(url, { method: 'POST', body: JSON.stringify({ hello: 'world' }) });
+  const pay = wrapFetchWithPaymentFromConfig(fetch, schemesOf(payerKey()));
+  const response = await expectOnePayment(() => pay(shop.url, sent));
   expect(response.status).toBe(200);
-  expect(await response.json()).toEqual({ quoteToken: 'q1.shop', said: { hello: 'world' } });
+  expect(await response.json()).toEqual({ quoteToken: 'q2.shop', said });
   const receipt = decodePaymentResponseHeader(response.headers.get('PAYMENT-RESPONSE') ?? '');
   expect(receipt).toMatchObject({ success: true, network: 'eip155:84532', amount: '2500' });
-  expect(receipt.payer?.toLowerCase()).toBe(account.address.toLowerCase());
-  expect(await lab.chain.anvil.rpc('eth_getTransactionReceipt', [receipt.transaction])).toMatchObject({
-    status: '0x1',
-  });
-  expect((await lab.received()) - received).toBe(2_500n);
-  expect(owned - (await lab.balanceOf(account.address))).toBe(2_500n);
+  expect(response.headers.get('X-PAYMENT-RESPONSE')).toBeNull();
+  await expectMined(receipt.transaction);
+});
+
+test('the unmodified @x402/axios client pays, is answered, and reads its receipt', async () => {
+  const client = wrapAxiosWithPaymentFromConfig(axios.create(), schemesOf(payerKey()));
+  const { status, data, headers } = await expectOnePayment(() => client.post(shop.url, { hello: 'world' }));
+  expect(status).toBe(200);
+  expect(data).toEqual({ quoteToken: 'q2.shop', said });
+  await expectMined(decodePaymentResponseHeader(String(headers['payment-response'])).transaction);
+});
+
+test('the unmodified x402-fetch 1.2.0 client pays by version 1, and reads the receipt of that version', async () => {
+  const pay = legacyFetch.wrapFetchWithPayment(fetch, walletOf(payerKey()));
+  const response = await expectOnePayment(() => pay(shop.url, sent));
+  expect(response.status).toBe(200);
+  expect(await response.json()).toEqual({ quoteToken: null, said });
+  const receipt = legacyFetch.decodeXPaymentResponse(response.headers.get('X-PAYMENT-RESPONSE') ?? '');
+  expect(receipt).toMatchObject({ success: true, network: 'base-sepolia' });
+  expect(response.headers.get('PAYMENT-RESPONSE')).toBeNull();
+  await expectMined(receipt.transaction);
+});
+
+test('the unmodified x402-axios 0.7.2 client pays by version 1, and reads the receipt of that version', async () => {
+  const client = legacyAxios.withPaymentInterceptor(createLegacyAxios(), walletOf(payerKey()));
+  const { status, data, headers } = await expectOnePayment(() => client.post(shop.url, { hello: 'world' }));
+  expect(status).toBe(200);
+  expect(data).toEqual({ quoteToken: null, said });
+  await expectMined(legacyFetch.decodeXPaymentResponse(String(headers['x-payment-response'])).transaction);
 });
 
 test('a client whose purse is empty reads why, and nothing moves', async () => {
-  const account = privateKeyToAccount(await lab.createPayer(0n));
-  const pay = wrapFetchWithPaymentFromConfig(fetch, {
-    schemes: [{ network: 'eip155:*', client: new ExactEvmScheme(account) }],
-  });
+  const key = await lab.createPayer(0n);
   const received = await lab.received();
-  const response = await pay(url, { method: 'POST', body: '{}' });
-  expect(response.status).toBe(402);
-  expect(await response.json()).toMatchObject({ error: expect.stringContaining('owns 0 token units') });
+  for (const pay of [
+    wrapFetchWithPaymentFromConfig(fetch, schemesOf(key)),
+    legacyFetch.wrapFetchWithPayment(fetch, walletOf(key)),
+  ]) {
+    const response = await pay(shop.url, sent);
+    expect(response.status).toBe(402);
+    expect(await response.json()).toMatchObject({ error: expect.stringContaining('owns 0 token units') });
+  }
   expect(await lab.received()).toBe(received);
 });

@@ -1,12 +1,21 @@
-import { decodePaymentSignatureHeader } from '@x402/core/http';
 import { PaymentPayloadV2Schema } from '@x402/core/schemas';
 import type { PaymentRequired, PaymentRequirements, SettleResponse } from '@x402/core/types';
 import { z } from 'zod';
 import { invariant } from '../../../core/invariant.ts';
 import { formSchema } from '../../form.ts';
-import type { Eip3009Offer, Offer } from '../../rail.ts';
-import type { Challenge, ChallengeInput, CredentialReading, PaymentReceiptInput } from '../../wire.ts';
-import type { X402Version } from './version.ts';
+import type { Eip3009Offer } from '../../rail.ts';
+import type { Challenge, ChallengeInput, CredentialReading } from '../../wire.ts';
+import {
+  CREDENTIAL_CHARS_MAX,
+  DESCRIPTION_CHARS_MAX,
+  decodeHeader,
+  exactPayloadSchema,
+  isEip3009,
+  malformed,
+  toHeader,
+  toTransaction,
+} from './spelling.ts';
+import type { X402Settled, X402Version } from './version.ts';
 
 /** x402 version 2 (specs/x402-specification-v2.md, specs/transports-v2/http.md). */
 export const v2: X402Version = { credentialHeader: 'payment-signature', challenge, read, receipt };
@@ -15,9 +24,7 @@ export const v2: X402Version = { credentialHeader: 'payment-signature', challeng
 const QUOTE_EXTENSION = 'millicent-quote';
 /** Clients stop reading headers at 16 KB in all; half of it leaves room for the other wires. */
 const CHALLENGE_CHARS_MAX = 8 * 1024;
-const CREDENTIAL_CHARS_MAX = 16 * 1024;
 const QUOTE_TOKEN_CHARS_MAX = 4 * 1024;
-const DESCRIPTION_CHARS_MAX = 280;
 
 /** What the extension looks like, for clients that check what they echo. */
 const QUOTE_SCHEMA = {
@@ -25,17 +32,6 @@ const QUOTE_SCHEMA = {
   properties: { quote: { type: 'string' } },
   required: ['quote'],
 };
-
-const authorizationSchema = z.object({
-  from: z.string(),
-  to: z.string(),
-  value: z.string(),
-  validAfter: z.string(),
-  validBefore: z.string(),
-  nonce: z.string(),
-});
-/** The `exact` scheme on EVM networks by EIP-3009 (specs/schemes/exact/scheme_exact_evm.md). */
-const exactPayloadSchema = z.object({ signature: z.string(), authorization: authorizationSchema });
 
 const quoteExtensionSchema = z.object({
   info: z.object({ quote: z.string().min(1).max(QUOTE_TOKEN_CHARS_MAX) }),
@@ -61,10 +57,6 @@ function challenge(input: ChallengeInput): Challenge | undefined {
   return { headers: [['PAYMENT-REQUIRED', header]], body: { x402Version: 2, accepts, error } };
 }
 
-function isEip3009(offer: Offer): offer is Eip3009Offer {
-  return offer.kind === 'eip3009';
-}
-
 function toRequirements(offer: Eip3009Offer): PaymentRequirements {
   return {
     scheme: 'exact',
@@ -81,7 +73,7 @@ function read(header: string): CredentialReading {
   if (header.length > CREDENTIAL_CHARS_MAX) {
     return malformed(`PAYMENT-SIGNATURE is longer than ${CREDENTIAL_CHARS_MAX} characters.`);
   }
-  const json = decode(header);
+  const json = decodeHeader(header);
   if (json === undefined) return malformed('PAYMENT-SIGNATURE is not base64-encoded JSON.');
   const payload = PaymentPayloadV2Schema.safeParse(json);
   if (!payload.success) return malformed('PAYMENT-SIGNATURE is not an x402 version 2 payment payload.');
@@ -108,36 +100,16 @@ function read(header: string): CredentialReading {
   };
 }
 
-function malformed(reason: string): CredentialReading {
-  return { kind: 'malformed', reason };
-}
-
-/** Undefined for what is not base64 or not JSON; deep nesting stays within what the size allows to parse. */
-function decode(header: string): unknown {
-  try {
-    return decodePaymentSignatureHeader(header);
-  } catch {
-    return undefined;
-  }
-}
-
-function receipt(input: PaymentReceiptInput): [name: string, value: string][] {
-  const { form } = input;
+function receipt({ form, reference }: X402Settled): [name: string, value: string][] {
   if (form.kind !== 'eip3009') return [];
-  const [transaction = input.reference] = input.reference.split('#');
   const response: SettleResponse = {
     success: true,
-    transaction,
+    transaction: toTransaction(reference),
     network: toNetwork(form.network),
     payer: form.from,
     amount: form.value.toString(),
   };
   return [['PAYMENT-RESPONSE', toHeader(response)]];
-}
-
-/** What the protocol's own encoder makes, without its detour over an array of characters: this is a hot path. */
-function toHeader(value: object): string {
-  return Buffer.from(JSON.stringify(value), 'utf8').toString('base64');
 }
 
 /** Offers and forms carry CAIP-2, which is what the protocol's type spells out. */

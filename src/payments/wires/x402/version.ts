@@ -1,4 +1,5 @@
-import type { Challenge, ChallengeInput, CredentialReading, PaymentReceiptInput } from '../../wire.ts';
+import type { Form } from '../../form.ts';
+import type { Challenge, ChallengeInput, CredentialReading } from '../../wire.ts';
 
 /** How one version of the protocol spells challenge, credential and receipt. */
 export type X402Version = {
@@ -7,5 +8,8 @@ export type X402Version = {
   challenge(input: ChallengeInput): Challenge | undefined;
   /** Never throws. */
   read(header: string): CredentialReading;
-  receipt(input: PaymentReceiptInput): [name: string, value: string][];
+  receipt(settled: X402Settled): [name: string, value: string][];
 };
+
+/** What became of a payment. */
+export type X402Settled = { form: Form; reference: string };

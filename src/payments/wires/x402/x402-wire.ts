@@ -1,17 +1,24 @@
 import type { Log } from '../../../core/log.ts';
-import type { Wire } from '../../wire.ts';
+import type { Carried, Wire } from '../../wire.ts';
+import { createV1, type X402Network } from './v1.ts';
 import { v2 } from './v2.ts';
 import type { X402Version } from './version.ts';
 
-/** The versions spoken, newest first; a further one is one more file and one more name here. */
-const VERSIONS: readonly X402Version[] = [v2];
+export type X402WireDeps = {
+  log: Log;
+  /** The tokens that are taken, in the order of offers; without any, version 1 is not spoken. */
+  networks?: readonly X402Network[];
+};
 
-/** The wire of the x402 protocol over HTTP headers, scheme `exact` with EIP-3009 authorizations. */
-export function createX402Wire(deps: { log: Log }): Wire {
+/** The wire of the x402 protocol over HTTP, scheme `exact` with EIP-3009 authorizations. */
+export function createX402Wire(deps: X402WireDeps): Wire {
+  const versions = listVersions(deps.networks ?? []);
+  const versionOf = (carried: Carried) =>
+    versions.find(({ credentialHeader }) => carried.header(credentialHeader) !== undefined);
   return {
     name: 'x402',
     challenge(input) {
-      const parts = VERSIONS.map((version) => version.challenge(input)).filter((part) => part !== undefined);
+      const parts = versions.map((version) => version.challenge(input)).filter((part) => part !== undefined);
       if (parts.length === 0) return undefined;
       return {
         headers: parts.flatMap((part) => part.headers),
@@ -19,17 +26,24 @@ export function createX402Wire(deps: { log: Log }): Wire {
       };
     },
     read(carried) {
-      for (const version of VERSIONS) {
-        const header = carried.header(version.credentialHeader);
-        if (header === undefined) continue;
-        const reading = version.read(header);
-        if (reading.kind === 'malformed') {
-          deps.log.debug({ reason: reading.reason, chars: header.length }, 'a malformed x402 credential');
-        }
-        return reading;
+      const version = versionOf(carried);
+      const header = version && carried.header(version.credentialHeader);
+      if (header === undefined) return undefined;
+      const reading = version?.read(header);
+      if (reading?.kind === 'malformed') {
+        deps.log.debug({ reason: reading.reason, chars: header.length }, 'a malformed x402 credential');
       }
-      return undefined;
+      return reading;
     },
-    receipt: (input) => VERSIONS.flatMap((version) => version.receipt(input)),
+    // A client reads the receipt of the version it paid by.
+    receipt: (input) => ((input.carried && versionOf(input.carried)) ?? v2).receipt(input),
   };
+}
+
+/**
+ * The versions spoken, newest first; a further one is one more file and one more name here. Older ones come
+ * last because they have only the body of a 402, and the last to write it is read.
+ */
+function listVersions(networks: readonly X402Network[]): readonly X402Version[] {
+  return networks.length === 0 ? [v2] : [v2, createV1(networks)];
 }
