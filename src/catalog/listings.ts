@@ -4,7 +4,7 @@ import type { Sql } from '../db/index.ts';
 import type { ToolDefinition } from '../execution/outcome.ts';
 import { createCache } from './cache.ts';
 import type { Listing, Server, Version } from './listing.ts';
-import { type PriceList, priceOf } from './price-list.ts';
+import { freeAllowanceOf, type PriceList, priceOf } from './price-list.ts';
 import { toPriceList, toServer, toTools, toVersion } from './rows.ts';
 import { isName } from './server-name.ts';
 import { findHead, findVersion } from './store.ts';
@@ -62,5 +62,9 @@ async function readVersion(
 }
 
 function toListing({ server, prices }: Head, { version, tools }: ToldVersion): Listing {
-  return { server, version, tools, prices, priceOf: (toolName) => priceOf(prices, toolName) };
+  return {
+    ...{ server, version, tools, prices },
+    priceOf: (toolName) => priceOf(prices, toolName),
+    freeAllowanceOf: (toolName) => freeAllowanceOf(prices, toolName),
+  };
 }

@@ -174,6 +174,7 @@ async function appendPrices(tx: Tx, publication: Publication, serverId: Uuid): P
   if (current && canonicalJson(current) === canonicalJson(prices)) return;
   await insertPriceList(tx, {
     ...{ id: newUuid(), serverId, model: prices.model, tools: prices.tools },
+    free: prices.free ?? null,
     amountMcents: publication.submission.pricing.amount,
     createdAt: publication.publishedAt,
   });

@@ -29,7 +29,7 @@ export function toServer(row: ServerRow): Server {
 }
 
 export function toPriceList(row: PriceListRow): PriceList {
-  return readPriceList({ model: row.model, amount: row.amountMcents, tools: row.tools });
+  return readPriceList({ model: row.model, amount: row.amountMcents, tools: row.tools, free: row.free });
 }
 
 export function toVersion(row: Omit<VersionRow, 'tools'>): Version {

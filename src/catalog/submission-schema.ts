@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { PRICE_MCENTS_MAX } from './price-list.ts';
+import { allowanceSchema, PRICE_MCENTS_MAX } from './price-list.ts';
 import { refuseName } from './server-name.ts';
 import { isVersionNumber, VERSION_CHARACTERS_MAX } from './version-number.ts';
 
@@ -24,6 +24,25 @@ const UNPRINTABLE = /(?![\n\r\t\u200c]|\u200d)[\p{Cc}\p{Cf}\p{Cs}]/u;
 
 const price = z.int().min(0).max(PRICE_MCENTS_MAX);
 
+const freeSchema = allowanceSchema
+  .extend({
+    tools: z
+      .record(z.string().regex(TOOL_NAME), allowanceSchema.superRefine(refuseNothing))
+      .refine((tools) => Object.keys(tools).length <= PRICED_TOOLS_MAX, {
+        error: `must name at most ${PRICED_TOOLS_MAX} tools`,
+      })
+      .optional(),
+  })
+  .superRefine((free, context) => {
+    if (!free.tools) refuseNothing(free, context);
+  });
+
+/** An allowance that says nothing is more likely a mistake than a wish. */
+function refuseNothing(allowance: z.infer<typeof allowanceSchema>, context: z.RefinementCtx): void {
+  if (allowance.first !== undefined || allowance.per_day !== undefined) return;
+  refuse(context, [], 'must have "first", "per_day" or both');
+}
+
 const pricingSchema = z
   .strictObject({
     model: z.enum(['free', 'per_call'], {
@@ -39,8 +58,12 @@ const pricingSchema = z
         error: `must name at most ${PRICED_TOOLS_MAX} tools`,
       })
       .optional(),
+    free: freeSchema.optional(),
   })
   .superRefine((pricing, context) => {
+    if (pricing.model === 'free' && pricing.free !== undefined) {
+      refuse(context, ['free'], 'belongs to the model "per_call": with "free" every call is free');
+    }
     const isCharged = [pricing.amount_mcents, ...Object.values(pricing.tools ?? {})].some((amount) => amount);
     if (pricing.model === 'free' && isCharged) {
       refuse(context, ['model'], 'is "free", so no amount may be above 0; use "per_call" to charge');

@@ -41,6 +41,7 @@ export function parseSubmission(body: unknown): Submission {
       model: pricing.model,
       amount: pricing.amount_mcents ?? 0,
       tools: pricing.tools ?? {},
+      free: pricing.free,
     }),
     files,
   };
@@ -60,6 +61,9 @@ function refusePrototypeKeys(body: unknown): void {
   }
   if (Object.hasOwn(asRecord(asRecord(pricing).tools), '__proto__')) {
     throw refuseField('pricing.tools', 'must not name a tool "__proto__"');
+  }
+  if (Object.hasOwn(asRecord(asRecord(asRecord(pricing).free).tools), '__proto__')) {
+    throw refuseField('pricing.free.tools', 'must not name a tool "__proto__"');
   }
 }
 

@@ -1,15 +1,24 @@
 import { sha256Hex } from '../core/bytes.ts';
 import { newUuid, type Uuid } from '../core/ids.ts';
 import { invariant } from '../core/invariant.ts';
-import { Problem } from '../core/problem.ts';
-import { withTransaction } from '../db/index.ts';
-import { maySpend, type Principal } from '../keys/index.ts';
+import { ZERO } from '../core/money.ts';
+import { Problem, type ProblemType } from '../core/problem.ts';
+import { type Tx, withTransaction } from '../db/index.ts';
+import { type FreeCall, giveBackFreeCall, keepFreeCall, maySpend, type Principal } from '../keys/index.ts';
 import type { HoldRequest, HoldResult } from '../ledger/index.ts';
-import { type Carried, claimIdOf, findClaim, insertClaim, withdrawClaim } from '../payments/index.ts';
+import {
+  type Carried,
+  type Claim,
+  claimIdOf,
+  findClaim,
+  insertClaim,
+  withdrawClaim,
+} from '../payments/index.ts';
 import { opaquePayer, type ReceiptDraft } from '../provenance/index.ts';
-import { balanceOf } from './account.ts';
 import { sameRequest } from './admit-credential.ts';
+import { returnFreeCall, runLimited, takeAllowance } from './allowance.ts';
 import { answerClaim, toFailure } from './answer-claim.ts';
+import { refuseByCap, spendableBy } from './child-keys.ts';
 import type { ClaimContext } from './claim-context.ts';
 import { type Demand, demandPayment } from './demand.ts';
 import type { GatewayDeps } from './deps.ts';
@@ -23,8 +32,10 @@ export type KeyAnswer = {
   result: unknown;
   receiptId: Uuid | undefined;
   charged: bigint;
-  /** What the account can still spend. */
+  /** What the key can still spend. */
   balance: bigint | undefined;
+  /** How many more are free, when this one was. */
+  freeCallsLeft?: number | undefined;
 };
 
 /** What a caller wants, and what came with its request. */
@@ -42,9 +53,10 @@ export async function callWithKey(
   refuseIfBlocked(deps, sale, payer);
   const id = newUuid();
   const { accountId, keyId } = principal;
-  const request = toHoldRequest(sale, { id, accountId, keyId, price: sale.price, hasClaim: false });
+  const hold = toHoldRequest(sale, { id, accountId, keyId, price: sale.price, hasClaim: false });
+  const request = principal.capIds.length === 0 ? hold : { ...hold, capIds: principal.capIds };
   if (sale.isInstant) return chargeInstant(deps, wanted, principal, request);
-  const { rest } = await requireHeld(deps, wanted, await deps.charger.hold(request));
+  const { rest } = await requireHeld(deps, { ...wanted, principal }, await deps.charger.hold(request));
   const outcome = await runSale(deps, sale);
   if (outcome.kind === 'failed') {
     await deps.charger.release(request);
@@ -76,7 +88,7 @@ async function chargeInstant(
   const { id } = request;
   const receipt = toReceipt(deps, sale, principal, id, outcome);
   const charge = await orUnknown(id, () => deps.charger.charge(request, receipt));
-  const { rest } = await requireHeld(deps, wanted, charge);
+  const { rest } = await requireHeld(deps, { ...wanted, principal }, charge);
   return { result: outcome.result, receiptId: id, charged: sale.price, balance: rest };
 }
 
@@ -115,28 +127,38 @@ export async function callWithIdempotencyKey(
     const asker = { isProven: true, isOwed: false };
     const answer = await answerClaim(deps, demand, sameRequest(claim, demand), asker);
     invariant(answer.purpose === 'call', `claim ${claimId} is not a call`);
-    const balance = await balanceOf(deps, principal.accountId);
-    return { result: answer.result, receiptId: claimId, charged: claim.amount, balance };
+    const balance = await spendableBy(deps, principal);
+    return { result: answer.result, receiptId: receiptOf(claim), charged: claim.amount, balance };
   }
-  await requireHeld(deps, wanted, opened);
+  await requireHeld(deps, { ...wanted, principal }, opened.hold);
   return guardClaim(deps, demand, claimId, async () => {
-    const call = await runCovered(deps, { sale, demand }, principal, claimId);
-    const balance = await balanceOf(deps, principal.accountId);
-    return { ...call, receiptId: claimId, balance };
+    const { free } = opened;
+    const call = await runCovered(deps, { sale, demand, free }, principal, claimId);
+    const balance = await spendableBy(deps, principal);
+    return { ...call, receiptId: free ? undefined : claimId, balance, freeCallsLeft: free?.left };
   });
+}
+
+/** How we say that a call found no place to run in. */
+const NO_PLACE: ReadonlySet<ProblemType> = new Set(['unavailable', 'too-many-requests']);
+
+/** What was free has no receipt. */
+function receiptOf(claim: Claim): Uuid | undefined {
+  return claim.amount === 0n ? undefined : claim.id;
 }
 
 async function runCovered(
   deps: GatewayDeps,
-  { sale, demand }: Ordered,
+  { sale, demand, free }: Ordered & { free: FreeCall | undefined },
   principal: Principal,
   claimId: Uuid,
 ): Promise<Pick<KeyAnswer, 'result' | 'charged'>> {
-  const outcome = await runSale(deps, sale);
+  const outcome = free ? await runLimited(deps, sale) : await runSale(deps, sale);
   if (outcome.kind === 'failed') {
+    if (free) await returnFreeCall(deps, free);
     const failure = toProblem(outcome);
     // It never ran for want of a place here: the key may be used again, and then runs for the first time.
-    if ('cause' in outcome && failure.problem === 'unavailable') {
+    if ('cause' in outcome && NO_PLACE.has(failure.problem)) {
       await withdrawRun(deps, claimId);
       throw outcome.cause;
     }
@@ -144,7 +166,8 @@ async function runCovered(
     await noteFailure(deps, sale, payerOf(principal), failure);
     throw await toFailure(deps, demand, claim, { isProven: true });
   }
-  const claim = await commitCovered(deps, claimId, outcome);
+  const also = free && ((tx: Tx) => keepFreeCall(tx, free));
+  const claim = await commitCovered(deps, claimId, outcome, also);
   if (claim.state !== 'delivered') throw await toFailure(deps, demand, claim, { isProven: true });
   return { result: outcome.result, charged: claim.amount };
 }
@@ -159,7 +182,7 @@ async function openKeyClaim(
   { sale, demand }: Ordered,
   principal: Principal,
   claimKey: string,
-): Promise<HoldResult | { kind: 'taken' }> {
+): Promise<{ kind: 'opened'; hold: HoldResult; free: FreeCall | undefined } | { kind: 'taken' }> {
   const id = claimIdOf(claimKey);
   const context: ClaimContext = {
     purpose: 'call',
@@ -170,27 +193,29 @@ async function openKeyClaim(
     requestHash: hashRequest(sale.request).toString('hex'),
     keyId: principal.keyId,
   };
+  const { accountId, keyId, capIds } = principal;
   return withTransaction(deps.sql, async (tx) => {
-    const { amount, requestDigest } = demand;
+    // Before the claim, as that says what the call costs; with a claim of somebody quicker it is undone.
+    const free = await takeAllowance(deps, tx, { sale, principal, id });
+    const price = free ? ZERO : demand.amount;
     const isOurs = await insertClaim(tx, {
-      ...{
-        claimKey,
-        purpose: 'call',
-        rail: null,
-        wire: null,
-        payer: payerOf(principal),
-        accountId: principal.accountId,
-      },
-      ...{ amount, requestDigest, quoteHash: null, mode: 'after-run', state: 'running' },
-      ...{ worker: deps.worker.id, context, intent: null },
+      ...{ claimKey, purpose: 'call', rail: null, wire: null, payer: payerOf(principal), accountId },
+      ...{ amount: price, requestDigest: demand.requestDigest, quoteHash: null },
+      ...{ mode: 'after-run', state: 'running', worker: deps.worker.id, context, intent: null },
     });
-    if (!isOurs) return { kind: 'taken' as const };
-    const request = toHoldRequest(sale, { id, ...principal, price: sale.price, hasClaim: true });
-    const hold: HoldResult = (await maySpend(tx, principal.keyId))
-      ? await deps.ledger.holdBalance(tx, request)
+    if (!isOurs) {
+      if (free) await giveBackFreeCall(tx, free);
+      return { kind: 'taken' };
+    }
+    const request = toHoldRequest(sale, { id, accountId, keyId, price, hasClaim: true });
+    const hold: HoldResult = (await maySpend(tx, keyId))
+      ? await deps.ledger.holdBalance(tx, { ...request, capIds: free ? undefined : capIds })
       : { kind: 'key-refused' };
-    if (hold.kind !== 'held') await withdrawClaim(tx, claimKey);
-    return hold;
+    if (hold.kind !== 'held') {
+      await withdrawClaim(tx, claimKey);
+      if (free) await giveBackFreeCall(tx, free);
+    }
+    return { kind: 'opened', hold, free };
   });
 }
 
@@ -226,14 +251,16 @@ function nameInReceipts(deps: GatewayDeps, principal: Principal): string {
 
 type Held = Extract<HoldResult, { kind: 'held' }>;
 
-async function requireHeld(deps: GatewayDeps, wanted: Wanted, hold: HoldResult): Promise<Held> {
-  if (hold.kind !== 'held') throw await refusal(deps, wanted, hold);
+type Asked = Wanted & { principal: Principal };
+
+async function requireHeld(deps: GatewayDeps, asked: Asked, hold: HoldResult): Promise<Held> {
+  if (hold.kind !== 'held') throw await refusal(deps, asked, hold);
   return hold;
 }
 
 async function refusal(
   deps: GatewayDeps,
-  { sale, carried }: Wanted,
+  { sale, carried, principal }: Asked,
   hold: Exclude<HoldResult, { kind: 'held' }>,
 ): Promise<Problem> {
   switch (hold.kind) {
@@ -242,6 +269,8 @@ async function refusal(
       const members = { balance_mcents: Number(hold.available) };
       return demandPayment(deps, toDemand(sale, carried), { detail, members });
     }
+    case 'cap-refused':
+      return refuseByCap(principal, sale.price, hold.refusal);
     case 'key-refused':
       return new Problem('unauthorized', {
         detail: 'The key was revoked or has expired.',

@@ -4,7 +4,7 @@ import type { Log } from '../core/log.ts';
 import type { Millicents } from '../core/money.ts';
 import type { Sql } from '../db/index.ts';
 import type { Execution } from '../execution/index.ts';
-import type { Keys } from '../keys/index.ts';
+import type { Keys, Tiers } from '../keys/index.ts';
 import type { Charger, Ledger, RiskLimits } from '../ledger/index.ts';
 import type { Answers, Pending, QuoteSealer, Rail, Wire, Worker } from '../payments/index.ts';
 import type { ReceiptDraft, Receipts } from '../provenance/index.ts';
@@ -22,6 +22,8 @@ export type GatewaySettings = {
   mintMax: Millicents;
   mintsPerHour: number;
   signupsPerHour: number;
+  /** What accounts get for nothing, by tier; without any, the default ones. */
+  tiers?: Tiers | undefined;
   /** How long a request waits for an outcome before it answers 503. */
   outcomeWaitMs: number;
   /** How long the gateway itself waits for a settlement before the reconciler goes on. */

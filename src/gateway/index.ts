@@ -11,6 +11,16 @@ export {
 } from './account.ts';
 export { describeBuiltIn, exampleSale, publishBuiltIns } from './built-in.ts';
 export { type CheckoutDeps, type OpenedCheckout, openCheckout } from './checkout.ts';
+export {
+  type ChildInput,
+  createChildKey,
+  type KeyView,
+  listKeys,
+  type NewChild,
+  ownCaps,
+  rotateKey,
+  spendableBy,
+} from './child-keys.ts';
 export { type CreditChallenge, type CreditClaim, challengeCredit, claimCredit } from './claim-credit.ts';
 export { confirmSettlements } from './confirm-settlements.ts';
 export { type Demand, demandPayment, readCredential } from './demand.ts';

@@ -1,15 +1,14 @@
 import type { Uuid } from '../core/ids.ts';
 import { Problem } from '../core/problem.ts';
-import { hasScope, type Principal } from '../keys/index.ts';
+import { hasScope, mayCall, type Principal } from '../keys/index.ts';
 import type { Carried, Claim } from '../payments/index.ts';
-import { balanceOf } from './account.ts';
+import { callFreeTool, callUnderAllowance, type FreeAnswer } from './allowance.ts';
 import { callWithCredential } from './call-with-credential.ts';
 import { callWithIdempotencyKey, callWithKey } from './call-with-key.ts';
+import { spendableBy } from './child-keys.ts';
 import { demandPayment, readCredential } from './demand.ts';
 import type { GatewayDeps } from './deps.ts';
-import { toProblem } from './failure.ts';
 import { guardClaim } from './guard-claim.ts';
-import { runSale } from './run-sale.ts';
 import { type Sale, toDemand } from './sale.ts';
 
 export type PaidCallInput = {
@@ -30,6 +29,8 @@ export type PaidCallAnswer = {
   /** The receipt as a compact JWS. */
   receipt: string | undefined;
   balance: bigint | undefined;
+  /** How many more the account has for nothing, after a call that cost nothing for that reason. */
+  freeCallsLeft?: number | undefined;
   /** Present when a credential paid: its answer has to be watched until it is delivered. */
   claim: Claim | undefined;
 };
@@ -44,13 +45,8 @@ export async function paidCall(
   client: () => AbortSignal,
 ): Promise<PaidCallAnswer> {
   const { sale, principal } = input;
-  if (principal && !hasScope(principal, sale.scope)) {
-    throw new Problem('forbidden', {
-      detail: `The key does not have the scope "${sale.scope}".`,
-      isUncharged: true,
-    });
-  }
-  if (sale.price === 0n) return runFree(deps, sale);
+  if (principal) refuseUnauthorised(principal, sale);
+  if (sale.price === 0n) return toFreeAnswer(await callFreeTool(deps, sale, principal));
   // Most calls are paid by a key and need neither the demand nor a signal: what is not needed is not made.
   const credential = await readCredential(deps, input.carried, () => toDemand(sale, input.carried));
   if (credential) {
@@ -60,27 +56,41 @@ export async function paidCall(
       charged: claim.amount,
       receiptId: claim.id,
       receipt: await inlineReceipt(deps, claim.id),
-      balance: principal && (await balanceOf(deps, principal.accountId)),
+      balance: principal && (await spendableBy(deps, principal)),
       claim,
     }));
   }
   if (!principal) throw await demandPayment(deps, toDemand(sale, input.carried));
-  const { result, receiptId, charged, balance } =
+  if (input.idempotencyKey === undefined) {
+    const free = await callUnderAllowance(deps, sale, principal);
+    if (free) return toFreeAnswer(free);
+  }
+  const { receiptId, ...answer } =
     input.idempotencyKey === undefined
       ? await callWithKey(deps, input, principal)
       : await callWithIdempotencyKey(deps, input, principal, input.idempotencyKey);
   const receipt = input.wantsReceipt && receiptId ? await inlineReceipt(deps, receiptId) : undefined;
-  return { result, charged, receiptId, receipt, balance, claim: undefined };
+  return { ...answer, receiptId, receipt, claim: undefined };
 }
 
-async function runFree(deps: GatewayDeps, sale: Sale): Promise<PaidCallAnswer> {
-  const outcome = await deps.freeCalls.run(() => runSale(deps, sale));
-  if (outcome.kind === 'failed') {
-    const { problem, detail } = toProblem(outcome);
-    throw new Problem(problem, { detail, isUncharged: true });
+/** What the key's owner did not allow it, whoever pays: a credential pays, and the key authorises (rule 13). */
+function refuseUnauthorised(principal: Principal, sale: Sale): void {
+  if (!hasScope(principal, sale.scope)) {
+    throw new Problem('forbidden', {
+      detail: `The key does not have the scope "${sale.scope}".`,
+      isUncharged: true,
+    });
   }
+  if (mayCall(principal, sale.request)) return;
+  throw new Problem('forbidden', {
+    detail: `The key may not call ${sale.request.tool} of ${sale.request.server}: its list of tools does not name it.`,
+    isUncharged: true,
+  });
+}
+
+function toFreeAnswer({ result, freeCallsLeft }: FreeAnswer): PaidCallAnswer {
   const none = { receiptId: undefined, receipt: undefined, balance: undefined, claim: undefined };
-  return { result: outcome.result, charged: 0n, ...none };
+  return { result, charged: 0n, freeCallsLeft, ...none };
 }
 
 async function inlineReceipt(deps: GatewayDeps, id: Uuid): Promise<string | undefined> {

@@ -42,17 +42,34 @@ export async function commitOutcome(deps: GatewayDeps, claimId: Uuid, outcome: D
   });
 }
 
-/** Outcome and capture in one commit, for a call whose money is in the ledger already. */
-export async function commitCovered(deps: GatewayDeps, claimId: Uuid, outcome: Delivered): Promise<Claim> {
+/**
+ * Outcome and capture in one commit, for a call whose money is in the ledger already. `also` is part of that
+ * commit.
+ */
+export async function commitCovered(
+  deps: GatewayDeps,
+  claimId: Uuid,
+  outcome: Delivered,
+  also?: (tx: Tx) => Promise<void>,
+): Promise<Claim> {
   return withTransaction(deps.sql, async (tx) => {
     const claim = await lockRun(deps, tx, claimId);
     if (claim.state !== 'running') return claim;
+    await also?.(tx);
     await storeAnswer(deps, tx, claim, outcome, { isPaid: true });
     const context = withResponse(claim, outcome);
     await updateClaim(tx, claimId, { context });
-    await captureCall(deps, tx, { ...claim, context }, claim.reference ?? claim.id);
+    if (claim.amount === 0n) await closeFree(deps, tx, claimId);
+    else await captureCall(deps, tx, { ...claim, context }, claim.reference ?? claim.id);
     return mustLock(tx, claimId);
   });
+}
+
+/** A call that an allowance made free: there is nothing to split and nothing to give a receipt for. */
+async function closeFree(deps: GatewayDeps, tx: Tx, claimId: Uuid): Promise<void> {
+  await deps.ledger.capture(tx, claimId, deps.clock.now());
+  await deps.answers.startClock(tx, claimId);
+  await updateClaim(tx, claimId, { state: 'delivered', isClosed: true });
 }
 
 /** Ends a run that did not deliver. Also what the recovery does with runs whose gateway is gone. */

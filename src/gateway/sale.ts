@@ -1,3 +1,4 @@
+import type { FreeAllowance } from '../catalog/index.ts';
 import { sha256, sha256Hex } from '../core/bytes.ts';
 import type { Json } from '../core/canonical-json.ts';
 import { canonicalJson } from '../core/canonical-json.ts';
@@ -27,6 +28,8 @@ export type Sale = {
   payeeId: Uuid;
   tier: Tier;
   price: Millicents;
+  /** Calls of it that an account need not pay for. */
+  freeAllowance?: FreeAllowance | undefined;
   /** What a bearer key must be allowed. */
   scope: Scope;
   resource: { url: string; description: string };

@@ -10,7 +10,7 @@ type Entry = Known & { staleAt: number };
 export type PrincipalCache = {
   get(hash: string, now: number): Known | undefined;
   set(hash: string, known: Known, now: number): void;
-  forget(keyId: Uuid): void;
+  forget(keyIds: readonly Uuid[]): void;
 };
 
 export function createPrincipalCache(bounds: { entriesMax: number; ttlMs: number }): PrincipalCache {
@@ -33,9 +33,10 @@ export function createPrincipalCache(bounds: { entriesMax: number; ttlMs: number
         entries.delete(oldest);
       }
     },
-    forget(keyId) {
+    forget(keyIds) {
+      const gone = new Set(keyIds);
       for (const [hash, entry] of entries) {
-        if (entry.principal.keyId === keyId) entries.delete(hash);
+        if (gone.has(entry.principal.keyId)) entries.delete(hash);
       }
     },
   };

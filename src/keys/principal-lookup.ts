@@ -10,8 +10,8 @@ import { findKeyByHash } from './store.ts';
 /** Finds who a well-formed key speaks for, mostly without asking the database. */
 export type PrincipalLookup = {
   find(keyText: string): Promise<Principal | undefined>;
-  /** A key was revoked: nothing that was read before is used after. */
-  forget(keyId: Uuid): void;
+  /** Keys were revoked or got other secrets: nothing that was read before is used after. */
+  forget(keyIds: readonly Uuid[]): void;
 };
 
 /** How long another gateway's revocation may go unnoticed here; charging asks the database itself. */
@@ -48,8 +48,8 @@ export function createPrincipalLookup(deps: { sql: Sql; clock: Clock }): Princip
       const isExpired = known?.expiresAt !== undefined && known.expiresAt <= clock.now();
       return isExpired ? undefined : known?.principal;
     },
-    forget(keyId) {
-      cache.forget(keyId);
+    forget(keyIds) {
+      cache.forget(keyIds);
       running.clear();
     },
   };
@@ -64,7 +64,15 @@ async function findKnown(sql: Sql, hash: Buffer): Promise<Known | undefined> {
       accountId: row.accountId,
       publisherId: row.publisherId ?? undefined,
       scopes: row.scopes.filter(isScope),
+      ancestorIds: row.ancestorIds,
+      capIds: row.capIds,
+      tools: row.tools ?? undefined,
     },
-    expiresAt: row.expiresAt ?? undefined,
+    expiresAt: earlier(row.expiresAt, row.validUntil),
   };
+}
+
+function earlier(a: Date | null, b: Date | null): Date | undefined {
+  if (a && b) return a < b ? a : b;
+  return a ?? b ?? undefined;
 }

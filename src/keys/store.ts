@@ -1,24 +1,40 @@
 import { bucketOf, type Uuid } from '../core/ids.ts';
 import { invariant } from '../core/invariant.ts';
 import type { Queryable, Tx } from '../db/index.ts';
+import type { Reach } from './principal.ts';
 import type { apiKey } from './schema.ts';
 
 type ApiKeyRow = typeof apiKey.$inferSelect;
 
+type Rights = 'ancestorIds' | 'capIds' | 'tools';
+
 export type NewKeyRow = Pick<
   ApiKeyRow,
-  'id' | 'hash' | 'accountId' | 'publisherId' | 'label' | 'expiresAt'
+  'id' | 'hash' | 'accountId' | 'publisherId' | 'parentId' | 'label' | 'expiresAt' | Rights
 > & {
   scopes: readonly string[];
 };
 
 export type FoundKeyRow = Pick<
   ApiKeyRow,
-  'id' | 'accountId' | 'publisherId' | 'scopes' | 'expiresAt' | 'revokedAt'
+  'id' | 'accountId' | 'publisherId' | 'scopes' | 'expiresAt' | 'revokedAt' | Rights
+> & {
+  /** Until when the secret it was found by works, when a rotation has replaced that. */
+  validUntil: Date | null;
+};
+
+export type ListedKeyRow = Pick<
+  ApiKeyRow,
+  'id' | 'parentId' | 'label' | 'scopes' | 'tools' | 'capIds' | 'createdAt' | 'expiresAt' | 'revokedAt'
 >;
 
-export type ListedKeyRow = Omit<FoundKeyRow, 'accountId' | 'publisherId'> &
-  Pick<ApiKeyRow, 'label' | 'createdAt'>;
+/** One key of a line from the first of an account downwards. */
+export type LineKeyRow = Pick<
+  ApiKeyRow,
+  'id' | 'publisherId' | 'scopes' | 'tools' | 'capIds' | 'expiresAt'
+> & {
+  isLive: boolean;
+};
 
 /**
  * SQL that lists, out of an array of key ids, those that may still spend. The charge statement contains it,
@@ -36,11 +52,16 @@ export async function maySpend(tx: Tx, keyId: Uuid): Promise<boolean> {
   return rows.length > 0;
 }
 
-/** Inserts the key, or finds the one that has this hash already. */
+/** Inserts the key, or finds the one that has this hash already, or had it before a rotation. */
 export async function insertKey(tx: Tx, row: NewKeyRow): Promise<{ id: Uuid; accountId: Uuid }> {
+  const [former] = await tx<{ id: Uuid; accountId: Uuid }[]>`
+    SELECT k.id, k.account_id FROM api_key_former f JOIN api_key k ON k.id = f.key_id WHERE f.hash = ${row.hash}`;
+  if (former) return former;
   const [inserted] = await tx<{ id: Uuid; accountId: Uuid }[]>`
-    INSERT INTO api_key (bucket, id, hash, account_id, publisher_id, scopes, label, expires_at)
-    VALUES (${bucketOf(row.id)}, ${row.id}, ${row.hash}, ${row.accountId}, ${row.publisherId},
+    INSERT INTO api_key (bucket, id, hash, account_id, publisher_id, parent_id, ancestor_ids, cap_ids, tools,
+      scopes, label, expires_at)
+    VALUES (${bucketOf(row.id)}, ${row.id}, ${row.hash}, ${row.accountId}, ${row.publisherId}, ${row.parentId},
+      ${row.ancestorIds}::uuid[], ${row.capIds}::uuid[], ${row.tools}::text[],
       ${row.scopes as string[]}::text[], ${row.label}, ${row.expiresAt})
     ON CONFLICT (hash) DO NOTHING
     RETURNING id, account_id`;
@@ -54,26 +75,77 @@ export async function insertKey(tx: Tx, row: NewKeyRow): Promise<{ id: Uuid; acc
 
 export async function findKeyByHash(sql: Queryable, hash: Buffer): Promise<FoundKeyRow | undefined> {
   const [row] = await sql<FoundKeyRow[]>`
-    SELECT id, account_id, publisher_id, scopes, expires_at, revoked_at FROM api_key WHERE hash = ${hash}`;
+    SELECT k.id, k.account_id, k.publisher_id, k.scopes, k.ancestor_ids, k.cap_ids, k.tools, k.expires_at,
+      k.revoked_at, s.valid_until
+    FROM (SELECT id, NULL::timestamptz AS valid_until FROM api_key WHERE hash = ${hash}
+      UNION ALL SELECT key_id, valid_until FROM api_key_former WHERE hash = ${hash} AND valid_until > now()) s
+      JOIN api_key k ON k.id = s.id`;
   return row;
 }
 
-export function listKeys(
-  sql: Queryable,
-  input: { accountId: Uuid; rowsMax: number },
-): Promise<ListedKeyRow[]> {
-  return sql<ListedKeyRow[]>`
-    SELECT id, scopes, label, created_at, expires_at, revoked_at FROM api_key
-    WHERE account_id = ${input.accountId} ORDER BY created_at DESC, id LIMIT ${input.rowsMax}`;
+/** The condition that a key is within somebody's reach. */
+function within(sql: Queryable, { accountId, belowKeyId }: Reach) {
+  return belowKeyId === undefined
+    ? sql`account_id = ${accountId}`
+    : sql`account_id = ${accountId} AND (id = ${belowKeyId} OR ${belowKeyId} = ANY(ancestor_ids))`;
 }
 
-/** False when the account has no such key. The first revocation's time stays. */
-export async function revokeKey(sql: Queryable, input: { accountId: Uuid; keyId: Uuid }): Promise<boolean> {
-  const rows = await sql`
+export function listKeys(sql: Queryable, input: Reach & { rowsMax: number }): Promise<ListedKeyRow[]> {
+  return sql<ListedKeyRow[]>`
+    SELECT id, parent_id, label, scopes, tools, cap_ids, created_at, expires_at, revoked_at FROM api_key
+    WHERE ${within(sql, input)} ORDER BY created_at DESC, id LIMIT ${input.rowsMax}`;
+}
+
+/** The keys of one line, locked from the top down, which is the order of everyone who locks several. */
+export function lockLine(tx: Tx, ids: readonly Uuid[]): Promise<LineKeyRow[]> {
+  return tx<LineKeyRow[]>`
+    SELECT id, publisher_id, scopes, tools, cap_ids, expires_at,
+      revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now()) AS is_live
+    FROM api_key WHERE id = ANY(${ids as Uuid[]}::uuid[]) ORDER BY cardinality(ancestor_ids) FOR UPDATE`;
+}
+
+export async function countLiveKeys(tx: Tx, accountId: Uuid): Promise<number> {
+  const [row] = await tx<{ count: number }[]>`SELECT count(*)::int AS count FROM api_key
+    WHERE account_id = ${accountId} AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())`;
+  return row?.count ?? 0;
+}
+
+/**
+ * Revokes a key and all below it, and answers which; none when there is no such key within reach. A revocation's
+ * first time stays. The key is locked before its descendants are looked for: a child that is being made is seen.
+ */
+export async function revokeKeys(tx: Tx, input: Reach & { keyId: Uuid }): Promise<Uuid[]> {
+  const { keyId, accountId } = input;
+  const [locked] = await tx`SELECT id FROM api_key WHERE id = ${keyId} AND ${within(tx, input)} FOR UPDATE`;
+  if (!locked) return [];
+  const rows = await tx<{ id: Uuid }[]>`
     UPDATE api_key SET revoked_at = coalesce(revoked_at, now())
-    WHERE id = ${input.keyId} AND bucket = ${bucketOf(input.keyId)} AND account_id = ${input.accountId}
+    WHERE account_id = ${accountId} AND (id = ${keyId} OR ${keyId} = ANY(ancestor_ids))
     RETURNING id`;
-  return rows.length > 0;
+  return rows.map(({ id }) => id);
+}
+
+export type Rotation = Reach & { keyId: Uuid; hash: Buffer; overlapSeconds: number };
+
+/** Gives a key another secret. Every earlier one works until the overlap is over, and none longer than before. */
+export async function rotateSecret(
+  tx: Tx,
+  input: Rotation,
+): Promise<{ kind: 'rotated'; validUntil: Date } | { kind: 'dead' } | { kind: 'unknown' }> {
+  const { keyId, hash, overlapSeconds } = input;
+  const [key] = await tx<{ hash: Buffer; isLive: boolean }[]>`
+    SELECT hash, revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now()) AS is_live
+    FROM api_key WHERE id = ${keyId} AND ${within(tx, input)} FOR UPDATE`;
+  if (!key) return { kind: 'unknown' };
+  if (!key.isLive) return { kind: 'dead' };
+  const until = tx`now() + ${overlapSeconds} * interval '1 second'`;
+  await tx`UPDATE api_key_former SET valid_until = ${until} WHERE key_id = ${keyId} AND valid_until > ${until}`;
+  const [former] = await tx<{ validUntil: Date }[]>`
+    INSERT INTO api_key_former (hash, key_id, valid_until) VALUES (${key.hash}, ${keyId}, ${until})
+    RETURNING valid_until`;
+  invariant(former, 'the replaced secret is kept');
+  await tx`UPDATE api_key SET hash = ${hash} WHERE id = ${keyId}`;
+  return { kind: 'rotated', validUntil: former.validUntil };
 }
 
 export type WindowInput = { name: string; max: number; windowMs: number };

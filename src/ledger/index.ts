@@ -1,4 +1,5 @@
 export { MILLICENT_UNIT } from './account.ts';
+export { type CapRefusal, type Caps, type CapUse, leftUnder } from './cap/cap.ts';
 export {
   CHARGE_SETTINGS,
   type Charger,

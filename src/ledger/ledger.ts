@@ -11,12 +11,14 @@ import {
   railAssetAccount,
   unappliedAccount,
 } from './account.ts';
+import { type Caps, type CapUse, closeInCaps, findCapRefusal, takeFromCaps } from './cap/cap.ts';
+import { insertCap, listCaps } from './cap/store.ts';
 import type { HoldRequest, HoldResult } from './charge/charger.ts';
 import { type OpenExposure, sumOpenExposures } from './exposure/store.ts';
 import { type Asset, type Float, insertFloat, sumAssets } from './float/store.ts';
 import {
-  type CallPosition,
   type CallRow,
+  type CallsInput,
   closeHold,
   deleteHold,
   findHold,
@@ -95,8 +97,12 @@ export type Ledger = {
   balance(accountId: Uuid): Promise<{ balance: bigint; held: bigint } | undefined>;
   earnings(publisherId: Uuid): Promise<{ earned: bigint; available: bigint }>;
   hold(queryable: Queryable, id: Uuid): Promise<HoldRow | undefined>;
-  /** A payer's calls, newest first, one page. */
-  calls(input: { accountId: Uuid; after: CallPosition | undefined; rowsMax: number }): Promise<CallRow[]>;
+  /** A payer's calls, or those of some of its keys, newest first, one page. */
+  calls(input: CallsInput): Promise<CallRow[]>;
+  /** Limits a spender from now on; for good, as statements under way know which caps there are. */
+  openCap(tx: Tx, id: Uuid, caps: Caps): Promise<void>;
+  /** Caps with what is used of them now. */
+  caps(ids: readonly Uuid[]): Promise<CapUse[]>;
 };
 
 const DUE_ROWS_MAX = 500;
@@ -148,22 +154,33 @@ export function createLedger(deps: { sql: Sql }): Ledger {
     earnings: (publisherId) => sumPublisher(sql, publisherId),
     hold: findHold,
     calls: (input) => listHolds(sql, input),
+    openCap: insertCap,
+    caps: (ids) => (ids.length === 0 ? Promise.resolve([]) : listCaps(sql, ids)),
   };
 }
 
 async function holdBalance(tx: Tx, request: HoldRequest): Promise<HoldResult> {
-  const payer = await lockPayer(tx, request.accountId);
+  const { accountId, amount, capIds = [] } = request;
+  const payer = await lockPayer(tx, accountId);
   const available = payer.balance - payer.held;
-  if (available < request.amount) return { kind: 'insufficient', available };
-  await insertHold(tx, toHoldRow(request, 'balance'));
-  await updatePayer(tx, request.accountId, { ...payer, held: payer.held + request.amount });
+  if (available < amount) {
+    // More balance would not help where a cap is in the way: that is said first.
+    const refusal = await findCapRefusal(tx, { capIds, amount });
+    return refusal ? { kind: 'cap-refused', refusal } : { kind: 'insufficient', available };
+  }
+  const take = capIds.length > 0 ? await takeFromCaps(tx, { capIds, amount }) : undefined;
+  if (take?.kind === 'refused') return { kind: 'cap-refused', refusal: take.refusal };
+  await insertHold(tx, toHoldRow(request, 'balance', take?.hour));
+  await updatePayer(tx, accountId, { ...payer, held: payer.held + amount });
   return { kind: 'held' };
 }
 
-function toHoldRow(request: HoldRequest, backing: HoldRow['backing']) {
-  const { lifetimeMs, keyId, subject, ...rest } = request;
+function toHoldRow(request: HoldRequest, backing: HoldRow['backing'], capHour?: Date) {
+  const { lifetimeMs, keyId, subject, capIds = [], ...rest } = request;
   return {
     ...rest,
+    capIds: capHour ? [...capIds] : null,
+    capHour: capHour ?? null,
     keyId: keyId ?? null,
     subject: subject ?? null,
     backing,
@@ -214,6 +231,7 @@ async function capture(tx: Tx, id: Uuid, availableAt: Date): Promise<boolean> {
     held: payer.held - fromHeld,
     promo: payer.promo > hold.amount ? payer.promo - hold.amount : 0n,
   });
+  await closeInCaps(tx, hold, 'captured');
   await closeHold(tx, id, 'captured');
   await insertEntries(
     tx,
@@ -228,6 +246,7 @@ async function giveBack(tx: Tx, id: Uuid, state: 'released' | 'expired'): Promis
   const { hold, payer } = known;
   if (hold.backing === 'balance') {
     await updatePayer(tx, hold.accountId, { ...payer, held: payer.held - hold.amount });
+    await closeInCaps(tx, hold, 'given-back');
   }
   await closeHold(tx, id, state);
   return true;

@@ -95,14 +95,20 @@ export async function listDueHolds(sql: Sql, rowsMax: number): Promise<{ id: Uui
 export type CallPosition = { createdAt: string; id: Uuid };
 export type CallRow = HoldRow & { position: string };
 
+export type CallsInput = {
+  accountId: Uuid;
+  /** Only what these keys called. */
+  keyIds?: readonly Uuid[] | undefined;
+  after: CallPosition | undefined;
+  rowsMax: number;
+};
+
 /** A payer's calls, newest first, those after `after`. */
-export async function listHolds(
-  sql: Sql,
-  input: { accountId: Uuid; after: CallPosition | undefined; rowsMax: number },
-): Promise<CallRow[]> {
-  const { accountId, after } = input;
+export async function listHolds(sql: Sql, input: CallsInput): Promise<CallRow[]> {
+  const { accountId, keyIds, after } = input;
   return sql<CallRow[]>`SELECT *, created_at::text AS position FROM ledger_hold
     WHERE account_id = ${accountId}
+      ${keyIds ? sql`AND key_id = ANY(${keyIds as Uuid[]}::uuid[])` : sql``}
       ${after ? sql`AND (created_at, id) < (${after.createdAt}::text::timestamptz, ${after.id}::uuid)` : sql``}
     ORDER BY created_at DESC, id DESC LIMIT ${input.rowsMax}`;
 }

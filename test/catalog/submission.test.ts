@@ -113,7 +113,12 @@ describe('a submission', () => {
       ...{ name: 'acme/tool', version: '1.0.0', description: 'Counts the words of a text', category: [] },
       ...{ language: 'python', tier: 'hobbyist', entrypoint: 'server.py' },
       ...{ license: null, repoUrl: null, changelog: null },
-      pricing: { model: 'per_call', amount: 250n, tools: new Map() },
+      pricing: {
+        model: 'per_call',
+        amount: 250n,
+        tools: new Map(),
+        free: { each: undefined, tools: new Map() },
+      },
       files: new Map([['server.py', Buffer.from('print("hello")\n')]]),
     });
   });
@@ -139,7 +144,12 @@ describe('a submission', () => {
   it('for nothing may price its tools at nothing', () => {
     const pricing = { model: 'free', amount_mcents: 0, tools: { run: 0 } };
     expect(parseSubmission(createBody({ pricing })).pricing).toEqual({
-      ...{ model: 'free', amount: 0n, tools: new Map([['run', 0n]]) },
+      ...{
+        model: 'free',
+        amount: 0n,
+        tools: new Map([['run', 0n]]),
+        free: { each: undefined, tools: new Map() },
+      },
     });
   });
 });

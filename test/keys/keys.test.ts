@@ -52,6 +52,7 @@ describe('an issued key', () => {
       accountId: key.accountId,
       publisherId,
       scopes: ['example', 'publish'],
+      ...{ ancestorIds: [], capIds: [], tools: undefined },
     });
   });
 
@@ -69,7 +70,7 @@ describe('an issued key', () => {
       Array.from({ length: 20 }, () => withTransaction(database.sql, (tx) => keys.issue(tx, key))),
     );
     expect(new Set(issued.map(({ id }) => id)).size).toBe(1);
-    expect(await keys.list(key.accountId)).toHaveLength(1);
+    expect(await keys.list({ accountId: key.accountId })).toHaveLength(1);
   });
 
   it('is never issued to a second account', async () => {
@@ -190,10 +191,10 @@ describe('revocation', () => {
     const { keys } = createGateway();
     const key = await issue();
     await keys.revoke({ accountId: key.accountId, keyId: key.id });
-    const [first] = await keys.list(key.accountId);
+    const [first] = await keys.list({ accountId: key.accountId });
     await keys.revoke({ accountId: key.accountId, keyId: key.id });
     expect(first?.revokedAt).toBeInstanceOf(Date);
-    expect(await keys.list(key.accountId)).toEqual([first]);
+    expect(await keys.list({ accountId: key.accountId })).toEqual([first]);
   });
 
   it("finds neither someone else's key nor one that never was, and changes nothing", async () => {
@@ -215,20 +216,23 @@ describe('the list of keys', () => {
     const first = await issue({ accountId, label: 'first' });
     const second = await issue({ accountId, label: 'second', scopes: ['read'] });
     await issue();
-    const listed = await keys.list(accountId);
+    const listed = await keys.list({ accountId });
     expect(listed.map(({ id, label, scopes }) => ({ id, label, scopes }))).toEqual([
       { id: second.id, label: 'second', scopes: ['read'] },
       { id: first.id, label: 'first', scopes: ['invoke'] },
     ]);
     expect(Object.keys(listed[0] ?? {}).sort()).toEqual([
+      'capIds',
       'createdAt',
       'expiresAt',
       'id',
       'label',
+      'parentId',
       'revokedAt',
       'scopes',
+      'tools',
     ]);
-    expect(await keys.list(newUuid())).toEqual([]);
+    expect(await keys.list({ accountId: newUuid() })).toEqual([]);
   });
 });
 

@@ -4,7 +4,15 @@ import { createPrincipalCache, type Known } from '../../src/keys/principal-cache
 
 function createKnown(keyId = newUuid()): Known {
   return {
-    principal: { keyId, accountId: newUuid(), publisherId: undefined, scopes: ['invoke'] },
+    principal: {
+      keyId,
+      accountId: newUuid(),
+      publisherId: undefined,
+      scopes: ['invoke'],
+      ancestorIds: [],
+      capIds: [],
+      tools: undefined,
+    },
     expiresAt: undefined,
   };
 }
@@ -33,7 +41,7 @@ describe('the cache of principals', () => {
     const cache = createPrincipalCache({ entriesMax: 10, ttlMs: 1_000 });
     const known = createKnown();
     cache.set('a', known, 0);
-    cache.forget(known.principal.keyId);
+    cache.forget([known.principal.keyId]);
     expect(cache.get('a', 1)).toBeUndefined();
   });
 });

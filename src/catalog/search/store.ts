@@ -42,10 +42,10 @@ export function searchServers(sql: Sql, query: SearchQuery): Promise<SummaryRow[
     SELECT s.id, s.name, s.publisher_id, s.tier, s.description, s.category, s.language, s.license, s.repo_url,
       s.created_at, s.updated_at, s.paused_at, s.pause_reason, ${order.text} AS sort_key,
       v.id AS version_id, v.version, v.code_sha256, v.log_index, v.created_at AS version_created_at,
-      v.tool_names, p.model, p.amount_mcents, p.tools
+      v.tool_names, p.model, p.amount_mcents, p.tools, p.free
     FROM page s
     JOIN catalog_version v ON v.id = s.latest_version_id
-    CROSS JOIN LATERAL (SELECT model, amount_mcents, tools FROM catalog_price_list
+    CROSS JOIN LATERAL (SELECT model, amount_mcents, tools, free FROM catalog_price_list
       WHERE server_id = s.id ORDER BY number DESC LIMIT 1) p
     ORDER BY ${order.by}`;
 }

@@ -1,8 +1,10 @@
 import { Hono } from 'hono';
 import { z } from 'zod';
+import type { Uuid } from '../../core/ids.ts';
 import { toWireNumber } from '../../core/money.ts';
 import { Problem } from '../../core/problem.ts';
 import { exampleSale, paidCall, resolveSale, type Sale } from '../../gateway/index.ts';
+import { type Principal, reachOf } from '../../keys/index.ts';
 import { answerPaid, clientSignal } from '../answer.ts';
 import { readPrincipal, requirePrincipal } from '../auth.ts';
 import { BODY_BYTES_MAX, jsonObject, readBody } from '../body.ts';
@@ -49,6 +51,7 @@ export function callRoutes(deps: HttpDeps): App {
     const { limit, cursor } = query.data;
     const calls = await deps.ledger.calls({
       accountId: principal.accountId,
+      keyIds: await callersOf(deps, principal),
       after: cursor === undefined ? undefined : decodeCallCursor(cursor),
       // One more than asked for tells whether there is a next page.
       rowsMax: limit + 1,
@@ -64,12 +67,19 @@ export function callRoutes(deps: HttpDeps): App {
   return app;
 }
 
+/** Whose calls a key may see: all of its account for the first key, for a child its own and those below it. */
+async function callersOf(deps: HttpDeps, principal: Principal): Promise<Uuid[] | undefined> {
+  if (principal.ancestorIds.length === 0) return undefined;
+  return (await deps.keys.list(reachOf(principal))).map(({ id }) => id);
+}
+
 async function answerCall(deps: HttpDeps, c: Ctx, sale: Sale): Promise<Response> {
   const answer = await pay(deps, c, sale);
   const body = {
     ok: true,
     result: answer.result,
     charged_mcents: toWireNumber(answer.charged),
+    ...(answer.freeCallsLeft === undefined ? {} : { free_calls_left: answer.freeCallsLeft }),
     ...(answer.receiptId ? { receipt_id: answer.receiptId } : {}),
     ...(answer.receipt ? { receipt: answer.receipt } : {}),
     ...(answer.balance === undefined ? {} : { balance_mcents: toWireNumber(answer.balance) }),
@@ -118,7 +128,8 @@ function readIdempotencyKey(c: Ctx): string | undefined {
 function toCallFields(
   call: Awaited<ReturnType<HttpDeps['ledger']['calls']>>[number],
 ): Record<string, unknown> {
-  const isCharged = call.state === 'captured';
+  // A call under a free allowance is there with no price, and no receipt.
+  const isCharged = call.state === 'captured' && call.amount > 0n;
   return {
     id: call.id,
     tool: call.label,

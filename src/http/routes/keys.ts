@@ -1,20 +1,34 @@
 import { Hono } from 'hono';
 import { z } from 'zod';
-import { type Millicents, millicents, toWireNumber } from '../../core/money.ts';
+import { AMOUNT_MILLICENTS_MAX, type Millicents, millicents, toWireNumber } from '../../core/money.ts';
 import { Problem } from '../../core/problem.ts';
 import {
-  balanceOf,
+  createChildKey,
   demandPayment,
   type IssuedKey,
+  type KeyView,
+  listKeys,
   mintKey,
+  ownCaps,
   readCredential,
+  rotateKey,
   signUp,
   signUpDemand,
+  spendableBy,
   topUp,
   topUpDemand,
 } from '../../gateway/index.ts';
-import { isScope, type Scope } from '../../keys/index.ts';
-import { checkLedger } from '../../ledger/index.ts';
+import {
+  DEFAULT_TIERS,
+  isScope,
+  isToolEntry,
+  reachOf,
+  type Scope,
+  setTier,
+  type Tier,
+  tierOf,
+} from '../../keys/index.ts';
+import { type Caps, type CapUse, checkLedger } from '../../ledger/index.ts';
 import { answerPaid } from '../answer.ts';
 import { readPrincipal, requireAdmin, requirePrincipal } from '../auth.ts';
 import { BODY_BYTES_MAX, readBody } from '../body.ts';
@@ -36,6 +50,43 @@ const scopes = z
   .array(z.custom<Scope>(isScope, 'must be one of example, read, invoke, publish, all'))
   .min(1, 'must name at least one scope');
 
+const cap = z
+  .int()
+  .min(0)
+  .max(Number(AMOUNT_MILLICENTS_MAX))
+  .transform((amount) => millicents(amount))
+  .optional();
+const capsSchema = z
+  .strictObject({ per_call_mcents: cap, per_hour_mcents: cap, total_mcents: cap })
+  .transform(
+    ({ per_call_mcents: perCall, per_hour_mcents: perHour, total_mcents: total }): Caps => ({
+      ...(perCall === undefined ? {} : { perCall }),
+      ...(perHour === undefined ? {} : { perHour }),
+      ...(total === undefined ? {} : { total }),
+    }),
+  );
+const TOOL_ENTRIES_MAX = 100;
+const childSchema = z.strictObject({
+  label,
+  scopes: scopes.optional(),
+  caps: capsSchema.default({}),
+  expires_at: z.iso
+    .datetime({ offset: true, error: 'must be a time as in "2030-01-31T12:00:00Z"' })
+    .transform((text) => new Date(text))
+    .refine((time) => time > new Date(), 'must lie ahead')
+    .optional(),
+  tools: z
+    .array(z.string().max(400).refine(isToolEntry, 'must be "publisher/server" or "publisher/server/tool"'))
+    .min(1, 'must name at least one server or tool')
+    .max(TOOL_ENTRIES_MAX)
+    .optional(),
+});
+const tierSchema = z.strictObject({ key_id: z.string(), tier: z.string().max(64) });
+const OVERLAP_SECONDS_MAX = 24 * 60 * 60;
+const rotationSchema = z.strictObject({
+  overlap_seconds: z.int().min(0).max(OVERLAP_SECONDS_MAX).default(0),
+});
+
 /** Bearer keys: buying, filling, minting, listing and revoking them. */
 export function keyRoutes(deps: HttpDeps): App {
   const app = new Hono<Env>();
@@ -52,13 +103,16 @@ export function keyRoutes(deps: HttpDeps): App {
     };
     return c.json({ ok: isBalanced, balanced: isBalanced, payers: totals, ...report });
   });
+  app.post('/v1/admin/tier', (c) => postTier(deps, c));
   app.get('/v1/balance', async (c) => {
     const principal = await requirePrincipal(deps, c);
-    const balance = toWireNumber(await balanceOf(deps, principal.accountId));
+    const balance = toWireNumber(await spendableBy(deps, principal));
     const earnings = principal.publisherId && (await deps.ledger.earnings(principal.publisherId));
     return c.json({
       ok: true,
       balance_mcents: balance,
+      ...toCapFields(await ownCaps(deps, principal)),
+      tier: (await tierOf(deps.sql, deps.settings.tiers ?? DEFAULT_TIERS, principal.accountId)).name,
       ...(earnings && {
         publisher_id: principal.publisherId,
         earned_mcents: toWireNumber(earnings.earned),
@@ -68,11 +122,13 @@ export function keyRoutes(deps: HttpDeps): App {
   });
   app.get('/v1/keys', async (c) => {
     const principal = await requirePrincipal(deps, c);
-    return c.json({ ok: true, keys: (await deps.keys.list(principal.accountId)).map(toKeyFields) });
+    return c.json({ ok: true, keys: (await listKeys(deps, principal)).map(toKeyFields) });
   });
+  app.post('/v1/keys', (c) => postKey(deps, c));
+  app.post('/v1/keys/:id/rotate', (c) => postRotation(deps, c, c.req.param('id')));
   app.post('/v1/keys/:id/revoke', async (c) => {
-    const { accountId } = await requirePrincipal(deps, c);
-    await deps.keys.revoke({ accountId, keyId: c.req.param('id') });
+    const principal = await requirePrincipal(deps, c);
+    await deps.keys.revoke({ ...reachOf(principal), keyId: c.req.param('id') });
     return c.json({ ok: true, id: c.req.param('id'), revoked: true });
   });
   return app;
@@ -141,13 +197,87 @@ function toIssuedFields(key: IssuedKey): Record<string, unknown> {
   };
 }
 
-function toKeyFields(key: Awaited<ReturnType<HttpDeps['keys']['list']>>[number]): Record<string, unknown> {
+async function postTier(deps: HttpDeps, c: Ctx): Promise<Response> {
+  requireAdmin(deps, c);
+  const body = await readBody(c, tierSchema, BODY_BYTES_MAX.key);
+  const tier = await setTier(deps.sql, deps.settings.tiers ?? DEFAULT_TIERS, {
+    keyId: body.key_id,
+    tier: body.tier,
+  });
+  return c.json({ ok: true, key_id: body.key_id, ...toTierFields(tier) });
+}
+
+function toTierFields(tier: Tier): Record<string, unknown> {
+  const { name, allowanceCallsPerDay, freeToolCallsPerDay } = tier;
+  return {
+    tier: name,
+    allowance_calls_per_day: allowanceCallsPerDay,
+    free_tool_calls_per_day: freeToolCallsPerDay ?? null,
+  };
+}
+
+async function postKey(deps: HttpDeps, c: Ctx): Promise<Response> {
+  const parent = await requirePrincipal(deps, c);
+  const { expires_at: expiresAt, ...input } = await readBody(c, childSchema, BODY_BYTES_MAX.key);
+  const child = await createChildKey(deps, parent, { ...input, expiresAt });
+  c.header('cache-control', 'no-store');
+  return c.json({
+    ...toIssuedFields({ ...child, publisherId: undefined }),
+    id: child.id,
+    parent_id: child.parentId,
+    label: input.label ?? null,
+    tools: child.tools ?? null,
+    caps: toCaps(input.caps),
+    expires_at: child.expiresAt ?? null,
+  });
+}
+
+async function postRotation(deps: HttpDeps, c: Ctx, keyId: string): Promise<Response> {
+  const principal = await requirePrincipal(deps, c);
+  const { overlap_seconds: overlapSeconds } = await readBody(c, rotationSchema, BODY_BYTES_MAX.key);
+  const { keyText, formerValidUntil } = await rotateKey(deps, principal, { keyId, overlapSeconds });
+  c.header('cache-control', 'no-store');
+  return c.json({
+    ...{ ok: true, id: keyId, key: keyText, key_shown_once: true },
+    former_key_valid_until: formerValidUntil,
+  });
+}
+
+function toKeyFields(key: KeyView): Record<string, unknown> {
   return {
     id: key.id,
+    parent_id: key.parentId,
     label: key.label,
     scopes: key.scopes,
+    tools: key.tools,
     created_at: key.createdAt,
     expires_at: key.expiresAt,
     revoked_at: key.revokedAt,
+    ...toCapFields(key.use),
+  };
+}
+
+/** Caps and what is used of them; nothing for a key without. */
+function toCapFields(use: CapUse | undefined): Record<string, unknown> {
+  if (!use) return {};
+  return {
+    caps: toCaps(use),
+    used: {
+      hour_mcents: toWireNumber(use.hourSpent),
+      hour_ends_at: use.hourEndsAt,
+      total_mcents: toWireNumber(use.spent),
+      held_mcents: toWireNumber(use.held),
+    },
+  };
+}
+
+function toCaps(
+  caps: Record<'perCall' | 'perHour' | 'total', bigint | null> | Caps,
+): Record<string, unknown> {
+  const spell = (amount: bigint | null | undefined) => (amount == null ? null : toWireNumber(amount));
+  return {
+    per_call_mcents: spell(caps.perCall),
+    per_hour_mcents: spell(caps.perHour),
+    total_mcents: spell(caps.total),
   };
 }

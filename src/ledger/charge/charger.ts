@@ -1,7 +1,9 @@
 import { bucketOf, type Uuid } from '../../core/ids.ts';
 import type { Millicents } from '../../core/money.ts';
 import type { Sql } from '../../db/index.ts';
+import type { CapRefusal } from '../cap/cap.ts';
 import { createBatcher } from './batcher.ts';
+import { flushCappedCharges, flushCappedCloses } from './capped/capped.ts';
 import { withRetry } from './retry.ts';
 import {
   batchStatement,
@@ -23,6 +25,8 @@ export type HoldRequest = {
   accountId: Uuid;
   /** The key that spends, checked for revocation in the same statement. */
   keyId: Uuid | undefined;
+  /** The caps it counts against, when there are any: those of the key and of the keys above it. */
+  capIds?: readonly Uuid[] | undefined;
   payeeId: Uuid;
   subject: Uuid | undefined;
   label: string;
@@ -32,22 +36,29 @@ export type HoldRequest = {
 };
 
 export type HoldResult =
-  /** `rest` is what the account can still spend; unknown when our own retry found the hold standing. */
+  /**
+   * `rest` is what the account, under the caps, can still spend; unknown when our own retry found the hold
+   * standing.
+   */
   | { kind: 'held'; rest?: bigint }
   | { kind: 'insufficient'; available: bigint }
+  | { kind: 'cap-refused'; refusal: CapRefusal }
   | { kind: 'key-refused' }
   /** A hold with this id exists and is closed already. */
   | { kind: 'closed' };
 
 export type CloseResult = { kind: 'closed' } | { kind: 'not-open' };
 
+/** Which hold to close; `capIds` are those it was taken under. */
+export type HoldToClose = Pick<HoldRequest, 'id' | 'accountId' | 'capIds'>;
+
 export type Charger<Item> = {
   /** Sets money aside before a call runs. */
   hold(request: HoldRequest): Promise<HoldResult>;
   /** Takes the money of a call that has already run, in one statement. `held` means taken. */
   charge(request: HoldRequest, receipt: Item): Promise<HoldResult>;
-  capture(hold: { id: Uuid; accountId: Uuid }, receipt: Item): Promise<CloseResult>;
-  release(hold: { id: Uuid; accountId: Uuid }): Promise<CloseResult>;
+  capture(hold: HoldToClose, receipt: Item): Promise<CloseResult>;
+  release(hold: HoldToClose): Promise<CloseResult>;
   drain(): Promise<void>;
 };
 
@@ -64,24 +75,45 @@ const QUEUE_MAX = 20_000;
 
 /** The hot path of the ledger: holds, charges and captures in exactly-once batches. */
 export function createCharger<Item>(deps: { sql: Sql; parts: StatementParts<Item> }): Charger<Item> {
-  const limits = { batchMax: BATCH_MAX, queueMax: QUEUE_MAX };
-  const holds = createBatcher({ ...limits, flush: flushCharges<Item>(deps, 'hold') });
-  const charges = createBatcher({ ...limits, flush: flushCharges<Item>(deps, 'charge') });
-  const captures = createBatcher({ ...limits, flush: flushCloses<Item>(deps, 'captured') });
-  const releases = createBatcher({ ...limits, flush: flushCloses<Item>(deps, 'released') });
+  const free = createLane<Item>({
+    charges: (mode) => flushCharges<Item>(deps, mode),
+    closes: (state) => flushCloses<Item>(deps, state),
+  });
+  const capped = createLane<Item>({
+    charges: (mode) => flushCappedCharges<Item>(deps, mode),
+    closes: (state) => flushCappedCloses<Item>(deps, state),
+  });
+  const laneOf = ({ capIds }: { capIds?: readonly Uuid[] | undefined }) =>
+    capIds === undefined || capIds.length === 0 ? free : capped;
   return {
-    hold: (request) => askUntilClear<Item>((item) => holds.push(item), { request }),
-    charge: (request, receipt) => askUntilClear((item) => charges.push(item), { request, receipt }),
-    capture: (hold, receipt) => closeUntilClear<Item>((item) => captures.push(item), { hold, receipt }),
-    release: (hold) => closeUntilClear<Item>((item) => releases.push(item), { hold }),
+    hold: (request) => askUntilClear<Item>(laneOf(request).holds.push, { request }),
+    charge: (request, receipt) => askUntilClear(laneOf(request).charges.push, { request, receipt }),
+    capture: (hold, receipt) => closeUntilClear<Item>(laneOf(hold).captures.push, { hold, receipt }),
+    release: (hold) => closeUntilClear<Item>(laneOf(hold).releases.push, { hold }),
     async drain() {
-      await Promise.all([holds.drain(), charges.drain(), captures.drain(), releases.drain()]);
+      await Promise.all(
+        [free, capped].flatMap((lane) => Object.values(lane).map((batcher) => batcher.drain())),
+      );
     },
   };
 }
 
-type ChargeItem<Item> = { request: HoldRequest; receipt?: Item };
-type ChargeVerdict = HoldResult | { kind: 'ask-again' };
+/** The batchers of one kind of keys: a batch is one statement, and those with caps need another one. */
+function createLane<Item>(flush: {
+  charges(mode: ChargeMode): (items: readonly ChargeItem<Item>[]) => Promise<ChargeVerdict[]>;
+  closes(state: 'captured' | 'released'): (items: readonly CloseItem<Item>[]) => Promise<CloseVerdict[]>;
+}) {
+  const limits = { batchMax: BATCH_MAX, queueMax: QUEUE_MAX };
+  return {
+    holds: createBatcher({ ...limits, flush: flush.charges('hold') }),
+    charges: createBatcher({ ...limits, flush: flush.charges('charge') }),
+    captures: createBatcher({ ...limits, flush: flush.closes('captured') }),
+    releases: createBatcher({ ...limits, flush: flush.closes('released') }),
+  };
+}
+
+export type ChargeItem<Item> = { request: HoldRequest; receipt?: Item };
+export type ChargeVerdict = HoldResult | { kind: 'ask-again' };
 
 /**
  * A large request that does not fit also pushes out smaller ones behind it in its batch; those ask again.
@@ -142,17 +174,18 @@ export function judge(rows: readonly ChargeRow[], answers: readonly ChargeAnswer
  * Answers by the number of the request they name, never by their place: after a connection broke in the middle
  * of a result, the driver has been seen to hand over a list with a hole in it.
  */
-function toOrdMap<Answer extends { ord: bigint }>(
+export function toOrdMap<Answer extends { ord: bigint }>(
   answers: readonly (Answer | undefined)[],
 ): Map<bigint, Answer> {
   return new Map(answers.flatMap((answer) => (answer ? [[answer.ord, answer] as const] : [])));
 }
 
-type CloseItem<Item> = { hold: { id: Uuid; accountId: Uuid }; receipt?: Item };
+export type CloseItem<Item> = { hold: HoldToClose; receipt?: Item };
+export type CloseVerdict = CloseResult | { kind: 'ask-again' };
 
 /** A hold that still looked open was being closed at that very moment, perhaps by our own lost try: ask again. */
 async function closeUntilClear<Item>(
-  push: (item: CloseItem<Item>) => Promise<CloseResult | { kind: 'ask-again' }>,
+  push: (item: CloseItem<Item>) => Promise<CloseVerdict>,
   item: CloseItem<Item>,
 ): Promise<CloseResult> {
   for (let round = 0; round < CLOSE_ROUNDS_MAX; round++) {
@@ -164,24 +197,22 @@ async function closeUntilClear<Item>(
 
 function flushCloses<Item>(deps: { sql: Sql; parts: StatementParts<Item> }, state: 'captured' | 'released') {
   const statement = closeStatement(state, deps.parts);
-  return async (items: readonly CloseItem<Item>[]): Promise<(CloseResult | { kind: 'ask-again' })[]> => {
+  return async (items: readonly CloseItem<Item>[]): Promise<CloseVerdict[]> => {
     const rows = items.map(({ hold }) => hold);
     const receipts = items.flatMap(({ receipt }) => (receipt === undefined ? [] : [receipt]));
     const rider = state === 'captured' ? deps.parts.rider.parameters(receipts) : [];
     const answers = await withRetry(() => runClose(deps.sql, statement, rows, rider));
     const byOrd = toOrdMap(answers);
-    return rows.map((_, index) => {
-      const answer = byOrd.get(BigInt(index + 1));
-      return answer ? toCloseResult(answer, state) : { kind: 'ask-again' };
-    });
+    return rows.map((_, index) => toCloseVerdict(byOrd.get(BigInt(index + 1)), state));
   };
 }
 
-function toCloseResult(
-  answer: CloseAnswer,
+/** What a close statement's answer means; without one it was lost, and is asked for again. */
+export function toCloseVerdict(
+  answer: CloseAnswer | undefined,
   state: 'captured' | 'released',
-): CloseResult | { kind: 'ask-again' } {
-  if (!answer.isClosed && answer.previous === 'held') return { kind: 'ask-again' };
+): CloseVerdict {
+  if (!answer || (!answer.isClosed && answer.previous === 'held')) return { kind: 'ask-again' };
   // A hold that is already in the wanted state was closed by our own try whose answer got lost.
   return answer.isClosed || answer.previous === state ? { kind: 'closed' } : { kind: 'not-open' };
 }

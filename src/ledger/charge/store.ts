@@ -48,15 +48,20 @@ const COLUMNS = [
 const ACCOUNT = 1;
 const HOLD = 4;
 const KEY = 5;
-const RIDER_FIRST = COLUMNS.length + 1;
+/** How many parameters the rows of a charge take. */
+export const CHARGE_COLUMNS = COLUMNS.length;
+const RIDER_FIRST = CHARGE_COLUMNS + 1;
+
+const arrays = COLUMNS.map(([, type], index) => `$${index + 1}::${type}[]`).join(', ');
+/** The requests of a batch as rows. */
+export const ARRAYS = `SELECT * FROM unnest(${arrays}) WITH ORDINALITY AS t(${COLUMNS.map(([name]) => name).join(', ')}, ord)`;
 
 /**
  * The exactly-once batch: rows are locked in id order, the prefix sum over the locked balance bounds what is
  * accepted, and the balance moves only by holds really inserted. One statement is one commit.
  */
 export function batchStatement<Item>(mode: ChargeMode, parts: StatementParts<Item>): string {
-  const arrays = COLUMNS.map(([, type], index) => `$${index + 1}::${type}[]`).join(', ');
-  return `WITH r AS (SELECT * FROM unnest(${arrays}) WITH ORDINALITY AS t(${COLUMNS.map(([name]) => name).join(', ')}, ord)),
+  return `WITH r AS (${ARRAYS}),
 k AS (${parts.guard(KEY)}),
 a AS MATERIALIZED (SELECT id, balance, held, promo FROM ledger_payer WHERE id = ANY($${ACCOUNT}::uuid[]) ORDER BY id FOR UPDATE),
 e AS (SELECT id, state FROM ledger_hold WHERE id = ANY($${HOLD}::uuid[])),
@@ -65,7 +70,7 @@ p AS (SELECT d.*, sum(d.amount) OVER w - d.amount < a.promo AS is_promo, (a.bala
   FROM d JOIN a ON a.id = d.account_id
   WHERE d.copy = 1 AND NOT EXISTS (SELECT FROM e WHERE e.id = d.id) AND (d.key_id IS NULL OR d.key_id IN (SELECT id FROM k))
   WINDOW w AS (PARTITION BY d.account_id ORDER BY d.ord)),
-${writes(mode, parts)}
+${writeHolds(mode, parts, { firstParameter: RIDER_FIRST, isCapped: false })}
 SELECT d.ord, p.rest, i.id IS NOT NULL AND d.copy = 1 AS is_accepted, e.state AS existing,
   d.key_id IS NOT NULL AND d.key_id NOT IN (SELECT id FROM k) AS is_key_refused
 FROM d LEFT JOIN p ON p.ord = d.ord LEFT JOIN i ON i.id = d.id LEFT JOIN e ON e.id = d.id ORDER BY d.ord`;
@@ -80,7 +85,7 @@ e AS (SELECT id, state FROM ledger_hold WHERE id = ($${HOLD}::uuid[])[1]),
 d AS (SELECT ${values}, 1::bigint AS ord),
 p AS (SELECT d.*, a.promo > 0 AS is_promo, a.balance - a.held - d.amount AS rest FROM d, a
   WHERE NOT EXISTS (SELECT FROM e) AND (d.key_id IS NULL OR d.key_id IN (SELECT id FROM k))),
-${writes(mode, parts)}
+${writeHolds(mode, parts, { firstParameter: RIDER_FIRST, isCapped: false })}
 SELECT d.ord, p.rest, i.id IS NOT NULL AS is_accepted, e.state AS existing,
   d.key_id IS NOT NULL AND d.key_id NOT IN (SELECT id FROM k) AS is_key_refused
 FROM d LEFT JOIN p ON true LEFT JOIN i ON true LEFT JOIN e ON true`;
@@ -91,34 +96,51 @@ export function closeStatement<Item>(
   state: 'captured' | 'released' | 'expired',
   parts: StatementParts<Item>,
 ): string {
+  return `WITH ${closeEntries(state, parts, { firstParameter: 3, locks: '' })}
+SELECT r.ord, i.id IS NOT NULL AS is_closed, (SELECT state FROM ledger_hold h WHERE h.id = r.id) AS previous
+FROM r LEFT JOIN i ON i.ord = r.ord ORDER BY r.ord`;
+}
+
+/** All that closing holds writes, but for the answer. `locks` are further rows, locked after the accounts. */
+export function closeEntries<Item>(
+  state: 'captured' | 'released' | 'expired',
+  parts: StatementParts<Item>,
+  input: { firstParameter: number; locks: string },
+): string {
   const isCapture = state === 'captured';
-  return `WITH r AS (SELECT * FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS t(account_id, id, ord)),
+  const isCapped = input.locks !== '';
+  return `r AS (SELECT * FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS t(account_id, id, ord)),
 a AS MATERIALIZED (SELECT id, balance, held, promo FROM ledger_payer WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE),
+${isCapped ? `${input.locks},` : ''}
 i AS (UPDATE ledger_hold h SET state = '${state}', closed_at = now() FROM r JOIN a ON a.id = r.account_id
   WHERE h.id = ANY($2::uuid[]) AND h.id = r.id AND h.account_id = r.account_id AND h.state = 'held' AND h.backing = 'balance'
-  RETURNING h.id, h.account_id, h.payee_id, h.amount, h.fee, r.ord),
+  ${isCapped ? 'AND (SELECT count(*) FROM c) >= 0' : ''}
+  RETURNING h.id, h.account_id, h.payee_id, h.amount, h.fee, r.ord${isCapped ? ', h.cap_ids, h.cap_hour' : ''}),
 accepted AS (SELECT i.*, sum(i.amount) OVER (PARTITION BY i.account_id ORDER BY i.ord) - i.amount < a.promo AS is_promo
   FROM i JOIN a ON a.id = i.account_id),
 u AS (UPDATE ledger_payer SET held = s.held${isCapture ? ', balance = s.balance, promo = s.promo' : ''} FROM (
   SELECT a.id, a.held - sum(i.amount) AS held, a.balance - sum(i.amount) AS balance, greatest(0, a.promo - sum(i.amount)) AS promo
   FROM accepted i JOIN a ON a.id = i.account_id GROUP BY a.id, a.held, a.balance, a.promo) s WHERE ledger_payer.id = s.id AND ledger_payer.id = ANY($1::uuid[]))
-${isCapture ? `, ${entries()}, ${parts.rider.cte(3)}` : ''}
-SELECT r.ord, i.id IS NOT NULL AS is_closed, (SELECT state FROM ledger_hold h WHERE h.id = r.id) AS previous
-FROM r LEFT JOIN i ON i.ord = r.ord ORDER BY r.ord`;
+${isCapture ? `, ${entries()}, ${parts.rider.cte(input.firstParameter)}` : ''}`;
 }
 
 /** Everything after the decision: the hold, and for a charge the entries, the balance and the rider. */
-function writes<Item>(mode: ChargeMode, parts: StatementParts<Item>): string {
+export function writeHolds<Item>(
+  mode: ChargeMode,
+  parts: StatementParts<Item>,
+  input: { firstParameter: number; isCapped: boolean },
+): string {
   const isCharge = mode === 'charge';
-  return `i AS (INSERT INTO ledger_hold (bucket, id, account_id, key_id, payee_id, subject, label, amount, fee, backing, state, expires_at, closed_at)
+  const capColumns = input.isCapped ? ', cap_ids, cap_hour' : '';
+  return `i AS (INSERT INTO ledger_hold (bucket, id, account_id, key_id, payee_id, subject, label, amount, fee, backing, state, expires_at, closed_at${capColumns})
   SELECT bucket, id, account_id, key_id, payee_id, subject, label, amount, fee, 'balance', '${isCharge ? 'captured' : 'held'}',
-    now() + lifetime_ms * interval '1 millisecond', ${isCharge ? 'now()' : 'NULL'}
+    now() + lifetime_ms * interval '1 millisecond', ${isCharge ? 'now()' : 'NULL'}${capColumns}
   FROM p WHERE rest >= 0 ON CONFLICT (id, bucket) DO NOTHING RETURNING id, account_id, payee_id, amount, fee),
 accepted AS (SELECT i.*, p.ord, p.is_promo FROM i JOIN p ON p.id = i.id),
 u AS (UPDATE ledger_payer SET ${isCharge ? 'balance = s.balance, promo = s.promo' : 'held = s.held'} FROM (
   SELECT a.id, a.balance - sum(i.amount) AS balance, a.held + sum(i.amount) AS held, greatest(0, a.promo - sum(i.amount)) AS promo
   FROM i JOIN a ON a.id = i.account_id GROUP BY a.id, a.balance, a.held, a.promo) s WHERE ledger_payer.id = s.id AND ledger_payer.id = ANY($${ACCOUNT}::uuid[]))
-${isCharge ? `, ${entries()}, ${parts.rider.cte(RIDER_FIRST)}` : ''}`;
+${isCharge ? `, ${entries()}, ${parts.rider.cte(input.firstParameter)}` : ''}`;
 }
 
 /** CAPTURE of MONEY.md: the publisher's share and the platform's fee, each left out when it is nothing. */
@@ -137,19 +159,7 @@ export async function runCharge(
   rows: readonly ChargeRow[],
   riderParameters: unknown[],
 ): Promise<ChargeAnswer[]> {
-  const parameters = [
-    toArray(rows, (row) => row.accountId),
-    toArray(rows, (row) => row.amount),
-    toArray(rows, (row) => row.fee),
-    toArray(rows, (row) => row.id),
-    toArray(rows, (row) => row.keyId),
-    toArray(rows, (row) => row.payeeId),
-    toArray(rows, (row) => row.subject),
-    rows.map((row) => row.label),
-    toArray(rows, (row) => row.bucket),
-    toArray(rows, (row) => row.lifetimeMs),
-    ...riderParameters,
-  ];
+  const parameters = [...chargeParameters(rows), ...riderParameters];
   // postgres.js types its parameters too narrowly for prebuilt arrays; the casts in the text are the types.
   return sql.unsafe<ChargeAnswer[]>(statement, parameters as never[], { prepare: true });
 }
@@ -163,16 +173,32 @@ export async function runClose(
   rows: readonly { accountId: string; id: string }[],
   riderParameters: unknown[],
 ): Promise<CloseAnswer[]> {
-  const parameters = [
-    toArray(rows, (row) => row.accountId),
-    toArray(rows, (row) => row.id),
-    ...riderParameters,
-  ];
+  const parameters = [...closeParameters(rows), ...riderParameters];
   return sql.unsafe<CloseAnswer[]>(statement, parameters as never[], { prepare: true });
 }
 
+/** The arrays of a charge, in the order of its columns. */
+export function chargeParameters(rows: readonly ChargeRow[]): unknown[] {
+  return [
+    toArray(rows, (row) => row.accountId),
+    toArray(rows, (row) => row.amount),
+    toArray(rows, (row) => row.fee),
+    toArray(rows, (row) => row.id),
+    toArray(rows, (row) => row.keyId),
+    toArray(rows, (row) => row.payeeId),
+    toArray(rows, (row) => row.subject),
+    rows.map((row) => row.label),
+    toArray(rows, (row) => row.bucket),
+    toArray(rows, (row) => row.lifetimeMs),
+  ];
+}
+
+export function closeParameters(rows: readonly { accountId: string; id: string }[]): unknown[] {
+  return [toArray(rows, (row) => row.accountId), toArray(rows, (row) => row.id)];
+}
+
 /** A Postgres array literal of values that need no quoting. */
-function toArray<Row>(
+export function toArray<Row>(
   rows: readonly Row[],
   value: (row: Row) => string | bigint | number | undefined,
 ): string {

@@ -3,6 +3,7 @@ import {
   type AccountSum,
   type Discrepancy,
   findWrongBalances,
+  findWrongCaps,
   findWrongCaptures,
   findWrongHeld,
   findWrongUnits,
@@ -31,6 +32,7 @@ export async function checkLedger(sql: Sql): Promise<LedgerReport> {
       ...(await findWrongBalances(tx)),
       ...(await findWrongHeld(tx)),
       ...(await findWrongCaptures(tx)),
+      ...(await findWrongCaps(tx)),
       ...(await findWrongUnits(tx)),
     ];
     return {

@@ -78,3 +78,19 @@ export async function findWrongUnits(tx: Tx): Promise<Discrepancy[]> {
     LEFT JOIN ledger_account a ON a.id = l.account_id
     WHERE a.unit IS DISTINCT FROM l.unit LIMIT ${ROWS_MAX}`;
 }
+
+/** Caps whose counters are not what the holds under them say; the hour is summed over that hour's holds. */
+export async function findWrongCaps(tx: Tx): Promise<Discrepancy[]> {
+  return tx<Discrepancy[]>`
+    WITH u AS (SELECT unnest(cap_ids) AS cap_id, state, amount, cap_hour FROM ledger_hold
+        WHERE cap_ids IS NOT NULL AND state IN ('held', 'captured')),
+      s AS (SELECT c.id, coalesce(sum(u.amount) FILTER (WHERE u.state = 'held'), 0) AS held,
+          coalesce(sum(u.amount) FILTER (WHERE u.state = 'captured'), 0) AS spent,
+          coalesce(sum(u.amount) FILTER (WHERE u.cap_hour = c.hour_start), 0) AS hour_spent
+        FROM ledger_cap c LEFT JOIN u ON u.cap_id = c.id GROUP BY c.id, c.bucket)
+    SELECT 'cap' AS rule, c.id::text AS subject,
+      'stored held ' || c.held || ', spent ' || c.spent || ', hour ' || c.hour_spent ||
+      '; holds say ' || s.held || ', ' || s.spent || ', ' || s.hour_spent AS detail
+    FROM ledger_cap c JOIN s ON s.id = c.id
+    WHERE c.held <> s.held OR c.spent <> s.spent OR c.hour_spent <> s.hour_spent LIMIT ${ROWS_MAX}`;
+}
