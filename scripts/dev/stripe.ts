@@ -46,6 +46,7 @@ export type StripeServer = {
   dispute(chargeId: string): void;
   charges(): Charge[];
   payments(): PaymentIntent[];
+  sessions(): Session[];
   /** Cents: what cards were charged, less refunds; what Stripe kept of it; what is left. */
   sums(): { gross: number; fees: number; net: number };
   events(): Event[];
@@ -93,6 +94,7 @@ export async function startStripe(options: StripeOptions = {}): Promise<StripeSe
     },
     charges: () => [...world.charges.values()],
     payments: () => [...world.payments.values()],
+    sessions: () => [...world.sessions.values()].map(({ session }) => session),
     sums() {
       const all = [...world.transactions.values()];
       const total = (of: (row: (typeof all)[number]) => number) => all.reduce((sum, row) => sum + of(row), 0);
