@@ -69,6 +69,8 @@ function refuse({ from, to, isTypeOnly }: Import): string | undefined {
       return isIndex(to) && (DOMAINS.includes(target) || target === 'gateway')
         ? undefined
         : 'speaks to gateway and domain indexes';
+    case 'sdk':
+      return 'knows core and published packages';
     case 'app.ts':
       return target === 'http' ? undefined : 'mounts http and nothing else';
     case 'cli':
@@ -104,7 +106,9 @@ const VENDORS = /^(?:viem|@x402|mppx|stripe|lightningdevkit|dockerode|@kubernete
 function refusePackage(room: string, from: string, name: string): string | undefined {
   if (name.startsWith('node:')) return undefined;
   if (VENDORS.test(name))
-    return isAdapter(room) || room === 'chain' ? undefined : 'a vendor SDK stays in its adapter';
+    return isAdapter(room) || ['chain', 'sdk'].includes(room)
+      ? undefined
+      : 'a vendor SDK stays in its adapter';
   if (name.startsWith('drizzle')) return SCHEMA.test(from) ? undefined : 'drizzle stays in schemas';
   if (name === 'postgres') return room === 'db' ? undefined : 'the driver stays in db';
   if (/^(?:hono|@hono)/.test(name))
