@@ -1,0 +1,1 @@
+export { createEmbeddedProvider, type EmbeddedProviderDeps } from './client.ts';

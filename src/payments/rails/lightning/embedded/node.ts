@@ -1,0 +1,225 @@
+import { randomBytes } from 'node:crypto';
+import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import {
+  type Event,
+  Event_PendingHTLCsForwardable,
+  EventHandler,
+  Result_NoneReplayEventZ,
+} from 'lightningdevkit';
+import { type Book, readBook } from './book.ts';
+import type { ChainView } from './chain.ts';
+import { openJournal } from './journal.ts';
+import { toHex } from './ldk.ts';
+import { createLdkParts, type LdkParts } from './ldk-parts.ts';
+
+/** A running Lightning node with its book; see README.md for what is kept when. */
+export type LightningNode = {
+  /** The public key others know it by, in hex. */
+  id: string;
+  parts: LdkParts;
+  book: Book;
+  height(): number;
+  /**
+   * Lets LDK work off what was just asked of it. Resolves when that and every change of the book so far is in
+   * the journal: nothing may be answered before.
+   */
+  commit(): Promise<void>;
+  /** Runs `work` outside of LDK's callbacks, and keeps what comes of it together with what led to it. */
+  later(work: () => void): void;
+  /** Called with every event of LDK, before what came of it is kept. Must not throw. */
+  onEvent(listener: (event: Event) => void): void;
+  /** Called with every new height. */
+  onHeight(listener: (height: number) => void): void;
+  /** Called after each time something was kept; returns how to stop it. */
+  onCommit(listener: () => void): () => void;
+  close(): void;
+};
+
+export type NodeDeps = {
+  folder: string;
+  chain: ChainView;
+  nowSeconds: () => number;
+  /** The node cannot go on: end the process, and the next start finds it as it was last kept. */
+  fail: (cause: unknown) => void;
+};
+
+/** Beyond this the journal is written anew, so that a start reads little. */
+const JOURNAL_GROWTH_MAX_BYTES = 16 * 1024 * 1024;
+const PEER_TICK_MS = 10_000;
+const MANAGER_TICK_MS = 60_000;
+
+/** Opens the node of a folder, or makes one. The folder must be locked by the caller. */
+export async function openNode(deps: NodeDeps): Promise<LightningNode> {
+  mkdirSync(deps.folder, { recursive: true, mode: 0o700 });
+  const journal = openJournal(join(deps.folder, 'journal'));
+  const book = readBook(journal.kept.entries);
+  const fail = onceOnly(deps.fail);
+  const seed = readSeed(join(deps.folder, 'seed'));
+  const parts = await createLdkParts({ ...deps, seed, kept: journal.kept, fail });
+  // What was read is now inside LDK and the book.
+  journal.kept = { manager: undefined, monitors: new Map(), entries: [] };
+  const rewrite = () =>
+    journal.rewrite({
+      manager: parts.manager.write(),
+      monitors: parts.readMonitors(),
+      entries: book.allEntries(deps.nowSeconds() * 1000),
+    });
+  rewrite();
+
+  /** One atomic step: what LDK did and what the book says of it. True when LDK may go on with something. */
+  const keep = (): boolean => {
+    const steps = parts.takeSteps();
+    const entries = book.takeEntries();
+    const isManagerChanged = parts.manager.get_and_clear_needs_persistence();
+    if (steps.length === 0 && entries.length === 0 && !isManagerChanged) return false;
+    journal.append({
+      manager: parts.manager.write(),
+      monitors: steps.map(({ write }) => write),
+      entries,
+    });
+    for (const { confirm } of steps) {
+      if (confirm) parts.chainMonitor.channel_monitor_updated(confirm.outpoint, confirm.updateId);
+    }
+    return steps.length > 0;
+  };
+  const tidy = () => {
+    if (journal.grown() > JOURNAL_GROWTH_MAX_BYTES) rewrite();
+  };
+  const pump = createPump({ parts, keep, tidy, fail });
+  const stopFollowing = deps.chain.follow(parts.height, (block) => {
+    parts.connectBlock(block);
+    parts.height = block.height;
+    pump.tellHeight(block.height);
+    void pump.commit();
+  });
+  const ticks = [
+    setInterval(() => pump.run(() => parts.peerManager.timer_tick_occurred()), PEER_TICK_MS),
+    setInterval(() => pump.run(() => parts.manager.timer_tick_occurred()), MANAGER_TICK_MS),
+  ];
+  return {
+    id: toHex(parts.manager.get_our_node_id()),
+    parts,
+    book,
+    height: () => parts.height,
+    commit: pump.commit,
+    later: pump.later,
+    onEvent: pump.onEvent,
+    onHeight: pump.onHeight,
+    onCommit: pump.onCommit,
+    close: () => {
+      for (const tick of ticks) clearInterval(tick);
+      stopFollowing();
+      pump.close();
+      journal.close();
+    },
+  };
+}
+
+type PumpDeps = {
+  parts: LdkParts;
+  keep: () => boolean;
+  /** Called when nothing waits to be kept. */
+  tidy: () => void;
+  fail: (cause: unknown) => void;
+};
+
+function createPump(deps: PumpDeps) {
+  const { parts, keep, tidy, fail } = deps;
+  const onEvents: ((event: Event) => void)[] = [];
+  const onHeights: ((height: number) => void)[] = [];
+  const onCommits = new Set<() => void>();
+  let waiting: (() => void)[] = [];
+  const works: (() => void)[] = [];
+  let isScheduled = false;
+  let isClosed = false;
+  const handler = EventHandler.new_impl({
+    handle_event: (event) => {
+      try {
+        if (event instanceof Event_PendingHTLCsForwardable) {
+          // The delay that LDK proposes hides who pays whom, which is known here.
+          works.push(() => parts.manager.process_pending_htlc_forwards());
+        }
+        for (const tell of onEvents) tell(event);
+      } catch (cause) {
+        fail(cause);
+      }
+      return Result_NoneReplayEventZ.constructor_ok();
+    },
+  });
+  const turn = () => {
+    isScheduled = false;
+    if (isClosed) return;
+    const done = waiting;
+    waiting = [];
+    try {
+      for (let isQuiet = false; !isQuiet; ) {
+        parts.peerManager.process_events();
+        parts.manager.as_EventsProvider().process_pending_events(handler);
+        parts.chainMonitor.as_EventsProvider().process_pending_events(handler);
+        const due = works.splice(0);
+        for (const work of due) work();
+        parts.peerManager.process_events();
+        // What was done or may now go on can have led to further events.
+        isQuiet = !keep() && due.length === 0;
+      }
+      tidy();
+    } catch (cause) {
+      fail(cause);
+      return;
+    }
+    for (const resolve of done) resolve();
+    for (const tell of onCommits) tell();
+  };
+  const schedule = () => {
+    if (isScheduled || isClosed) return;
+    isScheduled = true;
+    setImmediate(turn);
+  };
+  return {
+    commit: () =>
+      new Promise<void>((resolve) => {
+        waiting.push(resolve);
+        schedule();
+      }),
+    run: (work: () => void) => {
+      work();
+      schedule();
+    },
+    tellHeight: (height: number) => {
+      for (const tell of onHeights) tell(height);
+    },
+    later: (work: () => void) => {
+      works.push(work);
+      schedule();
+    },
+    onEvent: (listener: (event: Event) => void) => void onEvents.push(listener),
+    onHeight: (listener: (height: number) => void) => void onHeights.push(listener),
+    onCommit: (listener: () => void) => {
+      onCommits.add(listener);
+      return () => onCommits.delete(listener);
+    },
+    close: () => {
+      isClosed = true;
+    },
+  };
+}
+
+/** 32 bytes that every key of the node comes from. */
+function readSeed(path: string): Uint8Array {
+  if (!existsSync(path)) {
+    writeFileSync(`${path}.draft`, randomBytes(32), { mode: 0o600 });
+    renameSync(`${path}.draft`, path);
+  }
+  chmodSync(path, 0o600);
+  return new Uint8Array(readFileSync(path));
+}
+
+function onceOnly(fail: (cause: unknown) => void): (cause: unknown) => void {
+  let isCalled = false;
+  return (cause) => {
+    if (isCalled) return;
+    isCalled = true;
+    fail(cause);
+  };
+}

@@ -1,0 +1,41 @@
+import { z } from 'zod';
+import { toJson } from './api.ts';
+import { Refusal } from './refusal.ts';
+
+export type ServiceRequest<T extends z.ZodType> = {
+  method: 'GET' | 'POST';
+  /** Below the service's address. */
+  path: string;
+  body?: unknown;
+  answer: T;
+  /** On top of what the caller's signal allows. */
+  timeoutMs: number;
+};
+
+const errorSchema = z.object({ error: z.string() });
+const ANSWER_MAX_BYTES = 16 * 1024 * 1024;
+
+/**
+ * Asks a service of ours once. Throws `Refusal` when it refused and changed nothing; any other error leaves
+ * open whether it acted.
+ */
+export async function ask<T extends z.ZodType>(
+  service: { url: string; token: string },
+  request: ServiceRequest<T>,
+  signal: AbortSignal,
+): Promise<z.output<T>> {
+  const { method, path, body, answer, timeoutMs } = request;
+  const response = await fetch(`${service.url}${path}`, {
+    method,
+    headers: { authorization: `Bearer ${service.token}`, 'content-type': 'application/json' },
+    ...(body === undefined ? {} : { body: toJson(body) }),
+    signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
+  });
+  const text = await response.text();
+  if (text.length > ANSWER_MAX_BYTES) throw new Error('the embedded node answered with too much');
+  if (response.ok) return answer.parse(JSON.parse(text));
+  const said = errorSchema.safeParse(JSON.parse(text || '{}'));
+  const reason = said.success ? said.data.error : `HTTP ${response.status}`;
+  if (response.status === 409) throw new Refusal(reason);
+  throw new Error(`the embedded node answered ${response.status}: ${reason}`);
+}
