@@ -117,12 +117,7 @@ export async function createLdkParts(deps: LdkPartsDeps): Promise<LdkParts> {
 }
 
 function createServices(deps: LdkPartsDeps) {
-  const logger = Logger.new_impl({
-    log: (r) => {
-      if (process.env.LDKDBG && r.get_level() >= 2)
-        console.log(r.get_module_path(), r.get_args().slice(0, 300));
-    },
-  });
+  const logger = Logger.new_impl({ log: () => {} });
   const fees = FeeEstimator.new_impl({ get_est_sat_per_1000_weight: () => FEERATE_SAT_PER_KW });
   const broadcaster = BroadcasterInterface.new_impl({
     broadcast_transactions: (transactions) => {
