@@ -1,14 +1,13 @@
 import { randomBytes } from 'node:crypto';
-import { createClient, type Hex, http } from 'viem';
+import type { Hex } from 'viem';
 import { generatePrivateKey } from 'viem/accounts';
 import { signTransaction } from 'viem/actions';
 import { Account, Actions } from 'viem/tempo';
-import { tempoModerato } from 'viem/tempo/chains';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { TempoForm } from '../../../../src/payments/form.ts';
 import type { Rail, TempoOffer } from '../../../../src/payments/rail.ts';
 import { anySignal, authorise, expectOffer, intentOf, offerOf, quoteOf } from '../conformance.ts';
-import { newChallengeId, startTempoLab, type TempoLab } from './lab.ts';
+import { clientOf, newChallengeId, startTempoLab, type TempoLab } from './lab.ts';
 import { encodeTransfer, inSeconds, REALM, toForm } from './sign.ts';
 
 const PRICE_UNITS = 2_500n;
@@ -24,19 +23,13 @@ beforeAll(async () => {
 });
 afterAll(() => lab.close());
 
-function clientOf() {
-  const { rpcUrl } = lab.tempo;
-  const chain = { ...tempoModerato, rpcUrls: { default: { http: [rpcUrl] as const } } };
-  return createClient({ chain, transport: http(rpcUrl), pollingInterval: 20, cacheTime: 0 });
-}
-
 type Signer = ReturnType<typeof Account.fromP256> | ReturnType<typeof lend>;
 type Grant = Awaited<ReturnType<typeof Account.signKeyAuthorization>>;
 
 /** What a wallet with this account shows, valid for ten minutes. */
 async function signAs(account: Signer, keyAuthorization?: Grant): Promise<TempoForm> {
   const challengeId = newChallengeId();
-  const value = await signTransaction(clientOf(), {
+  const value = await signTransaction(clientOf(lab.tempo), {
     account,
     ...{ type: 'tempo', chainId: lab.tempo.chainId, gas: 2_000_000n },
     ...{ maxFeePerGas: 40_000_000_000n, maxPriorityFeePerGas: 1_000_000_000n, validBefore: inSeconds(600) },
@@ -62,7 +55,7 @@ async function expectSettled(form: TempoForm): Promise<void> {
 /** Sends the payer what it needs to pay. */
 async function fund(address: Hex): Promise<void> {
   const account = Account.fromSecp256k1(lab.payerKey);
-  await Actions.token.transferSync(clientOf(), {
+  await Actions.token.transferSync(clientOf(lab.tempo), {
     ...{ account, token: lab.tempo.currency, to: address, amount: PAYER_UNITS },
     nonceKey: 'expiring',
   });
@@ -118,7 +111,7 @@ test('a key that nobody has lent, that somebody else has lent, or that was taken
   const own = await owner.signKeyAuthorization(key, { chainId: 42_431n, expiry: inSeconds(3_600) });
   await expectSettled(await signAs(key, own));
   const paid = await signAs(key);
-  await Actions.accessKey.revokeSync(clientOf(), {
+  await Actions.accessKey.revokeSync(clientOf(lab.tempo), {
     ...{ account: owner, accessKey: key },
     nonceKey: 'expiring',
   });

@@ -144,7 +144,8 @@ function requestOf(offer: TempoOffer, fault: Fault | undefined): Record<string, 
   };
 }
 
-function clientOf(tempo: Tempo) {
+/** A client of the payer, past the gateway's node. */
+export function clientOf(tempo: Tempo) {
   const chain = { ...tempoModerato, rpcUrls: { default: { http: [tempo.rpcUrl] as const } } };
   return createClient({ chain, transport: http(tempo.rpcUrl), pollingInterval: 20, cacheTime: 0 });
 }
