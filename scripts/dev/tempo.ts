@@ -32,6 +32,8 @@ const PATH_USD = '0x20c0000000000000000000000000000000000000';
 /** Whose accounts anvil fills, on Tempo with pathUSD. */
 const ANVIL_MNEMONIC = 'test test test test test test test test test test test junk';
 const PAYER_UNITS = 1_000_000_000n;
+/** Enough past states for reads at a final block, few enough to stay in memory. */
+const STATES_KEPT = 1000;
 const POLL_MS = 20;
 
 /** Starts anvil as a Tempo chain on a port of its own; it ends with this process, however that ends. */
@@ -68,7 +70,7 @@ function toArguments(blockTimeSeconds: number | undefined): string[] {
     // counted like any other nonce, found used, and never mined.
     ...['--hardfork', 't4'],
     // Two blocks make a block final, so that finality is part of every run and none waits long for it.
-    ...['--slots-in-an-epoch', '1', '--threads', '2'],
+    ...['--slots-in-an-epoch', '1', '--prune-history', String(STATES_KEPT), '--threads', '2'],
     ...blocks,
   ];
 }

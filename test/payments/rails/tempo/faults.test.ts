@@ -235,6 +235,22 @@ describe('the payer turns', () => {
     expect(await arrivedSince(before)).toBe(0n);
   });
 
+  test('drained by this very payment, which another gateway has sent: not refused', async () => {
+    const { rail, form, intent, before } = await prepare();
+    await lab.tempo.rpc('evm_setAutomine', [false]);
+    try {
+      await lab.tempo.rpc('eth_sendRawTransaction', [form.value]);
+      // What the purse holds by now, to a node that is ahead of the one with the receipts.
+      lab.proxy.decide((method) => (method === 'eth_call' ? { result: `0x${'00'.repeat(32)}` } : 'pass'));
+      expect((await lab.rail({ settleMs: 500 }).settle(intent, anySignal())).kind).toBe('unknown');
+    } finally {
+      await lab.tempo.rpc('evm_setAutomine', [true]);
+    }
+    await lab.mine(1);
+    expect((await rail.settle(intent, anySignal())).kind).toBe('settled');
+    expect(await arrivedSince(before)).toBe(PRICE_UNITS);
+  });
+
   test('drained before the check: refused, and told whose answer may still be owed', async () => {
     const rail = lab.rail();
     const quote = quoteOf();
@@ -349,6 +365,18 @@ test('a node that hangs is waited for no longer than the caller wants', async ()
   const startedAt = performance.now();
   expect((await rail.settle(intent, AbortSignal.timeout(300))).kind).toBe('unknown');
   expect(performance.now() - startedAt).toBeLessThan(3_000);
+});
+
+test('what it says it holds is what its payee owns, under the account of the ledger', async () => {
+  const { rail, intent } = await prepare();
+  await rail.settle(intent, anySignal());
+  const unit = `eip155:42431/tip20:${lab.tempo.currency}`;
+  expect(intent.unit).toBe(unit);
+  expect(await rail.balances(anySignal())).toEqual([
+    { account: `A.tempo:${unit}`, unit, units: await lab.received() },
+  ]);
+  lab.proxy.decide(() => 'refuse');
+  await expect(rail.balances(anySignal())).rejects.toThrow();
 });
 
 test('less than the rail takes is not offered, and refused when it is paid all the same', async () => {
