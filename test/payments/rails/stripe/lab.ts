@@ -24,7 +24,7 @@ export type StripeLab = {
   checkout(): Checkout;
   pay(offer: Offer, fault?: Fault): Promise<Form>;
   /** A payment by a new token, verified and ready to hold or settle. */
-  prepare(paymentMethod?: string): Promise<Prepared>;
+  prepare(paymentMethod?: string, validForMs?: number): Promise<Prepared>;
   received(): Promise<bigint>;
   close(): Promise<void>;
 };
@@ -61,11 +61,12 @@ export async function startStripeLab(): Promise<StripeLab> {
     rail,
     checkout: () => createStripeCheckout(depsOf()),
     pay: async (offer, fault) => payWithFault(stripe, clock, offer, fault),
-    async prepare(paymentMethod = 'pm_card_visa') {
+    async prepare(paymentMethod = 'pm_card_visa', validForMs = 300_000) {
       const ours = rail();
       const quote = quoteOf({ amount: millicents(PRICE) });
       const { units } = expectOffer(await offerOf(ours, quote), 'spt');
-      const form = toForm(stripe.grantToken({ maxAmount: Number(units), paymentMethod }));
+      const expiresAt = Math.floor((clock.now().getTime() + validForMs) / 1_000);
+      const form = toForm(stripe.grantToken({ maxAmount: Number(units), paymentMethod, expiresAt }));
       return { rail: ours, form, intent: intentOf(await authorise(ours, form, quote)) };
     },
     received: async () => BigInt(stripe.sums().gross),

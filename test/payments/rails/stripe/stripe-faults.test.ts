@@ -224,6 +224,7 @@ describe('down', () => {
     expect((await rail.settle(intent, anySignal())).kind).toBe('unknown');
     expect((await rail.lookup(intent, anySignal())).kind).toBe('unknown');
     await expect(rail.balances(anySignal())).rejects.toThrow();
+    expect(await rail.offer({ quote: quote(), address: undefined }, anySignal())).toEqual([]);
   });
 });
 

@@ -18,8 +18,19 @@ test('what was held is captured after Stripe forgot the key it was made with, an
   expect(lab.stripe.payments().map(({ status }) => status)).toEqual(['succeeded']);
 });
 
+test('what was cancelled is not made anew when Stripe has forgotten its key', async () => {
+  const { rail, intent } = await lab.prepare('pm_card_visa', 48 * HOUR_MS);
+  await hold(rail, intent);
+  await rail.cancel(intent, anySignal());
+  lab.clock.advance(30 * HOUR_MS);
+  expect((await rail.settle(intent, anySignal())).kind).toBe('refused');
+  expect((await hold(rail, intent)).kind).toBe('refused');
+  expect(lab.stripe.payments().map(({ status }) => status)).toEqual(['canceled']);
+});
+
 test('what was never made is not made a day later: unknown at first, then refused', async () => {
-  const { rail, intent } = await lab.prepare();
+  // Its token would still pay.
+  const { rail, intent } = await lab.prepare('pm_card_visa', 48 * HOUR_MS);
   lab.clock.advance(21 * HOUR_MS);
   expect((await rail.settle(intent, anySignal())).kind).toBe('unknown');
   expect((await rail.lookup(intent, anySignal())).kind).toBe('unknown');
