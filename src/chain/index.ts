@@ -8,6 +8,7 @@ export {
 export { FeesTooHighError } from './fees.ts';
 export { type Block, type Finality, isDeepEnough, readFinality, readFinalNumber } from './finality.ts';
 export type { MinedFacts, WriteOutcome } from './outcome.ts';
+export { type Receipt, readReceipt } from './receipt.ts';
 export type { ResumeReport } from './resume.ts';
 export { isSignedByAccount } from './signed-message.ts';
 export { readWalletHealth, type WalletHealth } from './wallet-health.ts';

@@ -151,6 +151,9 @@ describe('the payer turns', () => {
     await lab.cancel(form, key);
     expect((await rail.verify(form, quoteOf(), anySignal())).kind).toBe('refused');
     expect((await rail.settle(intent, anySignal())).kind).toBe('refused');
+    // A cancellation that can still be undone ends nothing for good.
+    expect((await rail.lookup(intent, anySignal())).kind).toBe('unknown');
+    await lab.chain.mine(3);
     expect((await rail.lookup(intent, anySignal())).kind).toBe('refused');
     expect(await arrivedSince(before)).toBe(0n);
   });
@@ -168,7 +171,7 @@ describe('somebody else brings the authorization to the chain', () => {
   test('before us: settled once, by the event, at no cost to us', async () => {
     const { rail, form, intent, before } = await prepare();
     const reference = await lab.broadcast([form]);
-    const settled = { kind: 'settled', reference, units: PRICE_UNITS, costs: [] };
+    const settled = { kind: 'settled', reference, units: PRICE_UNITS, isFinal: false, costs: [] };
     expect(await rail.lookup(intent, anySignal())).toEqual(settled);
     expect(await rail.settle(intent, anySignal())).toEqual(settled);
     expect(await arrivedSince(before)).toBe(PRICE_UNITS);

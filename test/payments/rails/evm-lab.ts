@@ -3,13 +3,21 @@ import { createWalletClient, encodeFunctionData, type Hex, http, multicall3Abi, 
 import { generatePrivateKey, privateKeyToAccount, privateKeyToAddress } from 'viem/accounts';
 import { readContract, waitForTransactionReceipt } from 'viem/actions';
 import { baseSepolia } from 'viem/chains';
-import { createChainClient } from '../../../src/chain/index.ts';
+import { type ChainClient, createChainClient } from '../../../src/chain/index.ts';
 import { type Clock, systemClock } from '../../../src/core/clock.ts';
 import { silentLog } from '../../../src/core/log.ts';
 import { millicents } from '../../../src/core/money.ts';
 import { type Eip3009Form, expectForm, formSchema } from '../../../src/payments/form.ts';
 import type { Offer, Rail } from '../../../src/payments/rail.ts';
-import { createEvmRail, type LogSearch } from '../../../src/payments/rails/evm/index.ts';
+import {
+  createEvmPart,
+  createEvmRail,
+  createWalletMover,
+  type EvmPart,
+  type LogSearch,
+  type Mover,
+  type Token,
+} from '../../../src/payments/rails/evm/index.ts';
 import { type ChainLab, startChainLab } from '../../chain/lab.ts';
 import type { Anvil } from '../../harness/chain.ts';
 import { expectOffer, type Fault } from './conformance.ts';
@@ -20,6 +28,9 @@ export type EvmRailOptions = {
   clock?: Clock;
   walletKey?: Hex;
   amountMin?: bigint;
+  rpcUrl?: string;
+  token?: Partial<Token>;
+  mover?: (client: ChainClient) => Mover;
 };
 
 export type SignedTerms = {
@@ -36,6 +47,8 @@ export type SignedTerms = {
 export type EvmLab = {
   chain: ChainLab;
   rail(options?: EvmRailOptions): Rail;
+  /** What that rail has one of. */
+  part(options?: EvmRailOptions): EvmPart;
   /** An authorization as a payer's wallet signs it, with terms of its own where given. */
   sign(offer: Offer, terms?: SignedTerms): Promise<Eip3009Form>;
   pay(offer: Offer, fault?: Fault): Promise<Eip3009Form>;
@@ -97,6 +110,7 @@ export async function startEvmLab(): Promise<EvmLab> {
     balanceOf,
     received: () => balanceOf(anvil.payTo),
     rail: (options = {}) => railOf(chain, options),
+    part: (options = {}) => partOf(chain, options),
     pay: (offer, fault) => payWithFault(sign, offer, fault),
     createPayer: async (units) => {
       const key = generatePrivateKey();
@@ -171,16 +185,29 @@ async function encodeCancel(form: Eip3009Form, payerKey: Hex, anvil: Anvil): Pro
 }
 
 function railOf(chain: ChainLab, options: EvmRailOptions): Rail {
+  return createEvmRail({ parts: [partOf(chain, options)], log: silentLog });
+}
+
+function partOf(chain: ChainLab, options: EvmRailOptions): EvmPart {
   const { anvil, proxy } = chain;
-  return createEvmRail({
-    client: createChainClient({ chainId: anvil.chainId, rpcUrl: proxy.url, timeouts: { callMs: 5_000 } }),
-    token: { address: anvil.token, name: anvil.tokenName, version: anvil.tokenVersion },
+  const client = createChainClient({
+    chainId: anvil.chainId,
+    rpcUrl: options.rpcUrl ?? proxy.url,
+    timeouts: { callMs: 5_000 },
+  });
+  const writer = chain.writer({
+    ...(options.receiptMs === undefined ? {} : { receiptMs: options.receiptMs }),
+    ...(options.walletKey === undefined ? {} : { key: options.walletKey }),
+  });
+  return createEvmPart({
+    client,
+    token: {
+      ...{ address: anvil.token, name: anvil.tokenName, version: anvil.tokenVersion },
+      ...options.token,
+    },
     payTo: anvil.payTo,
     amountMin: millicents(options.amountMin ?? 100n),
-    writer: chain.writer({
-      ...(options.receiptMs === undefined ? {} : { receiptMs: options.receiptMs }),
-      ...(options.walletKey === undefined ? {} : { key: options.walletKey }),
-    }),
+    mover: options.mover?.(client) ?? createWalletMover({ client, writer, settlementsMin: 10 }),
     confirmations: 1,
     search: options.search ?? { pageBlocks: 100, lookbackBlocks: 1_000 },
     clock: options.clock ?? systemClock,

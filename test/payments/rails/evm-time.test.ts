@@ -45,7 +45,7 @@ test('a settled intent stays settled after its authorization expired', async () 
   expect(settled.kind).toBe('settled');
   await passTime(200);
   await lab.chain.mine(5);
-  expect(await rail.lookup(intent, anySignal())).toEqual(settled);
+  expect(await rail.lookup(intent, anySignal())).toEqual({ ...settled, isFinal: true });
 });
 
 test('an offer outlasts the run, the settlement and the way to us', async () => {

@@ -1,30 +1,22 @@
-import { getAddress, type Hex } from 'viem';
-import { isSignedByAccount } from '../../../chain/index.ts';
-import { toTokenUnits } from '../../../core/money.ts';
-import { expectForm } from '../../form.ts';
-import type { Quote } from '../../quote.ts';
-import type { Offer, Rail } from '../../rail.ts';
-import { readBalances } from './balances.ts';
-import { type EvmRailContext, type EvmRailDeps, SETTLE_MARGIN_MS } from './context.ts';
+import { invariant } from '../../../core/invariant.ts';
+import type { Log } from '../../../core/log.ts';
+import { type Eip3009Form, expectForm } from '../../form.ts';
+import type { Rail, RailBalance, Settlement, SettlementIntent } from '../../rail.ts';
+import type { EvmPart } from './evm-part.ts';
 import { claimKeyOf, payerOf } from './identity.ts';
-import { lookUpIntent, settleIntent } from './settle.ts';
-import { verifyAuthorization } from './verify.ts';
 
-const OFFER_SECONDS_MIN = 120;
-/** For the way to us, and for a client whose clock is behind. */
-const OFFER_SLACK_SECONDS = 60;
+export type EvmRailDeps = {
+  /** In the order in which they are offered. */
+  parts: readonly EvmPart[];
+  log: Log;
+};
 
-/** The rail on which a signed EIP-3009 authorization of one token on one EVM chain moves the money. */
-export function createEvmRail(deps: EvmRailDeps): Rail {
-  const context: EvmRailContext = {
-    ...deps,
-    network: `eip155:${deps.client.chainId}`,
-    asset: toLowerHex(deps.token.address),
-    payTo: toLowerHex(deps.payTo),
-  };
-  const within = (signal: AbortSignal, ms: number) => AbortSignal.any([signal, AbortSignal.timeout(ms)]);
-  const addresses = { asset: getAddress(context.asset), payTo: getAddress(context.payTo) };
-  const { lookMs, settleMs } = deps.timeouts;
+/** The rail on which a signed EIP-3009 authorization of a dollar token on an EVM chain moves the money. */
+export function createEvmRail({ parts, log }: EvmRailDeps): Rail {
+  const byName = new Map(parts.map((part) => [nameOf(part), part]));
+  invariant(parts.length > 0 && byName.size === parts.length, 'an evm rail needs parts, each once');
+  const partOf = (form: Eip3009Form) => byName.get(nameOf(form));
+  const partOfIntent = (intent: SettlementIntent) => partOf(expectForm(intent.form, 'eip3009'));
   return {
     name: 'evm',
     forms: ['eip3009'],
@@ -32,42 +24,57 @@ export function createEvmRail(deps: EvmRailDeps): Rail {
       const form = expectForm(given, 'eip3009');
       return { claimKey: claimKeyOf(form), payer: payerOf(form) };
     },
-    offer: async ({ quote }) => offer(context, addresses, quote),
-    verify(given, quote, signal) {
+    offer: async ({ quote }) => parts.flatMap((part) => part.offer(quote) ?? []),
+    async verify(given, quote, signal) {
       const form = expectForm(given, 'eip3009');
-      return verifyAuthorization(context, { form, quote }, within(signal, lookMs));
+      const part = partOf(form);
+      return part ? part.verify({ form, quote }, signal) : { kind: 'refused', reason: explain(parts, form) };
     },
-    settle: (intent, signal) => settleIntent(context, intent, within(signal, settleMs)),
-    lookup: (intent, signal) => lookUpIntent(context, intent, within(signal, lookMs)),
+    settle: async (intent, signal) =>
+      partOfIntent(intent)?.settle(intent, signal) ?? leaveUnknown(log, intent),
+    lookup: async (intent, signal) =>
+      partOfIntent(intent)?.lookup(intent, signal) ?? leaveUnknown(log, intent),
     // The payer still has the money: what is not settled needs no giving back.
     cancel: async () => {},
-    balances: (signal) => readBalances(context, within(signal, lookMs)),
-    isSignedBy: (input, signal) => isSignedByAccount(context.client, input, within(signal, lookMs)),
+    balances: (signal) => readAllBalances(parts, signal),
   };
 }
 
-/** Checksummed, as challenges spell them; the checksum is a Keccak hash, so it is made once. */
-type Addresses = { asset: Hex; payTo: Hex };
-
-function offer(context: EvmRailContext, addresses: Addresses, quote: Quote): Offer[] {
-  const units = toTokenUnits(quote.amount);
-  if (units === 0n || quote.amount < context.amountMin) return [];
-  const runSeconds = Math.ceil((quote.runTimeoutMs + SETTLE_MARGIN_MS) / 1000);
-  return [
-    {
-      kind: 'eip3009',
-      network: context.network,
-      asset: addresses.asset,
-      payTo: addresses.payTo,
-      units,
-      tokenName: context.token.name,
-      tokenVersion: context.token.version,
-      timeoutSeconds: Math.max(OFFER_SECONDS_MIN, runSeconds + OFFER_SLACK_SECONDS),
-    },
-  ];
+function nameOf(of: { network: string; asset: string }): string {
+  return `${of.network}/${of.asset}`;
 }
 
-/** Addresses are compared as text, so one case only. */
-function toLowerHex(address: Hex): Hex {
-  return address.toLowerCase() as Hex;
+function explain(parts: readonly EvmPart[], form: Eip3009Form): string {
+  const networks = [...new Set(parts.map(({ network }) => network))];
+  if (networks.includes(form.network)) return 'The authorization is for another token.';
+  const are = networks.length === 1 ? 'is' : 'are';
+  return `Payments on ${form.network} are not taken, ${networks.join(', ')} ${are}.`;
+}
+
+/** Money may have moved on a network that somebody took out of the configuration: only its return will tell. */
+function leaveUnknown(log: Log, intent: SettlementIntent): Settlement {
+  const { network, asset } = expectForm(intent.form, 'eip3009');
+  const cause = new Error(`${network} with ${asset} is not configured any more`);
+  log.error(
+    { claimKey: intent.claimKey, network, asset },
+    'a settlement waits for a network that is not configured: put it back until it is settled',
+  );
+  return { kind: 'unknown', cause };
+}
+
+/** A wallet that serves several tokens holds its gas once. */
+async function readAllBalances(parts: readonly EvmPart[], signal: AbortSignal): Promise<RailBalance[]> {
+  const wallets = new Set<string>();
+  const readings = parts.map((part) => {
+    const wallet = `${part.network}:${part.wallet}`;
+    const withGas = part.wallet !== undefined && !wallets.has(wallet);
+    wallets.add(wallet);
+    return part.balances({ withGas }, signal);
+  });
+  const sums = new Map<string, RailBalance>();
+  for (const balance of (await Promise.all(readings)).flat()) {
+    const units = (sums.get(balance.account)?.units ?? 0n) + balance.units;
+    sums.set(balance.account, { ...balance, units });
+  }
+  return [...sums.values()];
 }

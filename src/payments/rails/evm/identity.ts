@@ -1,16 +1,17 @@
-import type { Eip3009Form } from '../../form.ts';
+/** What names an authorization of a token on a network. */
+export type AuthorizationName = { network: string; asset: string; from: string; nonce: string };
 
 /** Names one authorization. The signature is no part of it: another spelling of it is the same payment. */
-export function claimKeyOf(form: Eip3009Form): string {
-  return `evm:${form.network}:${form.asset}:${form.from}:${form.nonce}`.toLowerCase();
+export function claimKeyOf(name: AuthorizationName): string {
+  return `evm:${name.network}:${name.asset}:${name.from}:${name.nonce}`.toLowerCase();
 }
 
 /** The payer as CAIP-10. */
-export function payerOf(form: Eip3009Form): string {
-  return `${form.network}:${form.from}`.toLowerCase();
+export function payerOf(name: { network: string; from: string }): string {
+  return `${name.network}:${name.from}`.toLowerCase();
 }
 
 /** The ledger unit that the token arrives in. */
-export function unitOf(form: { network: string; asset: string }): string {
-  return `${form.network}/erc20:${form.asset}`.toLowerCase();
+export function unitOf(name: { network: string; asset: string }): string {
+  return `${name.network}/erc20:${name.asset}`.toLowerCase();
 }

@@ -1,4 +1,12 @@
-export type { EvmRailDeps, EvmRailTimeouts } from './context.ts';
-export { createEvmRail } from './evm-rail.ts';
+export type { EvmPartDeps, EvmRailTimeouts } from './context.ts';
+export { createEvmPart, type EvmPart } from './evm-part.ts';
+export { createEvmRail, type EvmRailDeps } from './evm-rail.ts';
+export { createFacilitator, type Facilitator, type FacilitatorOptions } from './facilitator.ts';
+export { createFacilitatorMover, type FacilitatorMoverDeps } from './facilitator-mover.ts';
+export { createSignatureCheck, isNative } from './key-signature.ts';
+export type { Mover } from './mover.ts';
+export type { PartHealth } from './part-health.ts';
 export type { LogSearch } from './standing.ts';
+export type { StrayInput, StrayPage, StrayPayment } from './strays.ts';
 export type { Token } from './token.ts';
+export { createWalletMover, type WalletMoverDeps } from './wallet-mover.ts';

@@ -1,4 +1,4 @@
-import { type Hex, numberToHex } from 'viem';
+import { type Hex, hexToBigInt, numberToHex } from 'viem';
 import { getTransactionReceipt, readContract } from 'viem/actions';
 import { type Block, type ChainClient, readFinality } from '../../../chain/index.ts';
 import { toUnixSeconds } from '../../../core/clock.ts';
@@ -19,9 +19,9 @@ export type StandingDeps = { client: ChainClient; search: LogSearch; confirmatio
 /** What the chain says about an authorization. */
 export type Standing =
   /** It moved its value to its payee. */
-  | { kind: 'paid'; reference: string }
-  /** It was cancelled, or its nonce went into another transfer: it can never pay. */
-  | { kind: 'voided' }
+  | { kind: 'paid'; reference: string; isFinal: boolean }
+  /** It was cancelled, or its nonce went into another transfer: once that is final it can never pay. */
+  | { kind: 'voided'; isFinal: boolean }
   /** Its nonce is used and we do not see (yet) by what. */
   | { kind: 'unexplained' }
   /** Unused, and every block from now on is too late for it. */
@@ -37,7 +37,7 @@ export async function readStanding(
   const { latest, finalized } = await readFinality(deps.client, signal);
   // All reads name one block: behind a load balancer, "latest" is not the same on every node.
   const { isUsed, balance } = await readPayer(deps.client, form, { blockNumber: latest.number }, signal);
-  if (isUsed) return findEnding(deps, form, latest.number, signal);
+  if (isUsed) return findEnding(deps, form, { latest: latest.number, final: finalized.number }, signal);
   const isTooLate = BigInt(toUnixSeconds(finalized.timestamp)) >= form.validBefore;
   if (isTooLate && latest.number >= finalized.number) return { kind: 'expired' };
   return { kind: 'unused', balance, latest };
@@ -63,15 +63,15 @@ export async function readPayer(
 export async function findEnding(
   deps: StandingDeps,
   form: Eip3009Form,
-  latest: bigint,
+  blocks: { latest: bigint; final: bigint },
   signal: AbortSignal,
 ): Promise<Standing> {
-  const newest = latest - BigInt(deps.confirmations) + 1n;
+  const newest = blocks.latest - BigInt(deps.confirmations) + 1n;
   const oldest = maxOf(newest - BigInt(deps.search.lookbackBlocks), 0n);
   const page = BigInt(deps.search.pageBlocks);
   for (let to = newest; to >= oldest; to -= page) {
     const from = maxOf(to - page + 1n, oldest);
-    const ending = await findEndingBetween(deps.client, form, { from, to }, signal);
+    const ending = await findEndingBetween(deps.client, form, { from, to, final: blocks.final }, signal);
     if (ending !== undefined) return ending;
   }
   return { kind: 'unexplained' };
@@ -80,7 +80,7 @@ export async function findEnding(
 async function findEndingBetween(
   client: ChainClient,
   form: Eip3009Form,
-  blocks: { from: bigint; to: bigint },
+  blocks: { from: bigint; to: bigint; final: bigint },
   signal: AbortSignal,
 ): Promise<Standing | undefined> {
   const rpc = client.within(signal);
@@ -96,21 +96,23 @@ async function findEndingBetween(
     ],
   });
   if (log === undefined) return undefined;
-  if (isCancellation(log) || log.transactionHash === null) return { kind: 'voided' };
-  return readPayment(client, form, log.transactionHash, signal);
+  if (log.transactionHash === null || log.blockNumber === null) return undefined;
+  if (isCancellation(log)) return { kind: 'voided', isFinal: hexToBigInt(log.blockNumber) <= blocks.final };
+  return readPayment(client, { form, hash: log.transactionHash, final: blocks.final }, signal);
 }
 
 async function readPayment(
   client: ChainClient,
-  form: Eip3009Form,
-  hash: Hex,
+  input: { form: Eip3009Form; hash: Hex; final: bigint },
   signal: AbortSignal,
 ): Promise<Standing> {
+  const { hash, form, final } = input;
   const receipt = await getTransactionReceipt(client.within(signal), { hash });
   const payment = findPayment(receipt.logs, form);
+  const isFinal = receipt.blockNumber <= final;
   return payment === undefined
-    ? { kind: 'voided' }
-    : { kind: 'paid', reference: referenceOf(hash, payment.ordinal) };
+    ? { kind: 'voided', isFinal }
+    : { kind: 'paid', reference: referenceOf(hash, payment.ordinal), isFinal };
 }
 
 function maxOf(a: bigint, b: bigint): bigint {

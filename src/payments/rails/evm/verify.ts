@@ -1,15 +1,16 @@
 import type { Hex } from 'viem';
-import { getBlockNumber, getCode } from 'viem/actions';
+import { getCode } from 'viem/actions';
+import { readFinality } from '../../../chain/index.ts';
 import { addMs, toUnixSeconds } from '../../../core/clock.ts';
 import { formatDollars, toTokenUnits } from '../../../core/money.ts';
 import { type Eip3009Form, expectForm } from '../../form.ts';
 import type { Quote } from '../../quote.ts';
 import type { Authorization, Verification } from '../../rail.ts';
-import { type EvmRailContext, SETTLE_MARGIN_MS } from './context.ts';
+import { type EvmPartContext, SETTLE_MARGIN_MS } from './context.ts';
 import { claimKeyOf, payerOf, unitOf } from './identity.ts';
-import { hashAuthorization, isAcceptedByWallet, isSignedByKey } from './signature.ts';
 import { findEnding, readPayer } from './standing.ts';
 import { isKeySignature } from './token.ts';
+import { isAcceptedByWallet } from './wallet-signature.ts';
 
 /**
  * How long beyond the run an authorization may stay valid. What outlives it is watched until then, which must
@@ -19,7 +20,7 @@ const VALID_MS_MAX = 60 * 60 * 1000;
 
 /** Checks an authorization against the quote: its terms, its signature, and how it stands on the chain. */
 export async function verifyAuthorization(
-  context: EvmRailContext,
+  context: EvmPartContext,
   input: { form: Eip3009Form; quote: Quote },
   signal: AbortSignal,
 ): Promise<Verification> {
@@ -27,8 +28,8 @@ export async function verifyAuthorization(
   const reason = findWrongTerm(context, form, quote);
   if (reason !== undefined) return { kind: 'refused', reason };
   try {
-    const hash = hashAuthorization(form, context.token, context.client.chainId);
-    const isByKey = await isSignedByKey(form, hash);
+    const hash = context.signatures.hash(form);
+    const isByKey = await context.signatures.isSignedByKey(form, hash);
     const [{ isUsed, balance }, code] = await Promise.all([
       readPayer(context.client, form, {}, signal),
       getCode(context.client.within(signal), { address: form.from }),
@@ -45,7 +46,10 @@ export async function verifyAuthorization(
       const reason = `The payer owns ${balance} token units, this costs ${form.value}.`;
       return { kind: 'refused', reason, payer: authorization.payer };
     }
-    return { kind: 'authorised', authorization };
+    // Asked last, so that a facilitator sees only what is good by our own look.
+    if (await context.mover.accepts(form, context.token, signal))
+      return { kind: 'authorised', authorization };
+    return { kind: 'refused', reason: NOT_MOVED, payer: authorization.payer };
   } catch (cause) {
     context.log.warn({ cause, claimKey: claimKeyOf(form) }, 'an authorization could not be checked');
     return { kind: 'unavailable', cause };
@@ -53,7 +57,7 @@ export async function verifyAuthorization(
 }
 
 /** The first term of the authorization that does not fit the quote, in words for the client. */
-function findWrongTerm(context: EvmRailContext, form: Eip3009Form, quote: Quote): string | undefined {
+function findWrongTerm(context: EvmPartContext, form: Eip3009Form, quote: Quote): string | undefined {
   const units = toTokenUnits(quote.amount);
   const now = context.clock.now();
   const leastValid = BigInt(toUnixSeconds(addMs(now, quote.runTimeoutMs + SETTLE_MARGIN_MS)));
@@ -81,7 +85,7 @@ type SignatureVerdict = { kind: 'good'; mustSettleFirst: boolean } | { kind: 're
 
 /** An account with code is asked by the token itself, so its code decides, not its key (ERC-1271, EIP-7702). */
 async function judgeSignature(
-  context: EvmRailContext,
+  context: EvmPartContext,
   input: { form: Eip3009Form; hash: Hex; isByKey: boolean; hasCode: boolean },
   signal: AbortSignal,
 ): Promise<SignatureVerdict> {
@@ -96,16 +100,18 @@ async function judgeSignature(
 }
 
 const BAD_SIGNATURE = 'The signature is not a canonical one by the payer over these terms and this token.';
+const NOT_MOVED = 'Whoever settles for us does not take this payment: pay from another wallet.';
 const NO_WALLET = 'There is no contract wallet at the payer yet: deploy it, then pay.';
 
 /** A used nonce: either it paid us already, or it can never do so. */
 async function judgeUsed(
-  context: EvmRailContext,
+  context: EvmPartContext,
   authorization: Authorization,
   signal: AbortSignal,
 ): Promise<Verification> {
-  const latest = await getBlockNumber(context.client.within(signal));
-  const ending = await findEnding(context, expectForm(authorization.form, 'eip3009'), latest, signal);
+  const { latest, finalized } = await readFinality(context.client, signal);
+  const blocks = { latest: latest.number, final: finalized.number };
+  const ending = await findEnding(context, expectForm(authorization.form, 'eip3009'), blocks, signal);
   switch (ending.kind) {
     case 'paid':
       return {
@@ -115,7 +121,7 @@ async function judgeUsed(
           kind: 'settled',
           reference: ending.reference,
           units: authorization.units,
-          isFinal: false,
+          isFinal: ending.isFinal,
           costs: [],
         },
       };

@@ -1,0 +1,94 @@
+import { getAddress, type Hex } from 'viem';
+import { toTokenUnits } from '../../../core/money.ts';
+import type { Eip3009Form } from '../../form.ts';
+import type { Quote } from '../../quote.ts';
+import type { Eip3009Offer, RailBalance, Settlement, SettlementIntent, Verification } from '../../rail.ts';
+import { readBalances } from './balances.ts';
+import { type EvmPartContext, type EvmPartDeps, SETTLE_MARGIN_MS } from './context.ts';
+import { createSignatureCheck } from './key-signature.ts';
+import { type PartHealth, watchHealth } from './part-health.ts';
+import { lookUpIntent, settleIntent } from './settle.ts';
+import { findStrayPayments, type StrayInput, type StrayPage } from './strays.ts';
+import { verifyAuthorization } from './verify.ts';
+
+/** One token on one network; the rail asks the one that a form names. */
+export type EvmPart = {
+  /** CAIP-2. */
+  readonly network: string;
+  /** Lower case. */
+  readonly asset: Hex;
+  readonly wallet: Hex | undefined;
+  /** Makes the offer without asking the chain; undefined when it cannot take this payment now. */
+  offer(quote: Quote): Eip3009Offer | undefined;
+  verify(input: { form: Eip3009Form; quote: Quote }, signal: AbortSignal): Promise<Verification>;
+  settle(intent: SettlementIntent, signal: AbortSignal): Promise<Settlement>;
+  lookup(intent: SettlementIntent, signal: AbortSignal): Promise<Settlement>;
+  balances(input: { withGas: boolean }, signal: AbortSignal): Promise<RailBalance[]>;
+  /** One page of the payments to us that no claim names. */
+  findStrayPayments(input: StrayInput, signal: AbortSignal): Promise<StrayPage>;
+  /** As it was seen last. */
+  health(): PartHealth;
+  /** Looks anew; to be called in the background. */
+  checkHealth(signal: AbortSignal): Promise<PartHealth>;
+};
+
+const OFFER_SECONDS_MIN = 120;
+/** For the way to us, and for a client whose clock is behind. */
+const OFFER_SLACK_SECONDS = 60;
+
+export function createEvmPart(deps: EvmPartDeps): EvmPart {
+  const network = `eip155:${deps.client.chainId}`;
+  const asset = toLowerHex(deps.token.address);
+  const context: EvmPartContext = {
+    ...deps,
+    ...{ network, asset, payTo: toLowerHex(deps.payTo) },
+    signatures: createSignatureCheck(deps.token, deps.client.chainId, deps.log),
+  };
+  const watch = watchHealth(deps, { network, asset });
+  const within = (signal: AbortSignal, ms: number) => AbortSignal.any([signal, AbortSignal.timeout(ms)]);
+  const { lookMs, settleMs } = deps.timeouts;
+  const terms = toTerms(context);
+  return {
+    network,
+    asset,
+    wallet: deps.mover.wallet,
+    offer: (quote) => (watch.current().isUp ? offer(context, terms, quote) : undefined),
+    verify: (input, signal) => verifyAuthorization(context, input, within(signal, lookMs)),
+    settle: (intent, signal) => settleIntent(context, intent, within(signal, settleMs)),
+    lookup: (intent, signal) => lookUpIntent(context, intent, within(signal, lookMs)),
+    balances: (input, signal) => readBalances(context, input, within(signal, lookMs)),
+    findStrayPayments: (input, signal) => findStrayPayments(context, input, within(signal, lookMs)),
+    health: watch.current,
+    checkHealth: watch.check,
+  };
+}
+
+/** All of an offer but the price and the time: made once, because the checksums are Keccak hashes. */
+function toTerms(context: EvmPartContext) {
+  return {
+    kind: 'eip3009',
+    network: context.network,
+    asset: getAddress(context.asset),
+    payTo: getAddress(context.payTo),
+    tokenName: context.token.name,
+    tokenVersion: context.token.version,
+  } as const;
+}
+
+function offer(
+  context: EvmPartContext,
+  terms: ReturnType<typeof toTerms>,
+  quote: Quote,
+): Eip3009Offer | undefined {
+  const units = toTokenUnits(quote.amount);
+  if (units === 0n || quote.amount < context.amountMin) return undefined;
+  const runSeconds = Math.ceil((quote.runTimeoutMs + SETTLE_MARGIN_MS) / 1000);
+  const timeoutSeconds = Math.max(OFFER_SECONDS_MIN, runSeconds + OFFER_SLACK_SECONDS);
+  const { kind, network, asset, payTo, tokenName, tokenVersion } = terms;
+  return { kind, network, asset, payTo, units, tokenName, tokenVersion, timeoutSeconds };
+}
+
+/** Addresses are compared as text, so one case only. */
+function toLowerHex(address: Hex): Hex {
+  return address.toLowerCase() as Hex;
+}

@@ -1,0 +1,123 @@
+import type { Hex } from 'viem';
+import { call, estimateGas, getCode } from 'viem/actions';
+import { type ChainClient, readWalletHealth, type WriteOutcome, type Writer } from '../../../chain/index.ts';
+import { expectForm } from '../../form.ts';
+import type { SettlementCost, SettlementIntent } from '../../rail.ts';
+import { type Attempt, type Mover, type MoverHealth, NOTHING_SENT } from './mover.ts';
+import { encodeTransfer } from './token.ts';
+import { isRevert } from './wallet-signature.ts';
+
+export type WalletMoverDeps = {
+  client: ChainClient;
+  writer: Writer;
+  /** When the wallet pays for fewer settlements than this, the operator is told. */
+  settlementsMin: number;
+};
+
+/** Estimates are made on the last block; the next one may find storage colder. */
+const GAS_HEADROOM_PERCENT = 130n;
+/** A transfer by key takes 60,000 to 110,000, by proxy and to a new holder: more of it buys nobody anything. */
+const KEY_GAS_MAX = 150_000n;
+/** A contract wallet runs code of its payer's choice at our cost: room for passkeys and multisigs, no more. */
+const WALLET_GAS_MAX = 400_000n;
+/** What a settlement takes, headroom included, for the outlook on the wallet. */
+const SETTLEMENT_GAS = 110_000n;
+
+/** Settles from a hot wallet of ours, through its one writer. */
+export function createWalletMover(deps: WalletMoverDeps): Mover {
+  const { writer } = deps;
+  return {
+    wallet: writer.address,
+    // What the token takes from anybody it takes from us.
+    accepts: async () => true,
+    async move(intent, _token, signal) {
+      const followed = await writer.follow(intent.claimKey, signal);
+      return followed ? toAttempt(deps, followed) : attempt(deps, intent, signal);
+    },
+    async find(intent, signal) {
+      const sent = await writer.find(intent.claimKey, signal);
+      // Another one's transaction can settle it while ours is not mined.
+      return sent?.kind === 'unknown' ? NOTHING_SENT : toAttempt(deps, sent);
+    },
+    checkHealth: (signal) => checkHealth(deps, signal),
+  };
+}
+
+/**
+ * Sends the transfer unless the token refuses it in a trial or it burns too much gas. Another gateway may have
+ * settled it during the trial, so our own transactions are looked through once more.
+ */
+async function attempt(
+  deps: WalletMoverDeps,
+  intent: SettlementIntent,
+  signal: AbortSignal,
+): Promise<Attempt> {
+  const { writer } = deps;
+  const form = expectForm(intent.form, 'eip3009');
+  const transfer = { to: form.asset, data: encodeTransfer(form) };
+  const rpc = deps.client.within(signal);
+  try {
+    const [gas] = await Promise.all([
+      estimateGas(rpc, { ...transfer, account: writer.address }),
+      call(rpc, { ...transfer, account: writer.address }),
+    ]);
+    if (await isTooMuchGas(deps, { gas, payer: form.from }, signal)) {
+      const sent = await writer.find(intent.claimKey, signal);
+      return sent ? toAttempt(deps, sent) : { ...NOTHING_SENT, isTooDear: true };
+    }
+    const gasLimit = (gas * GAS_HEADROOM_PERCENT) / 100n;
+    return toAttempt(deps, await writer.send({ ref: intent.claimKey, ...transfer, gasLimit }, signal));
+  } catch (error) {
+    if (!isRevert(error)) throw error;
+    return toAttempt(deps, await writer.find(intent.claimKey, signal));
+  }
+}
+
+/** The code at the payer decides, not the signature's shape: wallets take signatures of 65 bytes too. */
+async function isTooMuchGas(
+  deps: WalletMoverDeps,
+  input: { gas: bigint; payer: Hex },
+  signal: AbortSignal,
+): Promise<boolean> {
+  if (input.gas <= KEY_GAS_MAX) return false;
+  if (input.gas > WALLET_GAS_MAX) return true;
+  return (await getCode(deps.client.within(signal), { address: input.payer })) === undefined;
+}
+
+function toAttempt(deps: WalletMoverDeps, sent: WriteOutcome | undefined): Attempt {
+  if (sent === undefined) return NOTHING_SENT;
+  if (sent.kind === 'unknown') return { kind: 'pending', cause: sent.cause };
+  const { hash, blockNumber } = sent;
+  const mined = sent.kind === 'mined' ? { hash, blockNumber, logs: sent.logs } : undefined;
+  return { kind: 'over', mined, costs: costsOf(deps, sent.feeWei), isTooDear: false };
+}
+
+/** Gas is spent on a reverted transaction too. */
+function costsOf(deps: WalletMoverDeps, feeWei: bigint): SettlementCost[] {
+  const network = `eip155:${deps.client.chainId}`;
+  return [
+    { account: `A.gas:${network}`, expense: `E.gas:${network}`, unit: `${network}/wei`, units: feeWei },
+  ];
+}
+
+async function checkHealth(deps: WalletMoverDeps, signal: AbortSignal): Promise<MoverHealth> {
+  const { writer, client, settlementsMin } = deps;
+  const health = await readWalletHealth(
+    client,
+    { address: writer.address, gas: SETTLEMENT_GAS, transactionsMin: settlementsMin },
+    signal,
+  );
+  switch (health.kind) {
+    case 'ok':
+      return { canMove: true, detail: '' };
+    case 'low':
+      return {
+        canMove: true,
+        detail: `the wallet ${writer.address} has gas for ${health.transactionsLeft} settlements: fill it`,
+      };
+    case 'empty':
+      return { canMove: false, detail: `the wallet ${writer.address} cannot pay for gas: fill it` };
+    default:
+      return health.kind satisfies never;
+  }
+}
