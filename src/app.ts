@@ -4,6 +4,7 @@ import type { App, Env, HttpDeps } from './http/index.ts';
 import {
   answerProblem,
   callRoutes,
+  checkoutRoutes,
   creditRoutes,
   keyRoutes,
   metaRoutes,
@@ -11,6 +12,7 @@ import {
   preflight,
   reconcileRoutes,
   registryRoutes,
+  stripeRoutes,
 } from './http/index.ts';
 
 /** The whole HTTP surface over its deps. It never listens and never reads the environment. */
@@ -21,6 +23,9 @@ export function createApp(deps: HttpDeps): App {
   app.route('/', keyRoutes(deps));
   app.route('/', creditRoutes(deps));
   app.route('/', reconcileRoutes(deps));
+  if (deps.checkout) app.route('/', checkoutRoutes(deps, deps.checkout));
+  const { stripeWebhook } = deps;
+  if (stripeWebhook) app.route('/', stripeRoutes({ ...deps, stripeWebhook }));
   app.route('/', registryRoutes(deps));
   app.route('/', metaRoutes(deps));
   app.onError((error, c) => answerProblem(deps.log, error, c));

@@ -3,6 +3,9 @@ import { z } from 'zod';
 import { ConfigError } from './config/config-error.ts';
 import { type EvmConfig, evmEnvironment, readEvm } from './config/evm.ts';
 import { integer, mcents, url } from './config/fields.ts';
+import { type LightningConfig, lightningEnvironment, readLightning } from './config/lightning.ts';
+import { readStripe, type StripeConfig, stripeEnvironment } from './config/stripe.ts';
+import { readTempo, type TempoConfig, tempoEnvironment } from './config/tempo.ts';
 import { type Millicents, millicents } from './core/money.ts';
 
 export { ConfigError } from './config/config-error.ts';
@@ -44,6 +47,9 @@ export const environmentSchema = z.object({
   SIGNUPS_PER_HOUR: integer(1_000, 1, 1_000_000),
   MINTS_PER_HOUR: integer(10, 1, 1_000_000),
   ...evmEnvironment,
+  ...tempoEnvironment,
+  ...lightningEnvironment,
+  ...stripeEnvironment,
 });
 
 export type Environment = z.infer<typeof environmentSchema>;
@@ -76,6 +82,9 @@ export type Config = Readonly<{
   mintsPerHour: number;
   mintMax: Millicents;
   evm: EvmConfig | undefined;
+  tempo: TempoConfig | undefined;
+  lightning: LightningConfig | undefined;
+  stripe: StripeConfig | undefined;
 }>;
 
 /** Reads the environment once. Half a rail's configuration, or a production without secrets, is an error. */
@@ -118,6 +127,9 @@ export function readConfig(environment: Record<string, string | undefined> = pro
     mintsPerHour: env.MINTS_PER_HOUR,
     mintMax: millicents(MINT_MAX),
     evm: readEvm(env),
+    tempo: readTempo(env),
+    lightning: readLightning(env),
+    stripe: readStripe(env),
   });
 }
 

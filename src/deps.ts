@@ -1,9 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { privateKeyToAccount } from 'viem/accounts';
 import { createCatalog } from './catalog/index.ts';
-import { createChainClient, createWriter } from './chain/index.ts';
-import { type Config, ConfigError, type EvmConfig } from './config.ts';
+import type { Config } from './config.ts';
 import { archiveHash } from './core/archive.ts';
 import { deriveKey } from './core/bytes.ts';
 import { type Clock, systemClock } from './core/clock.ts';
@@ -18,6 +16,8 @@ import {
   startEmbeddedPostgres,
   withTransaction,
 } from './db/index.ts';
+import { wireRails } from './deps/rails.ts';
+import type { WiredRail } from './deps/wired-rail.ts';
 import { createBubblewrapBackend, defaultWorkDir } from './execution/backends/bubblewrap/index.ts';
 import { createNoBackend } from './execution/backends/none.ts';
 import { type Backend, createExecution, type Execution } from './execution/index.ts';
@@ -29,10 +29,12 @@ import {
   publishBuiltIns,
 } from './gateway/index.ts';
 import type { HttpDeps } from './http/index.ts';
+import type { Job } from './jobs/index.ts';
 import { createKeys, keyGuard } from './keys/index.ts';
 import { CHARGE_SETTINGS, createCharger, createLedger, DEFAULT_RISK_LIMITS } from './ledger/index.ts';
-import { createAnswers, createPending, createQuoteSealer, type Rail, startWorker } from './payments/index.ts';
-import { createEvmRail } from './payments/rails/evm/index.ts';
+import { createAnswers, createPending, createQuoteSealer, startWorker, type Wire } from './payments/index.ts';
+import { createL402Wire } from './payments/wires/l402/index.ts';
+import { createMppWire } from './payments/wires/mpp/index.ts';
 import { createX402Wire } from './payments/wires/x402/index.ts';
 import { createReceiptSigner, createReceipts, newLane } from './provenance/index.ts';
 import { createReliability } from './reliability/index.ts';
@@ -49,8 +51,8 @@ const CHARGE_POOL_MAX = 4;
 /** A gateway's parts, wired; `close` gives everything back in the reverse order. */
 export type Deps = {
   http: HttpDeps;
-  /** Continues what the rails had under way: transactions signed and not yet mined. */
-  resumeRails(signal: AbortSignal): Promise<void>;
+  /** What the rails do while the process runs. */
+  jobs: readonly Job[];
   close(): Promise<void>;
 };
 
@@ -77,7 +79,7 @@ export async function createDeps({ config, log, publicUrl, isDraining }: DepsInp
     concurrencyMax: config.sandboxConcurrency,
     queueMax: config.sandboxQueue,
   });
-  const rails = config.evm ? [createEvm(config.evm, { sql, clock, log })] : [];
+  const rails = await wireRails(config, { sql, clock, log, secrets: secrets.masters });
   const parts = wireDomains({ config, secrets, sql, chargeSql, clock, log, publicUrl });
   const worker = await startWorker(sql);
   const gateway: GatewayDeps = {
@@ -91,8 +93,11 @@ export async function createDeps({ config, log, publicUrl, isDraining }: DepsInp
     reliability: createReliability({ sql, clock }),
     // Half of the sandbox, so that the other half is always for calls that pay.
     freeCalls: createFreeCalls({ inFlightMax: Math.max(1, Math.floor(config.sandboxConcurrency / 2)) }),
-    wires: [createX402Wire({ log })],
-    rails: rails.map(({ rail }) => rail),
+    wires: createWires({
+      ...{ secrets: secrets.masters, realm: new URL(publicUrl).hostname, clock, log },
+      networks: config.evm?.networks ?? [],
+    }),
+    rails: rails.all.map(({ rail }) => rail),
     challengeBound: createSharedTimeout(CHALLENGE_BOUND_MS),
     worker,
   };
@@ -104,13 +109,14 @@ export async function createDeps({ config, log, publicUrl, isDraining }: DepsInp
       adminKey: secrets.adminKey,
       version: VERSION,
       isTrustedProxy: config.isTrustedProxy,
+      checkout: rails.stripe?.checkout,
+      stripeWebhook: rails.stripe?.webhook,
       jwks: () => parts.signer.jwks(),
-      isReady: () => readReadiness(sql, execution, isDraining),
+      isReady: () => readReadiness({ sql, execution, rails: rails.all }, isDraining),
     },
-    async resumeRails(signal) {
-      for (const { resume } of rails) await resume(signal);
-    },
+    jobs: rails.all.flatMap(({ jobs }) => jobs),
     async close() {
+      for (const { close } of rails.all) await close?.();
       await gateway.charger.drain();
       await execution.close();
       await gateway.receipts.sealOpenBatches();
@@ -125,6 +131,19 @@ type Store = {
   /** For the charge statements alone: they want plans of their own. */
   chargeSql: Sql;
   close(): Promise<void>;
+};
+
+/** In the order in which their challenges stand: some clients read the first only, and those speak L402. */
+function createWires(deps: WireDeps): Wire[] {
+  return [createL402Wire(deps), createX402Wire(deps), createMppWire(deps)];
+}
+
+type WireDeps = {
+  secrets: readonly Buffer[];
+  realm: string;
+  clock: Clock;
+  log: Log;
+  networks: readonly { chainId: number; token: `0x${string}` }[];
 };
 
 async function openStore(config: Config, log: Log): Promise<Store> {
@@ -197,44 +216,6 @@ function wireDomains({ config, secrets, sql, chargeSql, clock, log, publicUrl }:
   };
 }
 
-function createEvm(
-  config: EvmConfig,
-  deps: { sql: Sql; clock: Clock; log: Log },
-): { rail: Rail; resume: (signal: AbortSignal) => Promise<void> } {
-  const [evm] = config.networks;
-  if (evm?.mover.kind !== 'wallet') throw new ConfigError('The first network needs a wallet');
-  const client = createChainClient({
-    chainId: evm.chainId,
-    rpcUrl: evm.rpcUrl,
-    timeouts: { callMs: 10_000 },
-  });
-  const writer = createWriter({
-    ...deps,
-    client,
-    account: privateKeyToAccount(evm.mover.walletKey),
-    confirmations: evm.confirmations,
-    feeMaxWei: evm.mover.feeMaxWei,
-    timeouts: { receiptMs: 20_000, pollMs: 20, replaceMs: 30_000 },
-  });
-  const rail = createEvmRail({
-    ...deps,
-    client,
-    writer,
-    token: { address: evm.token, name: evm.tokenName, version: evm.tokenVersion },
-    payTo: evm.payTo,
-    amountMin: evm.amountMin,
-    confirmations: evm.confirmations,
-    search: { pageBlocks: 2_000, lookbackBlocks: 20_000 },
-    timeouts: { lookMs: 10_000, settleMs: 24_000 },
-  });
-  return {
-    rail,
-    async resume(signal) {
-      await writer.resume(signal);
-    },
-  };
-}
-
 function toSettings(config: Config, publicUrl: string): GatewaySettings {
   return {
     publicUrl,
@@ -250,7 +231,10 @@ function toSettings(config: Config, publicUrl: string): GatewaySettings {
   };
 }
 
-async function readReadiness(sql: Sql, execution: Execution, isDraining: () => boolean) {
+async function readReadiness(
+  { sql, execution, rails }: { sql: Sql; execution: Execution; rails: readonly WiredRail[] },
+  isDraining: () => boolean,
+) {
   const database = (await isAnswering(sql)) ? 'ok' : 'down';
   const sandbox = await execution.status();
   const isReady = database === 'ok' && !isDraining();
@@ -260,6 +244,7 @@ async function readReadiness(sql: Sql, execution: Execution, isDraining: () => b
       database,
       // Without a sandbox hosted calls answer 503; everything else works, so the gateway stays in service.
       sandbox: sandbox.kind === 'ready' ? 'ok' : sandbox.detail,
+      ...Object.assign({}, ...rails.map(({ health }) => health?.() ?? {})),
       ...(isDraining() ? { draining: 'yes' } : {}),
     },
   };

@@ -29,7 +29,7 @@ async function main(): Promise<void> {
   const publicUrl = config.publicUrl ?? `http://${config.host}:${port}`;
   const deps = await createDeps({ config, log, publicUrl, isDraining: () => isDraining });
   // The heartbeat first: with much to adopt, others would otherwise take us for gone meanwhile.
-  const jobs = startJobs(listJobs(deps.http, deps.resumeRails), log);
+  const jobs = startJobs([...listJobs(deps.http), ...deps.jobs], log);
   await adoptOrphans(deps.http);
   await noteOpeningsOrLater(deps.http);
   app = createApp(deps.http);

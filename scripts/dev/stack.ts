@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { silentLog } from '../../src/core/log.ts';
-import { type Anvil, startAnvil } from './anvil.ts';
+import { type Rails, startRails } from './rails.ts';
 
 /** What `.millicent/dev.json` tells clients of a development gateway. */
 export type DevInfo = {
@@ -16,12 +16,31 @@ export type DevInfo = {
     /** Owns 1,000 test USDC. */
     payerPrivateKey: string;
   };
+  tempo: {
+    rpcUrl: string;
+    chainId: number;
+    currency: string;
+    recipient: string;
+    /** Owns 1,000 dollars of the currency. */
+    payerPrivateKey: string;
+  };
+  lightning: {
+    /** `POST payUrl {"invoice"}` makes the agent's own node pay and answers `{"preimage"}`. */
+    payUrl: string;
+  };
+  stripe: {
+    apiBase: string;
+    /** The agent's key: it grants tokens (`POST /v1/test_helpers/shared_payment/granted_tokens`). */
+    agentKey: string;
+    networkId: string;
+    webhookSecret: string;
+  };
 };
 
 export type Development = {
   info: DevInfo;
   infoPath: string;
-  anvil: Anvil;
+  rails: Rails;
   gateway: ChildProcess;
   /** The gateway's exit code, when it ends by itself. */
   exited: Promise<number | null>;
@@ -40,36 +59,37 @@ const BLOCK_TIME_SECONDS = 2;
 const START_TIMEOUT_MS = 120_000;
 const STOP_TIMEOUT_MS = 45_000;
 
-/** Starts a chain of its own and a gateway on it, and says in `dev.json` how to reach them. */
+/** Starts every rail and a gateway on them, and says in `dev.json` how to reach them. */
 export async function startDevelopment(options: DevelopmentOptions): Promise<Development> {
   const dataDir = resolve(ROOT, options.env.MILLICENT_DATA_DIR ?? '.millicent');
   const infoPath = join(dataDir, 'dev.json');
   mkdirSync(dataDir, { recursive: true });
   rmSync(infoPath, { force: true });
-  const anvil = await startAnvil({ log: silentLog, blockTimeSeconds: BLOCK_TIME_SECONDS });
+  const rails = await startRails({ log: silentLog, dataDir, blockTimeSeconds: BLOCK_TIME_SECONDS });
   try {
-    const gateway = startGateway(anvil, dataDir, options);
+    const gateway = startGateway(rails, dataDir, options);
     const exited = new Promise<number | null>((done) => gateway.once('exit', done));
     const url = await waitUntilReady(gateway);
-    const info = describe(url, anvil, dataDir, options.env);
+    rails.stripe.setWebhookUrl(`${url}/webhooks/stripe`);
+    const info = await describe(url, rails, dataDir, options.env);
     // Renamed into place, so that whoever waits for the file never reads half of it.
     writeFileSync(`${infoPath}.draft`, `${JSON.stringify(info, null, 2)}\n`, { mode: 0o600 });
     renameSync(`${infoPath}.draft`, infoPath);
     return {
       info,
       infoPath,
-      anvil,
+      rails,
       gateway,
       exited,
-      close: () => closeAll(gateway, exited, anvil, infoPath),
+      close: () => closeAll(gateway, exited, rails, infoPath),
     };
   } catch (cause) {
-    await anvil.close();
+    await rails.close();
     throw cause;
   }
 }
 
-function startGateway(anvil: Anvil, dataDir: string, options: DevelopmentOptions): ChildProcess {
+function startGateway(rails: Rails, dataDir: string, options: DevelopmentOptions): ChildProcess {
   return spawn(process.execPath, ['--import', 'tsx', join(ROOT, 'src/main.ts')], {
     cwd: ROOT,
     stdio: ['ignore', options.output, options.output === 'ignore' ? 'pipe' : 'inherit', 'ipc'],
@@ -78,13 +98,7 @@ function startGateway(anvil: Anvil, dataDir: string, options: DevelopmentOptions
       ...options.env,
       NODE_ENV: 'development',
       MILLICENT_DATA_DIR: dataDir,
-      EVM_RPC_URL: anvil.rpcUrl,
-      EVM_CHAIN_ID: String(anvil.chainId),
-      EVM_TOKEN: anvil.token,
-      EVM_TOKEN_NAME: anvil.tokenName,
-      EVM_TOKEN_VERSION: anvil.tokenVersion,
-      EVM_PAY_TO: anvil.payTo,
-      EVM_WALLET_KEY: anvil.gatewayWalletKey,
+      ...rails.environment,
     },
   });
 }
@@ -107,16 +121,33 @@ function waitUntilReady(gateway: ChildProcess): Promise<string> {
   });
 }
 
-function describe(url: string, anvil: Anvil, dataDir: string, env: NodeJS.ProcessEnv): DevInfo {
+async function describe(
+  url: string,
+  rails: Rails,
+  dataDir: string,
+  env: NodeJS.ProcessEnv,
+): Promise<DevInfo> {
   const adminKey = env.ADMIN_KEY ?? JSON.parse(readFileSync(join(dataDir, 'secrets.json'), 'utf8')).adminKey;
+  const { anvil, tempo, lightning, stripe } = rails;
   const { rpcUrl, chainId, token, payTo, payerPrivateKey } = anvil;
-  return { url, adminKey, evm: { rpcUrl, chainId, token, payTo, payerPrivateKey } };
+  const { apiBase, agentKey, networkId, webhookSecret } = stripe;
+  return {
+    ...{ url, adminKey },
+    evm: { rpcUrl, chainId, token, payTo, payerPrivateKey },
+    tempo: {
+      ...{ rpcUrl: tempo.rpcUrl, chainId: tempo.chainId },
+      ...{ currency: tempo.currency, recipient: tempo.recipient },
+      payerPrivateKey: await tempo.fundPayer(),
+    },
+    lightning: { payUrl: lightning.payUrl },
+    stripe: { apiBase, agentKey, networkId, webhookSecret },
+  };
 }
 
 async function closeAll(
   gateway: ChildProcess,
   exited: Promise<number | null>,
-  anvil: Anvil,
+  rails: Rails,
   infoPath: string,
 ): Promise<void> {
   rmSync(infoPath, { force: true });
@@ -126,5 +157,5 @@ async function closeAll(
     await exited;
     clearTimeout(timer);
   }
-  await anvil.close();
+  await rails.close();
 }

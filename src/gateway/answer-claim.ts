@@ -46,7 +46,8 @@ export async function answerClaim(
     await sleep(POLL_MS);
     const current = await findClaim(deps.sql, claim.id);
     invariant(current, `claim ${claim.id} vanished`);
-    claim = current;
+    // Spelled for the wire that asks now, whatever wire the claim was made by.
+    claim = { ...current, wire: first.wire ?? current.wire };
   }
   if (asker.isOwed) await markAnswer(deps.sql, claim.id, 'lost');
   throw outcomeUnknown(claim);

@@ -1,6 +1,7 @@
 import type { HttpBindings } from '@hono/node-server';
 import type { Context, Hono } from 'hono';
 import type { GatewayDeps } from '../gateway/index.ts';
+import type { Checkout, WebhookReader } from '../payments/index.ts';
 
 /** What every request carries through the app. */
 export type Env = {
@@ -17,6 +18,10 @@ export type HttpDeps = GatewayDeps & {
   adminKey: string | undefined;
   /** Whether the process takes new requests: false while it drains. */
   isReady(): Promise<{ isReady: boolean; checks: Record<string, string> }>;
+  /** Payment pages, where a rail has them. */
+  checkout: Checkout | undefined;
+  /** Reads what Stripe tells us, where that is configured. */
+  stripeWebhook: WebhookReader | undefined;
   version: string;
   /** Whether an address is a proxy of ours, whose word on who calls is taken. */
   isTrustedProxy(address: string): boolean;

@@ -3,6 +3,7 @@ export { preflight } from './middleware/cors.ts';
 export { openEnvelope } from './middleware/envelope.ts';
 export { answerProblem } from './problems.ts';
 export { callRoutes } from './routes/calls.ts';
+export { checkoutRoutes } from './routes/checkout.ts';
 export { creditRoutes } from './routes/credit.ts';
 export { keyRoutes } from './routes/keys.ts';
 export { metaRoutes } from './routes/meta.ts';

@@ -1,2 +1,2 @@
 export { listJobs } from './jobs.ts';
-export { startJobs } from './loop.ts';
+export { type Job, startJobs } from './loop.ts';

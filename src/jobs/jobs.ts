@@ -17,7 +17,7 @@ const MINUTE_MS = 60 * SECOND_MS;
 const DAY_MS = 24 * 60 * MINUTE_MS;
 
 /** Everything a gateway does without being asked. */
-export function listJobs(deps: GatewayDeps, resumeRails: (signal: AbortSignal) => Promise<void>): Job[] {
+export function listJobs(deps: GatewayDeps): Job[] {
   return [
     { name: 'heartbeat', everyMs: 2 * SECOND_MS, run: () => beat(deps) },
     { name: 'adopt-orphans', everyMs: 5 * SECOND_MS, run: () => adoptOrphans(deps) },
@@ -26,7 +26,6 @@ export function listJobs(deps: GatewayDeps, resumeRails: (signal: AbortSignal) =
       everyMs: SECOND_MS,
       run: (signal) => reconcileSettlements(deps, signal),
     },
-    { name: 'resume-rails', everyMs: 15 * SECOND_MS, run: resumeRails },
     {
       name: 'credit-late-arrivals',
       everyMs: 30 * SECOND_MS,

@@ -12,6 +12,7 @@ export {
   toIntent,
 } from './claim.ts';
 export { type Form, isPaymentProof } from './form.ts';
+export { createInvoices, type Invoices } from './invoice/invoice.ts';
 export { createPending, type Pending } from './pending/pending.ts';
 export type { Purpose, Quote } from './quote.ts';
 export { createQuoteSealer, hashQuoteId, type QuoteOpening, type QuoteSealer } from './quote-seal.ts';

@@ -70,7 +70,7 @@ export async function startTestGateway(options: TestGatewayOptions): Promise<Tes
   const app = createApp(deps.http);
   await adoptOrphans(deps.http);
   await noteOpenings(deps.http, AbortSignal.timeout(5_000));
-  const jobs = startJobs(listJobs(deps.http, deps.resumeRails), silentLog);
+  const jobs = startJobs([...listJobs(deps.http), ...deps.jobs], silentLog);
   return {
     ...connectGateway(url),
     deps,
