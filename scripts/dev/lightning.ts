@@ -1,9 +1,10 @@
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { z } from 'zod';
 import type { Log } from '../../src/core/log.ts';
 import { addressSchema } from '../../src/payments/rails/lightning/embedded/api.ts';
 import { type BoundChild, spawnBound } from './bound-child.ts';
+import { prepareNodeProgram } from './lightning-program.ts';
 
 /** A Lightning node for the gateways of this machine, and an agent's own with a channel to it. */
 export type Lightning = {
@@ -21,9 +22,6 @@ export type Lightning = {
 
 export type LightningOptions = { dataDir: string; log: Log };
 
-const PROGRAM = resolve(import.meta.dirname, 'lightning-node.ts');
-/** A loader by its address: the program runs in whatever folder its parent does. */
-const LOADER = import.meta.resolve('tsx');
 const START_TIMEOUT_MS = 60_000;
 const ASK_TIMEOUT_MS = 10_000;
 
@@ -35,8 +33,9 @@ const saidSchema = z.union([
 
 /** Starts both nodes on their folders below `dataDir`; they end with this process, however that ends. */
 export async function startLightning(options: LightningOptions): Promise<Lightning> {
-  const gatewayFolder = join(options.dataDir, 'lightning', 'node');
-  const agentFolder = join(options.dataDir, 'lightning', 'agent');
+  const { gatewayFolder, agentFolder } = lightningFolders(options.dataDir);
+  // Made before the two ask for it at once.
+  await prepareNodeProgram();
   // At once, because each takes its time to load LDK; the agent waits for the other.
   const [node, agent] = await startAll([
     { folder: gatewayFolder, role: { kind: 'gateway' } },
@@ -60,6 +59,14 @@ export async function startLightning(options: LightningOptions): Promise<Lightni
   };
 }
 
+/** Where each node keeps all that it is. */
+export function lightningFolders(dataDir: string) {
+  return {
+    gatewayFolder: join(dataDir, 'lightning', 'node'),
+    agentFolder: join(dataDir, 'lightning', 'agent'),
+  };
+}
+
 export type NodeOptions = {
   folder: string;
   role: { kind: 'gateway' } | { kind: 'agent'; gatewayFolder: string };
@@ -74,7 +81,7 @@ export type LightningProcess = {
 export async function startLightningNode(options: NodeOptions): Promise<LightningProcess> {
   const child = await spawnBound({
     command: process.execPath,
-    args: ['--import', LOADER, PROGRAM, JSON.stringify(options)],
+    args: [...(await prepareNodeProgram()), JSON.stringify(options)],
   });
   try {
     return { child, address: await waitForAddress(child) };
