@@ -1,4 +1,4 @@
-import { type Hex, parseAbi, zeroAddress } from 'viem';
+import { BaseError, ContractFunctionZeroDataError, type Hex, parseAbi, zeroAddress } from 'viem';
 import { call, readContract } from 'viem/actions';
 import { toUnixSeconds } from '../../../core/clock.ts';
 import type { TempoRailContext } from './context.ts';
@@ -24,11 +24,10 @@ export async function readProspect(
 ): Promise<Prospect> {
   const { client, currency } = context;
   const { sender, terms } = transaction;
-  const nonceKey = terms.nonceKey ?? 0n;
   const [feeToken, balance, nextNonce, isAccepted, isKeyGood] = await Promise.all([
     readFeeToken(context, transaction, signal),
     readBalance(context, { token: currency, account: sender }, signal),
-    readNextNonce(client, { sender, nonceKey, blockTag: 'latest' }, signal),
+    readNextNonce(client, { transaction, at: { blockTag: 'latest' } }, signal),
     isAcceptedByToken(context, transaction, signal),
     isAccessKeyGood(context, transaction, signal),
   ]);
@@ -42,7 +41,7 @@ export async function readProspect(
   if (balance < needed) {
     return { kind: 'poor', reason: `The payer owns ${balance} token units, this costs ${needed}.` };
   }
-  if (!isOnePurse && (await readBalance(context, { token: feeToken, account: sender }, signal)) < fee) {
+  if (!isOnePurse && (await readFeeBalance(context, { token: feeToken, account: sender }, signal)) < fee) {
     return { kind: 'poor', reason: `The payer cannot pay the fee of ${fee} units in the token ${feeToken}.` };
   }
   if (!isAccepted) return { kind: 'blocked', reason: TOKEN_REFUSES };
@@ -85,6 +84,26 @@ function readBalance(
     ...{ address: token, abi: tokenAbi, functionName: 'balanceOf' },
     args: [account],
   });
+}
+
+/** The payer chooses the fee token, which need not be one: whoever owns none of it cannot pay by it. */
+async function readFeeBalance(
+  context: TempoRailContext,
+  purse: { token: Hex; account: Hex },
+  signal: AbortSignal,
+): Promise<bigint> {
+  try {
+    return await readBalance(context, purse, signal);
+  } catch (error) {
+    if (isRevert(error) || isWithoutAnswer(error)) return 0n;
+    throw error;
+  }
+}
+
+/** Nothing is at the address, or nothing that knows what was asked for. */
+function isWithoutAnswer(error: unknown): boolean {
+  if (!(error instanceof BaseError)) return false;
+  return error.walk((inner) => inner instanceof ContractFunctionZeroDataError) !== null;
 }
 
 /** The transfer on trial: a token may be paused, or have a policy against one of the two (TIP-403). */

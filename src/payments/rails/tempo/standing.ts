@@ -20,10 +20,11 @@ export type Standing =
   | { kind: 'open' };
 
 /**
- * Behind a load balancer the node that tells the time may be ahead of the one that looks for the receipt:
- * so far may it be without a payment being taken for expired.
+ * Behind a load balancer the node that tells what is final may be ahead of the one that looks for the receipt:
+ * so far may it be without a payment being taken for one that never comes. Tempo makes two blocks a second.
  */
 const NODE_LAG_SECONDS = 10;
+const NODE_LAG_BLOCKS = 20n;
 
 /** Reads how a payment stands. Throws when the chain cannot say. */
 export async function readStanding(
@@ -34,10 +35,7 @@ export async function readStanding(
   const { client } = context;
   const { form, hash, transaction } = shown;
   // What is final is read first: a receipt that is missing afterwards was not there then either.
-  const [{ finalized }, isDisplaced] = await Promise.all([
-    readFinality(client, signal),
-    transaction === undefined ? false : isNonceUsedForGood(client, transaction, signal),
-  ]);
+  const { finalized } = await readFinality(client, signal);
   const receipt = await readReceipt(client, hash, signal);
   if (receipt !== undefined) {
     const isFinal = receipt.blockNumber <= finalized.number;
@@ -46,7 +44,9 @@ export async function readStanding(
     const paid = sumPayments(hasFailed ? [] : receipt.logs, { ...context, ...form, payer, units });
     return paid > 0n ? { kind: 'paid', units: paid, isFinal } : { kind: 'void', hasFailed, isFinal };
   }
-  if (transaction !== undefined && isExpiredAt(transaction, finalized)) return { kind: 'expired' };
+  if (transaction === undefined) return { kind: 'open' };
+  if (isExpiredAt(transaction, finalized)) return { kind: 'expired' };
+  const isDisplaced = await wasNonceUsed(client, { transaction, finalNumber: finalized.number }, signal);
   return isDisplaced ? { kind: 'displaced' } : { kind: 'open' };
 }
 
@@ -57,29 +57,31 @@ async function readReceipt(client: ChainClient, hash: Hex, signal: AbortSignal) 
   });
 }
 
-/** Whether the sender's count has passed the transaction's nonce. Expiring nonces (TIP-1009) are never counted. */
-async function isNonceUsedForGood(
+/** Whether the sender's count had passed the nonce by a block that is final and that every node has. */
+async function wasNonceUsed(
   client: ChainClient,
-  { sender, terms }: SignedTransaction,
+  { transaction, finalNumber }: { transaction: SignedTransaction; finalNumber: bigint },
   signal: AbortSignal,
 ): Promise<boolean> {
-  const { nonceKey = 0n, nonce = 0n } = terms;
-  const next = await readNextNonce(client, { sender, nonceKey, blockTag: 'finalized' }, signal);
-  return next !== undefined && next > nonce;
+  const blockNumber = finalNumber - NODE_LAG_BLOCKS;
+  if (blockNumber < 0n) return false;
+  const next = await readNextNonce(client, { transaction, at: { blockNumber } }, signal);
+  return next !== undefined && next > (transaction.terms.nonce ?? 0n);
 }
 
 /** The nonce that the sender's next transaction with this key needs; undefined where none is counted. */
 export async function readNextNonce(
   client: ChainClient,
-  input: { sender: Hex; nonceKey: bigint; blockTag: 'latest' | 'finalized' },
+  input: { transaction: SignedTransaction; at: { blockNumber: bigint } | { blockTag: 'latest' } },
   signal: AbortSignal,
 ): Promise<bigint | undefined> {
-  const { sender, nonceKey, blockTag } = input;
+  const { sender, terms } = input.transaction;
+  const { nonceKey = 0n } = terms;
   const rpc = client.within(signal);
   if (nonceKey === EXPIRING_NONCE_KEY) return undefined;
-  if (nonceKey === 0n) return BigInt(await getTransactionCount(rpc, { address: sender, blockTag }));
+  if (nonceKey === 0n) return BigInt(await getTransactionCount(rpc, { address: sender, ...input.at }));
   return readContract(rpc, {
-    ...{ address: NONCE_MANAGER, abi: nonceAbi, functionName: 'getNonce', blockTag },
+    ...{ address: NONCE_MANAGER, abi: nonceAbi, functionName: 'getNonce', ...input.at },
     args: [sender, nonceKey],
   });
 }

@@ -36,6 +36,8 @@ async function arrivedSince(before: bigint): Promise<bigint> {
 }
 
 const makeFinal = () => lab.mine(3);
+/** So that no node can be without it. */
+const makeOld = () => lab.mine(25);
 
 describe('the node fails', () => {
   test.each<Fate>(['refuse', 'trouble'])(
@@ -263,6 +265,15 @@ describe('the payer turns', () => {
     });
   });
 
+  test('with a fee token that is none: refused', async () => {
+    const offer = await offerOf(lab.rail(), quoteOf());
+    const nowhere = privateKeyToAddress(generatePrivateKey());
+    for (const feeToken of [nowhere, '0x20c00000000000000000000000000000000000ff'] as const) {
+      const verification = await lab.rail().verify(lab.sign(offer, { feeToken }), quoteOf(), anySignal());
+      expect(verification).toMatchObject({ kind: 'refused', reason: expect.stringContaining('the fee of') });
+    }
+  });
+
   test('with the price and nothing for the fee: refused', async () => {
     const rail = lab.rail();
     const quote = quoteOf();
@@ -293,7 +304,7 @@ describe('the payer turns', () => {
     expect(await arrivedSince(before)).toBe(0n);
   });
 
-  test('its nonce spent on another transaction: unknown until that is final, then refused', async () => {
+  test('its nonce spent on another transaction: unknown until every node must know that, then refused', async () => {
     const key = await lab.tempo.fundPayer();
     const lasting = { key, nonceKey: 0n, validBefore: inSeconds(600) };
     const { rail, form, intent, before } = await prepare(lasting);
@@ -306,7 +317,7 @@ describe('the payer turns', () => {
     expect((await lab.send(signTransaction(offer, elsewhere))).isSuccess).toBe(true);
     expect((await lab.rail({ settleMs: 300 }).settle(intent, anySignal())).kind).toBe('unknown');
     expect((await rail.lookup(intent, anySignal())).kind).toBe('unknown');
-    await makeFinal();
+    await makeOld();
     const refused = { kind: 'refused', reason: 'Another transaction of the payer used up the nonce.' };
     expect(await rail.settle(intent, anySignal())).toEqual(refused);
     expect(await rail.lookup(intent, anySignal())).toEqual(refused);
@@ -319,7 +330,7 @@ describe('the payer turns', () => {
     const lasting = { key, nonceKey: 7n, validBefore: inSeconds(600) };
     const [first, second] = [await prepare(lasting), await prepare(lasting)];
     expect((await first.rail.settle(first.intent, anySignal())).kind).toBe('settled');
-    await makeFinal();
+    await makeOld();
     expect((await second.rail.settle(second.intent, anySignal())).kind).toBe('refused');
     expect(first.intent.claimKey).not.toBe(second.intent.claimKey);
     expect(await arrivedSince(first.before)).toBe(PRICE_UNITS);
