@@ -7,8 +7,8 @@ import { pathToFileURL } from 'node:url';
 const FOLDER = import.meta.dirname;
 const MODULES = join(FOLDER, 'node_modules');
 const WORK = resolve(FOLDER, '../../.millicent/stock-clients');
-const ATTEMPTS_MAX = 3;
-const NPM_TIMEOUT_MS = 300_000;
+const ATTEMPTS_MAX = 2;
+const NPM_TIMEOUT_MS = 600_000;
 const OUTPUT_BYTES_MAX = 10_000_000;
 
 /** The longest it takes, for the hook that calls it. */
@@ -24,7 +24,8 @@ export function ensureStockClients(): void {
   const place = join(WORK, randomUUID());
   mkdirSync(place, { recursive: true });
   try {
-    for (const name of ['package.json', 'package-lock.json']) cpSync(join(FOLDER, name), join(place, name));
+    for (const name of ['package.json', 'package-lock.json', '.npmrc'])
+      cpSync(join(FOLDER, name), join(place, name));
     install(place);
     replaceModules(place);
   } finally {
