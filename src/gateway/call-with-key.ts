@@ -208,9 +208,10 @@ async function openKeyClaim(
       return { kind: 'taken' };
     }
     const request = toHoldRequest(sale, { id, accountId, keyId, price, hasClaim: true });
-    const hold: HoldResult = (await maySpend(tx, keyId))
-      ? await deps.ledger.holdBalance(tx, { ...request, capIds: free ? undefined : capIds })
-      : { kind: 'key-refused' };
+    // A free call has nothing to set aside.
+    const setAside = async (): Promise<HoldResult> =>
+      free ? { kind: 'held' } : deps.ledger.holdBalance(tx, { ...request, capIds });
+    const hold = (await maySpend(tx, keyId)) ? await setAside() : { kind: 'key-refused' as const };
     if (hold.kind !== 'held') {
       await withdrawClaim(tx, claimKey);
       if (free) await giveBackFreeCall(tx, free);

@@ -65,9 +65,8 @@ export async function commitCovered(
   });
 }
 
-/** A call that an allowance made free: there is nothing to split and nothing to give a receipt for. */
+/** A call that an allowance made free has no hold: there is nothing to split and nothing to give a receipt for. */
 async function closeFree(deps: GatewayDeps, tx: Tx, claimId: Uuid): Promise<void> {
-  await deps.ledger.capture(tx, claimId, deps.clock.now());
   await deps.answers.startClock(tx, claimId);
   await updateClaim(tx, claimId, { state: 'delivered', isClosed: true });
 }

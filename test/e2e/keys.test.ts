@@ -218,6 +218,7 @@ test('an owner sees its keys and revokes them; nobody sees, or revokes, anybody 
   expect(await listOf(mine)).toEqual([
     {
       ...{ id: expect.stringMatching(/^[0-9a-f-]{36}$/), label: null, scopes: ['example', 'invoke'] },
+      ...{ parent_id: null, tools: null },
       ...{ created_at: expect.any(String), expires_at: null, revoked_at: null },
     },
   ]);
@@ -304,7 +305,7 @@ test('the stock client signs up as a publisher and publishes without anybody’s
   expect(call.status).toBe(200);
   const account = await gateway.fetch('/v1/balance', { headers: bearer(body.key) });
   expect(await account.json()).toEqual({
-    ...{ ok: true, balance_mcents: 10_000, publisher_id: body.publisher_id },
+    ...{ ok: true, balance_mcents: 10_000, tier: 'free', publisher_id: body.publisher_id },
     // 80 % of 250; what an operator's promotion paid is never withdrawn.
     ...{ earned_mcents: 200, withdrawable_mcents: 0 },
   });

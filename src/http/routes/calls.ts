@@ -128,8 +128,7 @@ function readIdempotencyKey(c: Ctx): string | undefined {
 function toCallFields(
   call: Awaited<ReturnType<HttpDeps['ledger']['calls']>>[number],
 ): Record<string, unknown> {
-  // A call under a free allowance is there with no price, and no receipt.
-  const isCharged = call.state === 'captured' && call.amount > 0n;
+  const isCharged = call.state === 'captured';
   return {
     id: call.id,
     tool: call.label,
