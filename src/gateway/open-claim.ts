@@ -64,7 +64,7 @@ export async function openCallClaim(
   const { authorization, quote } = payment;
   const claimId = claimIdOf(authorization.claimKey);
   return withTransaction(deps.sql, async (tx): Promise<OpenedClaim> => {
-    const owed = await takeOwed(deps, demand, authorization.payer, tx);
+    const owed = await takeUnpaidOwed(deps, tx, demand, authorization);
     if (owed) return { kind: 'owed', claim: owed };
     const mode = await decideMode(deps, tx, sale, authorization);
     if (mode === 'insufficient-funds') return { kind: mode };
@@ -103,7 +103,7 @@ export async function openPurchaseClaim(
 ): Promise<OpenedClaim> {
   const claimId = claimIdOf(payment.authorization.claimKey);
   return withTransaction(deps.sql, async (tx): Promise<OpenedClaim> => {
-    const owed = await takeOwed(deps, demand, payment.authorization.payer, tx);
+    const owed = await takeUnpaidOwed(deps, tx, demand, payment.authorization);
     if (owed) return { kind: 'owed', claim: owed };
     const { authorization } = payment;
     const verdict = await assessRisk(tx, { ...authorization, payeeId: input.payeeId }, deps.risk);
@@ -117,6 +117,19 @@ export async function openPurchaseClaim(
     await enterExposure(tx, { claimId, payment, payeeId: input.payeeId, state: 'settling' });
     return { kind: 'before-run', claimId };
   });
+}
+
+/**
+ * The answer an earlier payment is owed, for a new one that can be left unused. Money that has arrived, or is
+ * held for us, buys what it was sent for: nobody would give it back.
+ */
+async function takeUnpaidOwed(
+  deps: GatewayDeps,
+  tx: Tx,
+  demand: Demand,
+  { payer, state }: Authorization,
+): Promise<Claim | undefined> {
+  return state === 'authorised' ? takeOwed(deps, demand, payer, tx) : undefined;
 }
 
 async function decideMode(
