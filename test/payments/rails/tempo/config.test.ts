@@ -25,13 +25,13 @@ test('a whole one has addresses in lower case and defaults for the rest', () => 
     currency: ADDRESS.toLowerCase(),
     recipient: ADDRESS.toLowerCase(),
     amountMin: 100n,
-    settleMarginMs: 60_000,
+    settleMarginMs: 10_000,
   });
-  const chosen = { TEMPO_CHAIN_ID: '42431', TEMPO_MIN_MCENTS: '250', TEMPO_SETTLE_MARGIN_SECONDS: '10' };
+  const chosen = { TEMPO_CHAIN_ID: '42431', TEMPO_MIN_MCENTS: '250', TEMPO_SETTLE_MARGIN_SECONDS: '20' };
   expect(read({ ...whole, ...chosen })).toMatchObject({
     chainId: 42_431,
     amountMin: 250n,
-    settleMarginMs: 10_000,
+    settleMarginMs: 20_000,
   });
 });
 
