@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { fetch402, fetchWithMpp } from '@getalby/lightning-tools/402';
+import { fetch402, fetchWithL402, fetchWithMpp } from '@getalby/lightning-tools/402';
 import { Challenge as MppxChallenge, Receipt } from 'mppx';
 import { evm, Mppx, stripe, tempo } from 'mppx/client';
 import type { validate } from 'mppx/validation';
@@ -8,8 +8,10 @@ import { privateKeyToAccount } from 'viem/accounts';
 import { tempoModerato } from 'viem/tempo/chains';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { sha256Hex } from '../../../src/core/bytes.ts';
+import { systemClock } from '../../../src/core/clock.ts';
 import { silentLog } from '../../../src/core/log.ts';
 import { expectForm } from '../../../src/payments/form.ts';
+import { createL402Wire } from '../../../src/payments/wires/l402/index.ts';
 import { createX402Wire } from '../../../src/payments/wires/x402/index.ts';
 import {
   ensureStockClients,
@@ -19,16 +21,19 @@ import {
 import { quoteOf } from '../rails/conformance.ts';
 import { type EvmLab, startEvmLab } from '../rails/evm-lab.ts';
 import { startTempoLab, type TempoLab } from '../rails/tempo/lab.ts';
-import { bolt11Offer, lightningClient, sptOffer, wireOf } from './mpp-fixtures.ts';
+import { bolt11Offer, lightningClient, secret, sptOffer, wireOf } from './mpp-fixtures.ts';
 import { openShop, type Shop, type Takings, type Till, tillOf } from './shop.ts';
 
 let evmLab: EvmLab;
 let tempoLab: TempoLab;
 let shop: Shop;
+/** The same with every wire: the lines of L402 stand after those of `Payment`. */
+let fullShop: Shop;
 const closers: (() => Promise<void>)[] = [];
 
 const mpp = wireOf(undefined, '127.0.0.1');
 const x402 = createX402Wire({ log: silentLog });
+const l402 = createL402Wire({ secrets: [secret], clock: systemClock, log: silentLog });
 
 /** Invoices that the node has issued, by hash, with the preimages that paying them reveals. */
 const preimages = new Map<string, string>();
@@ -75,7 +80,8 @@ beforeAll(async () => {
   [evmLab, tempoLab] = await Promise.all([startEvmLab(), startTempoLab()]);
   const tills = [lightningTill, stripeTill, tillOf(tempoLab.rail()), tillOf(evmLab.rail())];
   shop = await openShop({ wires: [x402, mpp], tills, quote: quoteOf() });
-  closers.push(shop.close, tempoLab.close, evmLab.close);
+  fullShop = await openShop({ wires: [x402, mpp, l402], tills, quote: quoteOf() });
+  closers.push(shop.close, fullShop.close, tempoLab.close, evmLab.close);
 });
 afterAll(async () => {
   for (const close of closers) await close();
@@ -178,15 +184,30 @@ test('a bearer key travels beside the payment of the mppx client', async () => {
   expect(seen).toEqual(['Bearer mcp_key', 'Bearer mcp_key']);
 });
 
+const wallet = {
+  payInvoice: async ({ invoice }: { invoice: string }) => ({ preimage: await payInvoice(invoice) }),
+};
+
 test.each([
   ['fetchWithMpp', fetchWithMpp],
   ['fetch402', fetch402],
 ] as const)('the unmodified @getalby/lightning-tools client pays (%s)', async (_, pay) => {
-  const wallet = {
-    payInvoice: async ({ invoice }: { invoice: string }) => ({ preimage: await payInvoice(invoice) }),
-  };
   await expectPaid(() => pay(shop.url, sent(), { wallet }), 'lightning');
 });
+
+test.each([
+  ['fetchWithMpp', fetchWithMpp],
+  ['fetch402', fetch402],
+  ['fetchWithL402', fetchWithL402],
+] as const)(
+  'beside all other challenges the client of @getalby/lightning-tools pays (%s)',
+  async (_, pay) => {
+    const served = fullShop.served();
+    const response = await pay(fullShop.url, sent(), { wallet });
+    expect(await response.json()).toEqual({ quoteToken: 'q2.shop', said: BODY });
+    expect(fullShop.served() - served).toBe(1);
+  },
+);
 
 test('a client that accepts one method is shown one challenge, and the rest of a 402 stays', async () => {
   const response = await fetch(shop.url, { ...sent(), headers: { 'accept-payment': 'lightning/charge' } });
