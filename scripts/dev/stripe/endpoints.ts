@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { invalidRequest, noSuch } from './api-error.ts';
-import type { Faults, Operation } from './faults.ts';
+import type { Operation } from './faults.ts';
 import { listPage, parseQuery } from './lists.ts';
 import { expand, flag, integer, metadata, readParams, type Tree } from './params.ts';
 import { cancelPayment, capturePayment, createPayment, getPayment } from './payments.ts';
@@ -161,21 +161,24 @@ function find<T>(map: Map<string, T>, what: string, id: string): T {
   return found;
 }
 
+function get(operation: Operation, path: string, run: Endpoint['run']): Endpoint {
+  return { operation, method: 'GET', path: at(path), run };
+}
+
+function post(operation: Operation, path: string, run: Endpoint['run']): Endpoint {
+  return { operation, method: 'POST', path: at(path), run };
+}
+
+/** For endpoints that take an id and nothing else. */
+function byId(run: (world: World, id: string) => object): Endpoint['run'] {
+  return (world, { id, params }) => {
+    readParams(onlyExpand, params);
+    return run(world, id);
+  };
+}
+
 /** Every endpoint there is, by the paths of the API reference. */
-export function listEndpoints(faults: Pick<Faults, never> & { searchLagMs(): number }): Endpoint[] {
-  const get = (operation: Operation, path: string, run: Endpoint['run']): Endpoint => {
-    return { operation, method: 'GET', path: at(path), run };
-  };
-  const post = (operation: Operation, path: string, run: Endpoint['run']): Endpoint => {
-    return { operation, method: 'POST', path: at(path), run };
-  };
-  /** For endpoints that take an id and nothing else. */
-  const byId =
-    (run: (world: World, id: string) => object): Endpoint['run'] =>
-    (world, { id, params }) => {
-      readParams(onlyExpand, params);
-      return run(world, id);
-    };
+export function listEndpoints(faults: { searchLagMs(): number }): Endpoint[] {
   return [
     post('token.grant', 'test_helpers/shared_payment/granted_tokens', grant),
     post('token.revoke', 'test_helpers/shared_payment/granted_tokens/:id/revoke', byId(revokeToken)),
