@@ -129,7 +129,7 @@ describe('challenges are those of the stock implementation', () => {
       }),
     );
     expect(readChallenge(challenge, 'lightning').request).toEqual({
-      ...{ amount: '4', currency: 'sat', externalId: 'q2.token' },
+      ...{ amount: '4', currency: 'sat', externalId: 'q2.token;;call /invoke/text-stats' },
       methodDetails: { invoice: bolt11Offer.invoice, network: 'regtest', paymentHash },
     });
   });
@@ -139,6 +139,8 @@ describe('challenges are those of the stock implementation', () => {
     const one = readChallenge(challengeOf(wire, { quote, carried: request({}) }), 'evm');
     expect(one.expires).toBe(quote.expiresAt.toISOString());
     expect(decode(one.opaque ?? '')).toEqual({ _mppx_scope: 'POST /invoke/text-stats', quote: 'q2.token' });
+    const other = readChallenge(challengeOf(wire, { quote, carried: request({}) }), 'lightning');
+    expect(decode(other.opaque ?? '')).toEqual({ _mppx_scope: 'POST /invoke/text-stats' });
   });
 
   test('the challenges of four methods take less than 6 KB, and those of ten more networks are dropped', () => {
@@ -316,7 +318,7 @@ describe('credentials', () => {
     const evm = readChallenge(challengeOf(wire, { carried: request({}, '{}') }), 'evm');
     const changes: [MppxChallenge.Challenge, object][] = [
       [challenge, { request: { ...challenge.request, amount: '1' } }],
-      [challenge, { request: { ...challenge.request, externalId: 'q2.another' } }],
+      [challenge, { request: { ...challenge.request, externalId: 'q2.another;;call /invoke/text-stats' } }],
       [challenge, { expires: new Date(Date.now() + 3_600_000).toISOString() }],
       [challenge, { realm: 'elsewhere.example' }],
       [challenge, { method: 'stripe' }],
@@ -326,6 +328,8 @@ describe('credentials', () => {
       [evm, { digest: BodyDigest.compute('{"other":1}') }],
       [evm, { digest: undefined }],
       [evm, { opaque: encode({ quote: 'q2.another' }) }],
+      [challenge, { digest: BodyDigest.compute('{"other":1}') }],
+      [challenge, { header: 'X-Payment' }],
       [evm, { header: 'Authorization' }],
       [evm, { expires: undefined }],
     ];

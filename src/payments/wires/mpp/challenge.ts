@@ -19,16 +19,18 @@ export function spellChallenges(key: Buffer, realm: string, input: ChallengeInpu
   const offers = arrange(input.offers, readPreferences(input.carried.header('accept-payment')));
   if (offers.length === 0) return [];
   const digest = spellDigest(input.carried.bodyDigest?.());
-  const opaque = toBase64url(spellOpaque(input));
-  const reference = spellReference(input.quoteToken, digest);
+  const scope = spellScope(input);
+  const [opaque, scopeAlone] = [spellOpaque(scope, input.quoteToken), spellOpaque(scope)];
+  const reference = spellReference({ quoteToken: input.quoteToken, digest, scope });
   const expires = input.quote.expiresAt.toISOString();
   const spelled = offers.map((offer) => {
     const method = methodOf(offer);
     const request = toBase64url(spellRequest(offer, reference));
-    const terms: ChallengeTerms = { realm, method, intent: INTENT, request, expires, digest };
-    terms.header = CREDENTIAL_HEADER;
-    // A stock Lightning client echoes no `opaque`, so its challenge has none: see README.md.
-    if (method !== 'lightning') terms.opaque = opaque;
+    const terms: ChallengeTerms = {
+      ...{ realm, method, intent: INTENT, request, expires, digest, header: CREDENTIAL_HEADER },
+      // The reference inside a Lightning request has the quote already.
+      opaque: method === 'lightning' ? scopeAlone : opaque,
+    };
     return spellChallenge(bindChallenge(key, terms), terms);
   });
   return dropSurplus(spelled, offers);
@@ -39,32 +41,39 @@ export function spellDigest(sha256: string | undefined): string | undefined {
   return sha256 === undefined ? undefined : `sha-256=${sha256}`;
 }
 
-/** What a client hands back inside the request where it hands back nothing else. */
-export function spellReference(quoteToken: string, digest: string | undefined): string {
-  return digest === undefined ? quoteToken : `${quoteToken};${digest}`;
+/** All that a challenge is bound to, for a client that hands back its request and little else. */
+export type Reference = { quoteToken: string; digest: string | undefined; scope: string };
+
+export function spellReference({ quoteToken, digest = '', scope }: Reference): string {
+  return `${quoteToken};${digest};${scope}`;
 }
 
-export function readReference(reference: string): { quoteToken: string; digest: string | undefined } {
-  const split = reference.indexOf(';');
-  if (split < 0) return { quoteToken: reference, digest: undefined };
-  return { quoteToken: reference.slice(0, split), digest: reference.slice(split + 1) };
+export function readReference(text: string): Reference | undefined {
+  const [, quoteToken, digest, scope] = /^([^;]*);([^;]*);(.*)$/s.exec(text) ?? [];
+  if (quoteToken === undefined || scope === undefined) return undefined;
+  return { quoteToken, digest: digest === '' ? undefined : digest, scope };
+}
+
+/** The correlation data of a challenge, base64url of canonical JSON. */
+export function spellOpaque(scope: string, quoteToken?: string): string {
+  const quoted = quoteToken === undefined ? '' : `,"quote":${JSON.stringify(quoteToken)}`;
+  return toBase64url(`{"${SCOPE}":${JSON.stringify(scope)}${quoted}}`);
 }
 
 export function toBase64url(text: string): string {
   return Buffer.from(text, 'utf8').toString('base64url');
 }
 
-function spellOpaque({ quote, quoteToken, carried }: ChallengeInput): string {
+/** Method and path, as in `POST /v1/topup`. */
+function spellScope({ quote, carried }: ChallengeInput): string {
   const path = quote.resource.url.replace(/^[a-z]+:\/\/[^/]*/, '').slice(0, PATH_CHARS_MAX);
-  const scope = `${carried.method ?? quote.purpose} ${path}`;
-  return `{"${SCOPE}":${JSON.stringify(scope)},"quote":${JSON.stringify(quoteToken)}}`;
+  return `${carried.method ?? quote.purpose} ${path}`;
 }
 
 function spellChallenge(id: string, terms: ChallengeTerms): string {
   const { realm, method, intent, request, digest, expires, header, opaque } = terms;
   const digested = digest === undefined ? '' : `, digest="${digest}"`;
-  const correlated = opaque === undefined ? '' : `, opaque="${opaque}"`;
-  return `Payment id="${id}", realm="${realm}", method="${method}", intent="${intent}", request="${request}"${digested}, expires="${expires}", header="${header}"${correlated}`;
+  return `Payment id="${id}", realm="${realm}", method="${method}", intent="${intent}", request="${request}"${digested}, expires="${expires}", header="${header}", opaque="${opaque}"`;
 }
 
 /**

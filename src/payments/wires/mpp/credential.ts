@@ -3,7 +3,7 @@ import { canonicalJson } from '../../../core/canonical-json.ts';
 import type { Clock } from '../../../core/clock.ts';
 import type { Carried, Credential, CredentialReading, Refusal, RefusalCode } from '../../wire.ts';
 import { CREDENTIAL_HEADER, isBound } from './binding.ts';
-import { readReference, spellDigest, toBase64url } from './challenge.ts';
+import { readReference, spellDigest, spellOpaque, toBase64url } from './challenge.ts';
 import { findPaymentScheme } from './header-value.ts';
 import { isMethodName, type MethodName, readForm } from './methods.ts';
 
@@ -89,16 +89,21 @@ function findIssued({ keys, realm }: Reader, echo: Echo): Issued | undefined {
   const canonical = respell(request);
   if (echo.realm !== realm || canonical === undefined || !isMethodName(echo.method)) return undefined;
   const { method, intent, expires } = echo;
-  const opaque = typeof echo.opaque === 'object' ? respell(echo.opaque) : echo.opaque;
-  const reference = readReference(referenceSchema.safeParse(request).data?.externalId ?? '');
-  // A stock Lightning client hands back only the members it knows; what it drops is inside its request.
-  const isTerse = method === 'lightning';
-  const digest = isTerse ? reference.digest : echo.digest;
-  const header = isTerse ? CREDENTIAL_HEADER : echo.header;
+  const given = typeof echo.opaque === 'object' ? respell(echo.opaque) : echo.opaque;
+  const dropped = method === 'lightning' ? recoverDropped(request) : undefined;
+  const { digest = dropped?.digest, header = dropped?.header } = echo;
+  const opaque = given ?? dropped?.opaque;
   const terms = { realm, method, intent, request: canonical, expires, digest, header, opaque };
   if (!isBound(keys, echo.id, terms)) return undefined;
-  const quoteToken = isTerse ? reference.quoteToken : readOpaque(opaque);
-  return { method, request, quoteToken, expires, digest };
+  return { method, request, quoteToken: dropped?.quoteToken ?? readOpaque(opaque), expires, digest };
+}
+
+/** What a stock Lightning client does not hand back, from the request that it does: see README.md. */
+function recoverDropped(request: unknown) {
+  const reference = readReference(referenceSchema.safeParse(request).data?.externalId ?? '');
+  if (!reference) return undefined;
+  const { quoteToken, digest, scope } = reference;
+  return { quoteToken, digest, header: CREDENTIAL_HEADER, opaque: spellOpaque(scope) };
 }
 
 const referenceSchema = z.object({ externalId: z.string().optional() });

@@ -58,7 +58,7 @@ function spellStripe(offer: SptOffer): string {
   return `{"amount":"${offer.units}","currency":"${offer.currency}","methodDetails":${details}}`;
 }
 
-/** draft-lightning-charge-00, section 5. `externalId` is the seller's reference: our quote (README.md). */
+/** draft-lightning-charge-00, section 5. `externalId` is the seller's reference (README.md). */
 function spellLightning(offer: Bolt11Offer, reference: string): string {
   const details = `{"invoice":${text(offer.invoice)},"network":"${offer.network}","paymentHash":"${offer.paymentHash}"}`;
   return `{"amount":"${offer.sats}","currency":"sat","externalId":${text(reference)},"methodDetails":${details}}`;
