@@ -246,6 +246,16 @@ test('what a call spends counts in the hour that has begun, also when it waited 
   expect(await useOf(capId)).toMatchObject({ hourSpent: 0n, held: 0n });
 });
 
+test('a key whose cap is gone may not spend, and does not disturb others', async () => {
+  const accountId = await openFunded(database.sql, 1_000);
+  const capId = await openCap({ total: 500 });
+  const results = await Promise.all(
+    [[capId, newUuid()], [capId], [newUuid()]].map((capIds) => charge(request(accountId, 100, capIds))),
+  );
+  expect(results.map(({ kind }) => kind)).toEqual(['key-refused', 'held', 'key-refused']);
+  expect(await useOf(capId)).toMatchObject({ spent: 100n });
+});
+
 test('the check names a cap whose counters the holds do not prove', async () => {
   const accountId = await openFunded(database.sql, 1_000);
   const capId = await openCap({ total: 500 });

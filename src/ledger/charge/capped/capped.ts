@@ -1,6 +1,7 @@
 import { bucketOf } from '../../../core/ids.ts';
 import { invariant } from '../../../core/invariant.ts';
 import type { Sql } from '../../../db/index.ts';
+import type { CapRefusal } from '../../cap/cap.ts';
 import {
   type ChargeItem,
   type ChargeVerdict,
@@ -68,20 +69,21 @@ function judgeCapped(rows: readonly CappedRow[], answers: readonly CappedAnswer[
     if (answer.existing === 'held' || answer.existing === 'captured') return { kind: 'held' };
     if (answer.existing) return { kind: 'closed' };
     if (answer.isKeyRefused) return { kind: 'key-refused' };
-    if (answer.refusedCap) return toRefusal(answer);
+    // A key whose cap is not there may not spend: that is safer than no cap.
+    if (answer.refusedCap === 'missing') return { kind: 'key-refused' };
+    if (answer.refusedCap) return toRefusal(answer, answer.refusedCap);
     const available = answer.available ?? 0n;
     if (row.amount > available) return { kind: 'insufficient', available };
     return { kind: 'ask-again' };
   });
 }
 
-function toRefusal(answer: CappedAnswer): ChargeVerdict {
-  const { refusedBy, refusedCap, capLimit, capLeft, hourEndsAt } = answer;
-  invariant(refusedBy !== null && refusedCap !== null && refusedCap !== 'missing', 'a cap has its row');
-  invariant(capLimit !== null && capLeft !== null, `cap ${refusedBy} refused without a limit`);
-  const resetsAt = refusedCap === 'per_hour' && hourEndsAt ? hourEndsAt : undefined;
+function toRefusal(answer: CappedAnswer, cap: CapRefusal['cap']): ChargeVerdict {
+  const { refusedBy, capLimit, capLeft, hourEndsAt } = answer;
+  invariant(refusedBy !== null && capLimit !== null && capLeft !== null, `cap ${refusedBy} has no ${cap}`);
+  const resetsAt = cap === 'per_hour' && hourEndsAt ? hourEndsAt : undefined;
   return {
     kind: 'cap-refused',
-    refusal: { capId: refusedBy, cap: refusedCap, limit: capLimit, left: capLeft, resetsAt },
+    refusal: { capId: refusedBy, cap, limit: capLimit, left: capLeft, resetsAt },
   };
 }
