@@ -45,7 +45,13 @@ export const evmEnvironment = {
   EVM_FACILITATOR_URL: url.optional(),
   EVM_FACILITATOR_HEADER: header.optional(),
   EVM_CONFIRMATIONS: integer(1, 1, CONFIRMATIONS_MAX),
-  EVM_FINALITY_BLOCKS: integer(1, 1, FINALITY_BLOCKS_MAX).optional(),
+  // Without a default: unset means that nodes are asked.
+  EVM_FINALITY_BLOCKS: z
+    .string()
+    .regex(/^[0-9]+$/, 'must be a whole number')
+    .transform(Number)
+    .pipe(z.number().min(1).max(FINALITY_BLOCKS_MAX))
+    .optional(),
   EVM_MIN_MCENTS: mcents(MIN_MCENTS_DEFAULT),
   EVM_MAX_FEE_GWEI: integer(MAX_FEE_GWEI_DEFAULT, 1, 1_000_000),
   EVM_NETWORKS: z.string().optional(),

@@ -29,6 +29,7 @@ export type EvmRailOptions = {
   walletKey?: Hex;
   amountMin?: bigint;
   rpcUrl?: string;
+  finalityBlocks?: number;
   token?: Partial<Token>;
   mover?: (client: ChainClient) => Mover;
 };
@@ -193,6 +194,7 @@ function partOf(chain: ChainLab, options: EvmRailOptions): EvmPart {
   const client = createChainClient({
     chainId: anvil.chainId,
     rpcUrl: options.rpcUrl ?? proxy.url,
+    finalityBlocks: options.finalityBlocks,
     timeouts: { callMs: 5_000 },
   });
   const writer = chain.writer({
