@@ -15,10 +15,13 @@ import {
   stripeRoutes,
 } from './http/index.ts';
 
+/** What no page in a browser has any business with. */
+const NOT_FOR_PAGES = /^\/(?:v1\/admin|webhooks)\//;
+
 /** The whole HTTP surface over its deps. It never listens and never reads the environment. */
 export function createApp(deps: HttpDeps): App {
   const app = new Hono<Env>();
-  app.options('*', (c, next) => (c.req.path.startsWith('/v1/admin/') ? next() : preflight(c, next)));
+  app.options('*', (c, next) => (NOT_FOR_PAGES.test(c.req.path) ? next() : preflight(c, next)));
   app.route('/', callRoutes(deps));
   app.route('/', keyRoutes(deps));
   app.route('/', creditRoutes(deps));

@@ -2,7 +2,7 @@ import type { Uuid } from '../core/ids.ts';
 import type { Millicents } from '../core/money.ts';
 import type { Runtime } from '../execution/backend.ts';
 import type { ToolDefinition } from '../execution/outcome.ts';
-import type { FreeAllowance, PriceList } from './price-list.ts';
+import type { FreeAllowance, PriceList, SettlePolicy } from './price-list.ts';
 
 /** How a server is served: its code by us, or its endpoint by its publisher. */
 export type ServerTier = 'hobbyist' | 'pro';
@@ -50,6 +50,8 @@ export type Listing = {
   /** For a tool of `tools`; today's price, whatever the version. */
   priceOf(toolName: string): Millicents;
   /** What today's price list gives away of it; undefined for a tool that is free anyway. */
+  /** When payments for its calls are moved, by today's price list. */
+  settle: SettlePolicy;
   freeAllowanceOf(toolName: string): FreeAllowance | undefined;
 };
 

@@ -65,6 +65,7 @@ function toListing({ server, prices }: Head, { version, tools }: ToldVersion): L
   return {
     ...{ server, version, tools, prices },
     priceOf: (toolName) => priceOf(prices, toolName),
+    settle: prices.settle,
     freeAllowanceOf: (toolName) => freeAllowanceOf(prices, toolName),
   };
 }

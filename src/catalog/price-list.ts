@@ -9,7 +9,13 @@ export type PriceList = {
   amount: Millicents;
   tools: ReadonlyMap<string, Millicents>;
   free: FreeAllowances;
+  /** When a payer's money is moved, where its rail leaves the choice. */
+  settle: SettlePolicy;
 };
+
+/** Before the run is for tools that cost much to run: a failed call is then credit, and not simply free. */
+export type SettlePolicy = 'after-run' | 'before-run';
+export const SETTLE_POLICIES = ['after-run', 'before-run'] as const satisfies readonly SettlePolicy[];
 
 /** Calls of one tool that an account need not pay for: its first ones ever, and so many a day (UTC). */
 export type FreeAllowance = { first?: number | undefined; perDay?: number | undefined };
@@ -72,12 +78,14 @@ export function toPricingJson(list: PriceList): {
   amount_mcents: number;
   tools: Record<string, number>;
   free?: FreeJson;
+  settle?: SettlePolicy;
 } {
   const tools = [...list.tools].map(([name, amount]) => [name, toWireNumber(amount)] as const);
   const free = toFreeJson(list.free);
   return {
     ...{ model: list.model, amount_mcents: toWireNumber(list.amount), tools: Object.fromEntries(tools) },
     ...(free && { free }),
+    ...(list.settle === 'before-run' && { settle: list.settle }),
   };
 }
 
@@ -100,6 +108,7 @@ export function readPriceList(stored: {
   amount: bigint | number;
   tools: unknown;
   free: unknown;
+  settle?: SettlePolicy | undefined;
 }): PriceList {
   const tools = Object.entries(storedTools.parse(stored.tools));
   return {
@@ -107,6 +116,7 @@ export function readPriceList(stored: {
     amount: millicents(stored.amount),
     tools: new Map(tools.map(([name, amount]) => [name, millicents(amount)])),
     free: readFree(stored.free),
+    settle: stored.settle ?? 'after-run',
   };
 }
 

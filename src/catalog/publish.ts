@@ -175,6 +175,7 @@ async function appendPrices(tx: Tx, publication: Publication, serverId: Uuid): P
   await insertPriceList(tx, {
     ...{ id: newUuid(), serverId, model: prices.model, tools: prices.tools },
     free: prices.free ?? null,
+    settle: prices.settle ?? 'after-run',
     amountMcents: publication.submission.pricing.amount,
     createdAt: publication.publishedAt,
   });

@@ -29,7 +29,13 @@ export function toServer(row: ServerRow): Server {
 }
 
 export function toPriceList(row: PriceListRow): PriceList {
-  return readPriceList({ model: row.model, amount: row.amountMcents, tools: row.tools, free: row.free });
+  return readPriceList({
+    model: row.model,
+    amount: row.amountMcents,
+    tools: row.tools,
+    free: row.free,
+    settle: row.settle,
+  });
 }
 
 export function toVersion(row: Omit<VersionRow, 'tools'>): Version {

@@ -145,6 +145,9 @@ export const catalogPriceList = pgTable(
     tools: jsonb('tools').notNull(),
     /** Calls that are free, as the publish JSON spells them. */
     free: jsonb('free'),
+    settle: text('settle', { enum: ['after-run', 'before-run'] })
+      .notNull()
+      .default('after-run'),
     createdAt: time('created_at').notNull(),
   },
   (table) => [

@@ -9,7 +9,7 @@ type VersionColumns = typeof catalogVersion.$inferSelect;
 type PriceListColumns = typeof catalogPriceList.$inferSelect;
 
 export type ServerRow = Omit<ServerColumns, 'search' | 'listedAmountMcents' | 'latestVersionId'>;
-export type PriceListRow = Pick<PriceListColumns, 'model' | 'amountMcents' | 'tools' | 'free'>;
+export type PriceListRow = Pick<PriceListColumns, 'model' | 'amountMcents' | 'tools' | 'free' | 'settle'>;
 /** A server with the number of its newest version and the prices of today. */
 export type HeadRow = ServerRow & PriceListRow & { latestVersion: string };
 /** `toolsHash` proves what `tools` is. */
@@ -199,15 +199,15 @@ export async function insertPriceList(
   },
 ): Promise<void> {
   await tx`
-    INSERT INTO catalog_price_list (server_id, number, id, model, amount_mcents, tools, free, created_at)
+    INSERT INTO catalog_price_list (server_id, number, id, model, amount_mcents, tools, free, settle, created_at)
     SELECT ${row.serverId}, coalesce(max(number), 0) + 1, ${row.id}, ${row.model}, ${row.amountMcents}::bigint,
-      ${tx.json(row.tools)}, ${row.free && tx.json(row.free)}::jsonb, ${row.createdAt}::timestamptz
+      ${tx.json(row.tools)}, ${row.free && tx.json(row.free)}::jsonb, ${row.settle}, ${row.createdAt}::timestamptz
     FROM catalog_price_list WHERE server_id = ${row.serverId}`;
 }
 
 export async function findPriceList(sql: Queryable, serverId: Uuid): Promise<PriceListRow | undefined> {
   const [row] = await sql<PriceListRow[]>`
-    SELECT model, amount_mcents, tools, free FROM catalog_price_list
+    SELECT model, amount_mcents, tools, free, settle FROM catalog_price_list
     WHERE server_id = ${serverId} ORDER BY number DESC LIMIT 1`;
   return row;
 }
@@ -217,10 +217,10 @@ export async function findHead(sql: Sql, by: { id: Uuid } | { name: string }): P
   const [row] = await sql<HeadRow[]>`
     SELECT s.id, s.name, s.publisher_id, s.tier, s.description, s.category, s.language, s.license, s.repo_url,
       s.created_at, s.updated_at, s.paused_at, s.pause_reason, v.version AS latest_version,
-      p.model, p.amount_mcents, p.tools, p.free
+      p.model, p.amount_mcents, p.tools, p.free, p.settle
     FROM catalog_server s
     JOIN catalog_version v ON v.id = s.latest_version_id
-    CROSS JOIN LATERAL (SELECT model, amount_mcents, tools, free FROM catalog_price_list
+    CROSS JOIN LATERAL (SELECT model, amount_mcents, tools, free, settle FROM catalog_price_list
       WHERE server_id = s.id ORDER BY number DESC LIMIT 1) p
     WHERE ${where}`;
   return row;

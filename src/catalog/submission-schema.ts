@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { allowanceSchema, PRICE_MCENTS_MAX } from './price-list.ts';
+import { allowanceSchema, PRICE_MCENTS_MAX, SETTLE_POLICIES } from './price-list.ts';
 import { refuseName } from './server-name.ts';
 import { isVersionNumber, VERSION_CHARACTERS_MAX } from './version-number.ts';
 
@@ -59,6 +59,7 @@ const pricingSchema = z
       })
       .optional(),
     free: freeSchema.optional(),
+    settle: z.enum(SETTLE_POLICIES).optional(),
   })
   .superRefine((pricing, context) => {
     if (pricing.model === 'free' && pricing.free !== undefined) {

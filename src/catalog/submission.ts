@@ -42,6 +42,7 @@ export function parseSubmission(body: unknown): Submission {
       amount: pricing.amount_mcents ?? 0,
       tools: pricing.tools ?? {},
       free: pricing.free,
+      settle: pricing.settle,
     }),
     files,
   };

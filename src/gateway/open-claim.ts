@@ -140,7 +140,15 @@ async function decideMode(
 ): Promise<ClaimMode | 'insufficient-funds'> {
   const verdict = await assessRisk(tx, { ...authorization, payeeId: sale.payeeId }, deps.risk);
   if (verdict.kind === 'insufficient-funds') return verdict.kind;
-  return verdict.kind === 'settle-first' || authorization.mustSettleFirst ? 'before-run' : 'after-run';
+  // Money that is held for us, or will be before the run, cannot get away: the tool is not at risk.
+  const isHeld = authorization.state !== 'authorised' || canHold(deps, authorization);
+  const isWished = sale.settle === 'before-run' && !isHeld;
+  const isFirst = verdict.kind === 'settle-first' || authorization.mustSettleFirst || isWished;
+  return isFirst ? 'before-run' : 'after-run';
+}
+
+function canHold({ rails }: GatewayDeps, { rail }: Authorization): boolean {
+  return rails.some(({ name, hold }) => name === rail && hold !== undefined);
 }
 
 async function enterClaim(

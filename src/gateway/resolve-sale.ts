@@ -73,6 +73,7 @@ function toSale(deps: GatewayDeps, listing: Listing, tool: ToolDefinition, input
     ...{ toolId: server.id, versionId: version.id, version: version.version, payeeId: server.publisherId },
     tier: server.tier === 'pro' ? 'self-hosted' : 'hosted',
     price: listing.priceOf(tool.name),
+    settle: listing.settle,
     freeAllowance: listing.freeAllowanceOf(tool.name),
     scope: 'invoke',
     resource: {

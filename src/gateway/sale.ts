@@ -1,4 +1,4 @@
-import type { FreeAllowance } from '../catalog/index.ts';
+import type { FreeAllowance, SettlePolicy } from '../catalog/index.ts';
 import { sha256, sha256Hex } from '../core/bytes.ts';
 import type { Json } from '../core/canonical-json.ts';
 import { canonicalJson } from '../core/canonical-json.ts';
@@ -30,6 +30,8 @@ export type Sale = {
   price: Millicents;
   /** Calls of it that an account need not pay for. */
   freeAllowance?: FreeAllowance | undefined;
+  /** When the money is moved, where the rail leaves the choice; after the run when left out. */
+  settle?: SettlePolicy;
   /** What a bearer key must be allowed. */
   scope: Scope;
   resource: { url: string; description: string };

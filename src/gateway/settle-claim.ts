@@ -3,7 +3,7 @@ import type { Uuid } from '../core/ids.ts';
 import { invariant } from '../core/invariant.ts';
 import { millicents } from '../core/money.ts';
 import { type Tx, withTransaction } from '../db/index.ts';
-import { FUNDS_FINAL_MS, moveExposure } from '../ledger/index.ts';
+import { CARD_FINAL_MS, FUNDS_FINAL_MS, moveExposure } from '../ledger/index.ts';
 import {
   type Claim,
   deferSettlement,
@@ -156,7 +156,11 @@ export async function captureCall(deps: GatewayDeps, tx: Tx, claim: Claim, refer
   invariant(context.purpose === 'call' && context.responseHash, `claim ${claim.id} was not delivered`);
   const hold = await deps.ledger.hold(tx, claim.id);
   invariant(hold, `claim ${claim.id} has no hold`);
-  const isCaptured = await deps.ledger.capture(tx, claim.id, addMs(deps.clock.now(), FUNDS_FINAL_MS));
+  const isCaptured = await deps.ledger.capture(
+    tx,
+    claim.id,
+    addMs(deps.clock.now(), claim.rail === 'stripe' ? CARD_FINAL_MS : FUNDS_FINAL_MS),
+  );
   invariant(isCaptured, `the hold of claim ${claim.id} is not open`);
   await deps.receipts.append(tx, {
     id: claim.id,

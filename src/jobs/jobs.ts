@@ -9,7 +9,7 @@ import {
 } from '../gateway/index.ts';
 import { pruneWindows } from '../keys/index.ts';
 import { checkLedger } from '../ledger/index.ts';
-import type { Rail } from '../payments/index.ts';
+import { pruneWebhookEvents, type Rail } from '../payments/index.ts';
 import type { Job } from './loop.ts';
 
 const SECOND_MS = 1_000;
@@ -68,5 +68,6 @@ async function prune(deps: GatewayDeps): Promise<void> {
   await deps.answers.prune();
   await deps.pending.prune();
   await deps.reliability.prune();
+  await pruneWebhookEvents(deps.sql, { olderThanMs: 7 * DAY_MS });
   await pruneWindows(deps.sql, { olderThanMs: DAY_MS });
 }

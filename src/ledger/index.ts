@@ -18,7 +18,7 @@ export {
   type RiskVerdict,
 } from './exposure/exposure.ts';
 export type { OpenExposure } from './exposure/store.ts';
-export { FUNDS_FINAL_MS } from './finality.ts';
+export { CARD_FINAL_MS, FUNDS_FINAL_MS } from './finality.ts';
 export { createLedger, type Funding, type Ledger } from './ledger.ts';
 export type { KeyGuard, Rider } from './rider.ts';
 export { FEE_BPS, feeOf, type Tier } from './split.ts';

@@ -118,6 +118,7 @@ describe('a submission', () => {
         amount: 250n,
         tools: new Map(),
         free: { each: undefined, tools: new Map() },
+        settle: 'after-run',
       },
       files: new Map([['server.py', Buffer.from('print("hello")\n')]]),
     });
@@ -149,6 +150,7 @@ describe('a submission', () => {
         amount: 0n,
         tools: new Map([['run', 0n]]),
         free: { each: undefined, tools: new Map() },
+        settle: 'after-run',
       },
     });
   });

@@ -1,0 +1,1 @@
+ALTER TABLE "catalog_price_list" ADD COLUMN "settle" text DEFAULT 'after-run' NOT NULL;
