@@ -34,7 +34,7 @@ export async function deliver(
     const waitMs = attempt.afterSeconds === undefined ? backoff : attempt.afterSeconds * 1_000;
     const isOver = attempts >= deps.attemptsMax || Date.now() + waitMs > deadline;
     if (isOver || !(await pause(waitMs, outgoing.signal))) return attempt.delivery;
-    backoff = Math.min(backoff * 2, BACKOFF_MAX_MS);
+    if (attempt.afterSeconds === undefined) backoff = Math.min(backoff * 2, BACKOFF_MAX_MS);
   }
 }
 
