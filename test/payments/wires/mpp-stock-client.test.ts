@@ -237,7 +237,7 @@ test('a payment for one body does not buy another: it is refused by its type, an
 test(
   "mppx's own conformance check finds no fault with challenges and refusals",
   async () => {
-    ensureStockClients();
+    await ensureStockClients();
     // The same version as the project's own, which cannot be loaded: its package does not name what it needs.
     const checker = (await importStockClient('mppx/dist/validation/index.js')) as {
       validate: typeof validate;

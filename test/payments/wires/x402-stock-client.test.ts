@@ -33,7 +33,7 @@ let legacyAxios: LegacyAxios;
 let createLegacyAxios: () => Axios;
 
 beforeAll(async () => {
-  ensureStockClients();
+  await ensureStockClients();
   // What a package of its own time exports is written down above, and the tests show that it holds.
   legacyFetch = (await importStockClient('x402-fetch/dist/esm/index.mjs')) as LegacyFetch;
   legacyAxios = (await importStockClient('x402-axios/dist/esm/index.mjs')) as LegacyAxios;

@@ -183,7 +183,7 @@ describe('the networks of version 1', () => {
   type Types = { EvmNetworkToChainId: Map<string, number> };
   const lists: Types[] = [];
   beforeAll(async () => {
-    ensureStockClients();
+    await ensureStockClients();
     for (const owner of ['x402-fetch/node_modules/x402', 'x402']) {
       lists.push((await importStockClient(`${owner}/dist/esm/types/index.mjs`)) as Types);
     }
