@@ -5,6 +5,7 @@ import type { Log } from '../../../core/log.ts';
 import type { Millicents } from '../../../core/money.ts';
 import type { SignatureCheck } from './key-signature.ts';
 import type { Mover } from './mover.ts';
+import type { PayerReader } from './payer-reader.ts';
 import type { LogSearch } from './standing.ts';
 import type { Token } from './token.ts';
 
@@ -42,4 +43,5 @@ export type EvmPartContext = EvmPartDeps & {
   asset: Hex;
   payTo: Hex;
   signatures: SignatureCheck;
+  readPayer: PayerReader;
 };

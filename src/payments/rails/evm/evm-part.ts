@@ -7,6 +7,7 @@ import { readBalances } from './balances.ts';
 import { type EvmPartContext, type EvmPartDeps, SETTLE_MARGIN_MS } from './context.ts';
 import { createSignatureCheck } from './key-signature.ts';
 import { type PartHealth, watchHealth } from './part-health.ts';
+import { createPayerReader } from './payer-reader.ts';
 import { lookUpIntent, settleIntent } from './settle.ts';
 import { findStrayPayments, type StrayInput, type StrayPage } from './strays.ts';
 import { verifyAuthorization } from './verify.ts';
@@ -43,6 +44,7 @@ export function createEvmPart(deps: EvmPartDeps): EvmPart {
     ...deps,
     ...{ network, asset, payTo: toLowerHex(deps.payTo) },
     signatures: createSignatureCheck(deps.token, deps.client.chainId, deps.log),
+    readPayer: createPayerReader(deps.client),
   };
   const watch = watchHealth(deps, { network, asset });
   const within = (signal: AbortSignal, ms: number) => AbortSignal.any([signal, AbortSignal.timeout(ms)]);

@@ -1,5 +1,4 @@
 import type { Hex } from 'viem';
-import { getCode } from 'viem/actions';
 import { readFinality } from '../../../chain/index.ts';
 import { addMs, toUnixSeconds } from '../../../core/clock.ts';
 import { formatDollars, toTokenUnits } from '../../../core/money.ts';
@@ -8,7 +7,7 @@ import type { Quote } from '../../quote.ts';
 import type { Authorization, Verification } from '../../rail.ts';
 import { type EvmPartContext, SETTLE_MARGIN_MS } from './context.ts';
 import { claimKeyOf, payerOf, unitOf } from './identity.ts';
-import { findEnding, readPayer } from './standing.ts';
+import { findEnding } from './standing.ts';
 import { isKeySignature } from './token.ts';
 import { isAcceptedByWallet } from './wallet-signature.ts';
 
@@ -30,15 +29,8 @@ export async function verifyAuthorization(
   try {
     const hash = context.signatures.hash(form);
     const isByKey = await context.signatures.isSignedByKey(form, hash);
-    const [{ isUsed, balance }, code] = await Promise.all([
-      readPayer(context.client, form, {}, signal),
-      getCode(context.client.within(signal), { address: form.from }),
-    ]);
-    const signer = await judgeSignature(
-      context,
-      { form, hash, isByKey, hasCode: code !== undefined },
-      signal,
-    );
+    const { isUsed, balance, hasCode } = await context.readPayer(form, signal);
+    const signer = await judgeSignature(context, { form, hash, isByKey, hasCode }, signal);
     if (signer.kind === 'refused') return signer;
     const authorization = toAuthorization(form, quote, { balance, mustSettleFirst: signer.mustSettleFirst });
     if (isUsed) return await judgeUsed(context, authorization, signal);
