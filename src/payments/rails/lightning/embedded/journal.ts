@@ -35,12 +35,13 @@ export type Kept = {
  * together, in one append; half an append is cut off when the file is read again.
  */
 export type Journal = {
+  /** What was found when it was opened. */
   kept: Kept;
   append(commit: Commit): void;
   /** Bytes since the last rewrite. */
   grown(): number;
-  /** Replaces all commits by one that says the same. */
-  rewrite(commit: Commit): void;
+  /** Replaces all commits by one that says the same, given all but the monitors. */
+  rewrite(commit: Omit<Commit, 'monitors'>): void;
   close(): void;
 };
 
@@ -63,11 +64,12 @@ export function openJournal(path: string): Journal {
     kept,
     append: (commit) => {
       size += write(file, commit);
+      for (const monitor of commit.monitors) noteMonitor(kept.monitors, monitor);
     },
     grown: () => size - start,
     rewrite: (commit) => {
       const draft = openSync(`${path}.draft`, 'w', 0o600);
-      start = write(draft, commit);
+      start = write(draft, { ...commit, monitors: listMonitors(kept.monitors) });
       size = start;
       // Renamed into place: a crash leaves the old file or the new one.
       renameSync(`${path}.draft`, path);
@@ -76,6 +78,18 @@ export function openJournal(path: string): Journal {
     },
     close: () => closeSync(file),
   };
+}
+
+function noteMonitor(monitors: Kept['monitors'], { channel, kind, bytes }: MonitorWrite): void {
+  if (kind === 'whole') monitors.set(channel, { whole: bytes, updates: [] });
+  else monitors.get(channel)?.updates.push(bytes);
+}
+
+function listMonitors(monitors: Kept['monitors']): MonitorWrite[] {
+  return [...monitors].flatMap(([channel, { whole, updates }]): MonitorWrite[] => [
+    { channel, kind: 'whole', bytes: whole },
+    ...updates.map((bytes): MonitorWrite => ({ channel, kind: 'update', bytes })),
+  ]);
 }
 
 function encode(commit: Commit): Buffer {
@@ -130,8 +144,8 @@ function applyCommit(body: Buffer, kept: Kept): void {
     const content = new Uint8Array(body.subarray(start, start + bytes));
     at = start + bytes;
     if (tag === TAGS.manager) kept.manager = content;
-    else if (tag === TAGS.whole) kept.monitors.set(channel, { whole: content, updates: [] });
-    else if (tag === TAGS.update) kept.monitors.get(channel)?.updates.push(content);
+    else if (tag === TAGS.whole) noteMonitor(kept.monitors, { channel, kind: 'whole', bytes: content });
+    else if (tag === TAGS.update) noteMonitor(kept.monitors, { channel, kind: 'update', bytes: content });
     else if (tag === TAGS.entry) kept.entries.push(Buffer.from(content).toString('utf8'));
     else throw new Error('the journal was written by a newer version');
   }

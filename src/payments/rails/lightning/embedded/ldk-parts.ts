@@ -47,9 +47,7 @@ export type LdkParts = {
   manager: ChannelManager;
   chainMonitor: ChainMonitor;
   peerManager: PeerManager;
-  /** Every channel's monitor, whole. */
-  readMonitors(): MonitorWrite[];
-  /** Steps of the monitors that LDK waits for us to keep, oldest first; keep them with the manager, then confirm. */
+  /** Steps of the monitors that LDK waits for us to keep, oldest first. */
   takeSteps(): MonitorStep[];
   connectBlock(block: Block): void;
   /** The height it has been brought to. */
@@ -60,6 +58,9 @@ export type LdkParts = {
 
 export type MonitorStep = {
   write: MonitorWrite;
+  /** The channel's first: the manager cannot be read without it. */
+  isFirst: boolean;
+  /** What LDK waits for; a mere block needs no confirmation. */
   confirm: { outpoint: OutPoint; updateId: bigint } | undefined;
 };
 
@@ -77,6 +78,11 @@ const FEERATE_SAT_PER_KW = 253;
 const DUST_EXPOSURE_MAX_MSAT = 5_000_000_000n;
 /** A coin of the chain. */
 const CHANNEL_MAX_SATS = 5_000_000_000n;
+/**
+ * So many steps of a monitor, then the whole: a start applies few. The whole is taken inside of LDK's callback,
+ * the only time that its monitor may be looked at.
+ */
+const WHOLE_EVERY = 200;
 /** What BOLT 2 allows per direction. */
 const HTLCS_MAX = 483;
 
@@ -105,7 +111,6 @@ export async function createLdkParts(deps: LdkPartsDeps): Promise<LdkParts> {
     chainMonitor,
     peerManager,
     height,
-    readMonitors: services.readMonitors,
     takeSteps: services.takeSteps,
     connectBlock: (block) => {
       const bytes = serializeBlock(block);
@@ -154,10 +159,10 @@ function createServices(deps: LdkPartsDeps) {
   );
   const messageRouter = DefaultMessageRouter.constructor_new(graph, entropy);
   const config = createUserConfig();
-  const { startKeeping, readMonitors, takeSteps } = persistence;
+  const { startKeeping, takeSteps } = persistence;
   return {
     ...{ logger, fees, broadcaster, chainMonitor, keys, entropy, graph, scorer, score, router },
-    ...{ messageRouter, config, startKeeping, readMonitors, takeSteps },
+    ...{ messageRouter, config, startKeeping, takeSteps },
   };
 }
 
@@ -166,38 +171,44 @@ function createServices(deps: LdkPartsDeps) {
  * node has written the manager and the steps together.
  */
 function createPersistence(fail: (cause: unknown) => void) {
-  const monitors = new Map<string, ChannelMonitor>();
+  const updates = new Map<string, number>();
   let steps: MonitorStep[] = [];
   let isKeeping = false;
-  const step = (outpoint: OutPoint, monitor: ChannelMonitor, update: ChannelMonitorUpdate | null) => {
+  const step = (outpoint: OutPoint, monitor: ChannelMonitor, reason: ChannelMonitorUpdate | 'new' | null) => {
+    const { LDKChannelMonitorUpdateStatus_Completed, LDKChannelMonitorUpdateStatus_InProgress } =
+      ChannelMonitorUpdateStatus;
+    // While restoring, the monitor is the one that was read from the journal.
+    if (!isKeeping) return LDKChannelMonitorUpdateStatus_Completed;
     try {
       const channel = toHex(outpoint.write());
-      monitors.set(channel, monitor);
-      // While restoring, the monitor is the one that was read from the journal.
-      if (!isKeeping) return ChannelMonitorUpdateStatus.LDKChannelMonitorUpdateStatus_Completed;
-      const isUpdate = update !== null && update !== undefined;
-      steps.push({
-        write: isUpdate
-          ? { channel, kind: 'update', bytes: update.write() }
-          : { channel, kind: 'whole', bytes: monitor.write() },
-        confirm: { outpoint: outpoint.clone(), updateId: monitor.get_latest_update_id() },
-      });
+      const updateId = monitor.get_latest_update_id();
+      // For a new block LDK hands over no update, which arrives here as one with the id 0.
+      const isUpdate = reason !== 'new' && reason?.get_update_id() === updateId && updateId > 0n;
+      const count = (updates.get(channel) ?? WHOLE_EVERY) + 1;
+      const write: MonitorWrite =
+        isUpdate && count < WHOLE_EVERY
+          ? { channel, kind: 'update', bytes: reason.write() }
+          : { channel, kind: 'whole', bytes: monitor.write() };
+      updates.set(channel, write.kind === 'whole' ? 0 : count);
+      if (reason !== 'new' && !isUpdate) {
+        steps.push({ write, isFirst: false, confirm: undefined });
+        return LDKChannelMonitorUpdateStatus_Completed;
+      }
+      steps.push({ write, isFirst: reason === 'new', confirm: { outpoint: outpoint.clone(), updateId } });
     } catch (cause) {
       fail(cause);
     }
-    return ChannelMonitorUpdateStatus.LDKChannelMonitorUpdateStatus_InProgress;
+    return LDKChannelMonitorUpdateStatus_InProgress;
   };
   return {
     persist: Persist.new_impl({
-      persist_new_channel: (outpoint, monitor) => step(outpoint, monitor, null),
+      persist_new_channel: (outpoint, monitor) => step(outpoint, monitor, 'new'),
       update_persisted_channel: (outpoint, update, monitor) => step(outpoint, monitor, update),
       archive_persisted_channel: () => {},
     }),
     startKeeping: () => {
       isKeeping = true;
     },
-    readMonitors: (): MonitorWrite[] =>
-      [...monitors].map(([channel, monitor]) => ({ channel, kind: 'whole', bytes: monitor.write() })),
     takeSteps: () => {
       const taken = steps;
       steps = [];

@@ -9,7 +9,7 @@ import {
 } from 'lightningdevkit';
 import { type Book, readBook } from './book.ts';
 import type { ChainView } from './chain.ts';
-import { openJournal } from './journal.ts';
+import { type Journal, type MonitorWrite, openJournal } from './journal.ts';
 import { toHex } from './ldk.ts';
 import { createLdkParts, type LdkParts } from './ldk-parts.ts';
 
@@ -57,32 +57,14 @@ export async function openNode(deps: NodeDeps): Promise<LightningNode> {
   const fail = onceOnly(deps.fail);
   const seed = readSeed(join(deps.folder, 'seed'));
   const parts = await createLdkParts({ ...deps, seed, kept: journal.kept, fail });
-  // What was read is now inside LDK and the book.
-  journal.kept = { manager: undefined, monitors: new Map(), entries: [] };
   const rewrite = () =>
     journal.rewrite({
       manager: parts.manager.write(),
-      monitors: parts.readMonitors(),
       entries: book.allEntries(deps.nowSeconds() * 1000),
     });
   rewrite();
 
-  /** One atomic step: what LDK did and what the book says of it. True when LDK may go on with something. */
-  const keep = (): boolean => {
-    const steps = parts.takeSteps();
-    const entries = book.takeEntries();
-    const isManagerChanged = parts.manager.get_and_clear_needs_persistence();
-    if (steps.length === 0 && entries.length === 0 && !isManagerChanged) return false;
-    journal.append({
-      manager: parts.manager.write(),
-      monitors: steps.map(({ write }) => write),
-      entries,
-    });
-    for (const { confirm } of steps) {
-      if (confirm) parts.chainMonitor.channel_monitor_updated(confirm.outpoint, confirm.updateId);
-    }
-    return steps.length > 0;
-  };
+  const keep = createKeeper(parts, book, journal);
   const tidy = () => {
     if (journal.grown() > JOURNAL_GROWTH_MAX_BYTES) rewrite();
   };
@@ -116,6 +98,32 @@ export async function openNode(deps: NodeDeps): Promise<LightningNode> {
   };
 }
 
+/**
+ * One atomic step: what LDK did and what the book says of it. True when LDK may go on with something.
+ *
+ * A manager that is kept says itself which steps of its monitors are not confirmed yet, so these are safe once
+ * it is in the journal, and only then LDK hears so. The monitors follow when nothing is left unconfirmed: LDK
+ * 0.1 cannot read a manager in the middle of a claim beside a monitor that knows the preimage already.
+ */
+function createKeeper(parts: LdkParts, book: Book, journal: Journal): () => boolean {
+  let confirmed: MonitorWrite[] = [];
+  return () => {
+    const steps = parts.takeSteps();
+    const entries = book.takeEntries();
+    const isManagerChanged = parts.manager.get_and_clear_needs_persistence();
+    const isQuiet = steps.length === 0;
+    if (isQuiet && confirmed.length === 0 && entries.length === 0 && !isManagerChanged) return false;
+    const first = steps.filter(({ isFirst }) => isFirst).map(({ write }) => write);
+    journal.append({ manager: parts.manager.write(), monitors: isQuiet ? confirmed : first, entries });
+    if (isQuiet) confirmed = [];
+    for (const { write, isFirst, confirm } of steps) {
+      if (!isFirst) confirmed.push(write);
+      if (confirm) parts.chainMonitor.channel_monitor_updated(confirm.outpoint, confirm.updateId);
+    }
+    return !isQuiet;
+  };
+}
+
 type PumpDeps = {
   parts: LdkParts;
   keep: () => boolean;
@@ -131,11 +139,13 @@ function createPump(deps: PumpDeps) {
   const onCommits = new Set<() => void>();
   let waiting: (() => void)[] = [];
   const works: (() => void)[] = [];
+  let eventsHandled = 0;
   let isScheduled = false;
   let isClosed = false;
   const handler = EventHandler.new_impl({
     handle_event: (event) => {
       try {
+        eventsHandled += 1;
         if (event instanceof Event_PendingHTLCsForwardable) {
           // The delay that LDK proposes hides who pays whom, which is known here.
           works.push(() => parts.manager.process_pending_htlc_forwards());
@@ -154,6 +164,7 @@ function createPump(deps: PumpDeps) {
     waiting = [];
     try {
       for (let isQuiet = false; !isQuiet; ) {
+        eventsHandled = 0;
         parts.peerManager.process_events();
         parts.manager.as_EventsProvider().process_pending_events(handler);
         parts.chainMonitor.as_EventsProvider().process_pending_events(handler);
@@ -161,7 +172,7 @@ function createPump(deps: PumpDeps) {
         for (const work of due) work();
         parts.peerManager.process_events();
         // What was done or may now go on can have led to further events.
-        isQuiet = !keep() && due.length === 0;
+        isQuiet = !keep() && due.length === 0 && eventsHandled === 0;
       }
       tidy();
     } catch (cause) {
