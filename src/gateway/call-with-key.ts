@@ -118,7 +118,7 @@ export async function callWithIdempotencyKey(
   const { sale, carried } = wanted;
   refuseIfBlocked(deps, sale, payerOf(principal));
   const demand = toDemand(sale, carried);
-  const claimKey = `key:${principal.accountId}:${sha256Hex(idempotencyKey)}`;
+  const claimKey = `key:${askerOf(principal)}:${sha256Hex(idempotencyKey)}`;
   const claimId = claimIdOf(claimKey);
   const opened = await openKeyClaim(deps, { sale, demand }, principal, claimKey);
   if (opened.kind === 'taken') {
@@ -170,6 +170,14 @@ async function runCovered(
   const claim = await commitCovered(deps, claimId, outcome, also);
   if (claim.state !== 'delivered') throw await toFailure(deps, demand, claim, { isProven: true });
   return { result: outcome.result, charged: claim.amount };
+}
+
+/**
+ * Whose an `Idempotency-Key` is: a child's is its own, so that no key is answered what a sibling paid for
+ * (MONEY.md, rule 3).
+ */
+function askerOf({ ancestorIds, accountId, keyId }: Principal): Uuid {
+  return ancestorIds.length === 0 ? accountId : keyId;
 }
 
 /** How a key's account is called in failures and receipts. */

@@ -289,6 +289,20 @@ describe('what a child sees', () => {
   });
 });
 
+test('an Idempotency-Key is a child’s own: no key gets the stored answer of its parent or a sibling', async () => {
+  const root = await one().mint(1_000);
+  const keys = [root, (await makeChild(root)).key, (await makeChild(root)).key];
+  const once = { 'idempotency-key': 'the same' };
+  const results: unknown[] = [];
+  for (const key of keys) {
+    const { result } = (await (await callTool(key, 'random', one(), once)).json()) as { result: unknown };
+    results.push(result);
+    expect(await (await callTool(key, 'random', gateways[1], once)).json()).toMatchObject({ result });
+  }
+  expect(new Set(results.map((result) => JSON.stringify(result))).size).toBe(3);
+  expect(await balanceOf(one(), root)).toBe(1_000 - 3 * RANDOM_PRICE);
+});
+
 describe('revoking a key', () => {
   const revoke = (owner: string, id: string) =>
     one().fetch(`/v1/keys/${id}/revoke`, jsonBody({}, bearer(owner)));
