@@ -1,7 +1,7 @@
 import { invariant } from '../../../core/invariant.ts';
 import type { Log } from '../../../core/log.ts';
 import { type Eip3009Form, expectForm } from '../../form.ts';
-import type { Rail, RailBalance, Settlement, SettlementIntent } from '../../rail.ts';
+import type { Offer, Rail, RailBalance, Settlement, SettlementIntent } from '../../rail.ts';
 import type { EvmPart } from './evm-part.ts';
 import { claimKeyOf, payerOf } from './identity.ts';
 
@@ -24,7 +24,14 @@ export function createEvmRail({ parts, log }: EvmRailDeps): Rail {
       const form = expectForm(given, 'eip3009');
       return { claimKey: claimKeyOf(form), payer: payerOf(form) };
     },
-    offer: async ({ quote }) => parts.flatMap((part) => part.offer(quote) ?? []),
+    offer: async ({ quote }) => {
+      const offers: Offer[] = [];
+      for (const part of parts) {
+        const offer = part.offer(quote);
+        if (offer) offers.push(offer);
+      }
+      return offers;
+    },
     async verify(given, quote, signal) {
       const form = expectForm(given, 'eip3009');
       const part = partOf(form);
