@@ -13,6 +13,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { sha256Hex } from '../../../../src/core/bytes.ts';
+import { toTxid } from '../../../../src/payments/rails/lightning/embedded/block.ts';
 import { openChain } from '../../../../src/payments/rails/lightning/embedded/chain.ts';
 import { openJournal } from '../../../../src/payments/rails/lightning/embedded/journal.ts';
 import { openNode } from '../../../../src/payments/rails/lightning/embedded/node.ts';
@@ -72,17 +73,35 @@ test('a node can be started from every commit that a crash may have left as the 
   const ends = findEnds(journal);
   expect(ends.length).toBeGreaterThan(20);
   const causes: unknown[] = [];
+  let channels = 0;
   for (const end of ends) {
     for (const name of ['chain', 'seed']) cpSync(join(lightning.gatewayFolder, name), join(folder, name));
     writeFileSync(join(folder, 'journal'), journal.subarray(0, end));
     const chain = openChain({ path: join(folder, 'chain'), nowSeconds });
     const node = await openNode({ folder, chain, nowSeconds, fail: (cause) => causes.push(cause) });
     await node.commit();
-    expect(node.parts.manager.list_channels().length).toBeGreaterThan(0);
+    const count = node.parts.manager.list_channels().length;
+    expect(count).toBeGreaterThanOrEqual(channels);
+    channels = count;
     node.close();
   }
   expect(causes).toEqual([]);
+  expect(channels).toBe(2);
   await lightning.startNode();
+});
+
+test('the chain knows every channel by the transaction that funds it', async () => {
+  const path = join(folder, 'known');
+  cpSync(join(lightning.gatewayFolder, 'chain'), path);
+  const chain = openChain({ path, nowSeconds });
+  const mined = chain.blocksAfter(0).flatMap(({ transactions }) => transactions.map(toTxid));
+  cpSync(join(lightning.gatewayFolder, 'journal'), join(folder, 'known-journal'));
+  const journal = openJournal(join(folder, 'known-journal'));
+  journal.close();
+  // A funding outpoint is the transaction's id and the index of its output.
+  const funding = [...journal.kept.monitors.keys()].map((outpoint) => outpoint.slice(0, 64));
+  expect(funding).toHaveLength(2);
+  for (const id of funding) expect(mined.map((txid) => txid.toString('hex'))).toContain(id);
 });
 
 test('half a commit is cut off, and what stands before it remains', () => {

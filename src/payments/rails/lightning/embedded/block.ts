@@ -100,11 +100,13 @@ function parseTransaction(raw: Buffer): { stripped: Buffer; outpoints: string[] 
   for (let inputs = readSize(); inputs > 0; inputs -= 1) {
     outpoints.push(`${raw.toString('hex', at, at + 32)}:${raw.readUInt32LE(at + 32)}`);
     at += 36;
-    at += readSize() + 4;
+    const script = readSize();
+    at += script + 4;
   }
   for (let outputs = readSize(); outputs > 0; outputs -= 1) {
     at += 8;
-    at += readSize();
+    const script = readSize();
+    at += script;
   }
   const stripped = hasWitness
     ? Buffer.concat([raw.subarray(0, 4), raw.subarray(start, at), raw.subarray(raw.length - 4)])
