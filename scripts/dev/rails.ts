@@ -46,11 +46,9 @@ export async function startRails(options: RailsOptions): Promise<Rails> {
   }
 }
 
-function toEnvironment(
-  rails: Pick<Rails, 'anvil' | 'tempo' | 'lightning' | 'stripe'>,
-): Record<string, string> {
-  const { anvil, tempo, lightning, stripe } = rails;
-  return {
+/** What makes a gateway use one of them, for whoever starts only some. */
+export const railEnvironment = {
+  evm: (anvil: Anvil) => ({
     EVM_RPC_URL: anvil.rpcUrl,
     EVM_CHAIN_ID: String(anvil.chainId),
     EVM_TOKEN: anvil.token,
@@ -58,18 +56,35 @@ function toEnvironment(
     EVM_TOKEN_VERSION: anvil.tokenVersion,
     EVM_PAY_TO: anvil.payTo,
     EVM_WALLET_KEY: anvil.gatewayWalletKey,
+  }),
+  tempo: (tempo: Tempo) => ({
     TEMPO_RPC_URL: tempo.rpcUrl,
     TEMPO_CHAIN_ID: String(tempo.chainId),
     TEMPO_CURRENCY: tempo.currency,
     TEMPO_RECIPIENT: tempo.recipient,
+  }),
+  lightning: ({ provider }: Pick<Lightning, 'provider'>) => ({
     LIGHTNING_PROVIDER: 'embedded',
-    LIGHTNING_EMBEDDED_URL: lightning.provider.url,
-    LIGHTNING_EMBEDDED_TOKEN: lightning.provider.token,
+    LIGHTNING_EMBEDDED_URL: provider.url,
+    LIGHTNING_EMBEDDED_TOKEN: provider.token,
     LIGHTNING_RATE: `fixed:${DOLLARS_PER_BITCOIN}`,
+  }),
+  stripe: (stripe: StripeServer) => ({
     STRIPE_SECRET_KEY: stripe.secretKey,
     STRIPE_NETWORK_ID: stripe.networkId,
     STRIPE_WEBHOOK_SECRETS: stripe.webhookSecret,
     STRIPE_API_BASE: stripe.apiBase,
+  }),
+};
+
+function toEnvironment(
+  rails: Pick<Rails, 'anvil' | 'tempo' | 'lightning' | 'stripe'>,
+): Record<string, string> {
+  return {
+    ...railEnvironment.evm(rails.anvil),
+    ...railEnvironment.tempo(rails.tempo),
+    ...railEnvironment.lightning(rails.lightning),
+    ...railEnvironment.stripe(rails.stripe),
   };
 }
 

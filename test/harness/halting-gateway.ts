@@ -6,6 +6,10 @@ import { startProcess, waitUntil } from './process.ts';
 
 /** Where a request can be made to halt, in the order in which it gets there. */
 export type HaltPoint =
+  /** Its rail has not been asked to set the money aside. */
+  | 'before-hold'
+  /** The rail holds the money, and nothing has run. */
+  | 'after-hold'
   | 'before-run'
   | 'after-run'
   /** Its settlement is stored, and nothing has left the process. */
@@ -32,7 +36,7 @@ export type HaltingGateway = GatewayClient & {
 
 export type HaltingGatewayOptions = {
   database: Pick<TestDatabase, 'url'>;
-  anvil: Anvil;
+  anvil?: Anvil;
   env?: Record<string, string>;
   haltJobsAt?: HaltPoint;
 };

@@ -6,6 +6,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { z } from 'zod';
 import type { Deps } from '../../../src/deps.ts';
+import type { Rail } from '../../../src/payments/index.ts';
 import { startTestGateway } from '../gateway.ts';
 
 const input = z
@@ -43,6 +44,7 @@ function haltInside({ http }: Deps): void {
   };
   http.rails = rails.map((rail) => ({
     ...rail,
+    ...haltAround(rail),
     async settle(intent, signal) {
       await halt('before-settle');
       const settlement = await rail.settle(intent, signal);
@@ -62,6 +64,19 @@ function haltInside({ http }: Deps): void {
     async balance(accountId) {
       await halt('before-answer');
       return ledger.balance(accountId);
+    },
+  };
+}
+
+/** Only rails that can hold are asked to. */
+function haltAround({ hold }: Rail): Pick<Rail, 'hold'> {
+  if (!hold) return {};
+  return {
+    async hold(intent, signal) {
+      await halt('before-hold');
+      const holding = await hold(intent, signal);
+      await halt('after-hold');
+      return holding;
     },
   };
 }
