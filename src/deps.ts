@@ -133,9 +133,12 @@ type Store = {
   close(): Promise<void>;
 };
 
-/** In the order in which their challenges stand: some clients read the first only, and those speak L402. */
+/**
+ * In the order in which their challenges stand. Clients of MPP look at whether the joined `WWW-Authenticate`
+ * begins with `Payment`; clients of L402 find their own wherever it stands.
+ */
 function createWires(deps: WireDeps): Wire[] {
-  return [createL402Wire(deps), createX402Wire(deps), createMppWire(deps)];
+  return [createX402Wire(deps), createMppWire(deps), createL402Wire(deps)];
 }
 
 type WireDeps = {

@@ -60,7 +60,8 @@ export function signUpPurchase(
     context: {
       purpose: 'signup',
       scopes,
-      creditMcents: deps.settings.signupCredit.toString(),
+      // On top of what is paid: a quote of before a change of the price still buys its own sum.
+      bonusMcents: (deps.settings.signupCredit - deps.settings.signupPrice).toString(),
       ...(isPublisher ? { publisherId: uuidFrom('publisher', claimKey) } : {}),
       ...(input.label === undefined ? {} : { label: input.label }),
     },

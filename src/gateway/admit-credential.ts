@@ -21,6 +21,7 @@ import {
 import { bookFunds } from './book-funds.ts';
 import { type Demand, demandPayment, railOf } from './demand.ts';
 import type { GatewayDeps } from './deps.ts';
+import { letGo, UNKNOWN_REQUEST } from './let-go.ts';
 import { takeOwed } from './owed-answer.ts';
 
 export type Admission =
@@ -54,7 +55,18 @@ export async function admitCredential(
     // Whatever wire brought it first, the receipt is spelled in the one that asks now.
     return { kind: 'existing', claim: { ...sameRequest(claim, demand), wire }, isProven };
   }
-  const quote = await admitQuote(deps, demand, opening, refuse);
+  const admitted = admitQuote(deps, demand, credential, opening);
+  if (admitted.kind === 'stale') {
+    // After the look for its claim: a payment that was used is answered, however stale its challenge is.
+    const credited = await creditStale(
+      deps,
+      { demand, credential, opening, rail, staleness: admitted },
+      signal,
+    );
+    if (credited) return credited;
+    throw await refuse(admitted.detail, admitted.code);
+  }
+  const { quote } = admitted;
   const verification = await rail.verify(credential.form, quote, signal);
   switch (verification.kind) {
     case 'authorised':
@@ -84,9 +96,6 @@ export async function admitCredential(
   }
 }
 
-/** The digest in claims of payments whose request nobody knows any more. */
-export const UNKNOWN_REQUEST = '';
-
 /** A payment buys one request. With any other it is refused for good: a new challenge would pay twice. */
 export function sameRequest(claim: Claim, demand: Demand): Claim {
   // A payment that came by itself, and whose request was not kept, is credit whatever it is shown with.
@@ -110,27 +119,76 @@ function isEcho(claim: Claim, opening: QuoteOpening | undefined): boolean {
   return hashQuoteId(opening.quote).equals(claim.quoteHash);
 }
 
+type AdmittedQuote = { kind: 'good'; quote: Quote } | Staleness;
+type Staleness = { kind: 'stale'; detail: string; code: RefusalCode; isForAnother: boolean };
+
 /** The price lock: the quote a client echoes holds, whatever the price is now. */
-async function admitQuote(
+function admitQuote(
   deps: GatewayDeps,
   demand: Demand,
+  credential: Credential,
   opening: QuoteOpening | undefined,
-  refuse: (detail: string, code: RefusalCode) => Promise<Problem>,
-): Promise<Quote> {
+): AdmittedQuote {
+  const stale = (code: RefusalCode, detail: string, isForAnother = false): Staleness => {
+    return { kind: 'stale', code, detail, isForAnother };
+  };
   // A wire without room for an echo pays today's price.
-  if (!opening) return deps.quotes.issue(demand);
-  if (opening.kind === 'tampered') {
-    throw await refuse('The payment answers a challenge that is not ours.', 'unknown-challenge');
+  if (!opening && !credential.refusal) return { kind: 'good', quote: deps.quotes.issue(demand) };
+  if (opening?.kind === 'tampered') {
+    return stale('unknown-challenge', 'The payment answers a challenge that is not ours.');
   }
-  if (opening.kind === 'expired') {
-    throw await refuse('The challenge has expired. Pay the one in this answer.', 'expired');
+  if (opening?.kind === 'expired') {
+    return stale('expired', 'The challenge has expired. Pay the one in this answer.');
   }
-  const quote = { ...opening.quote, resource: demand.resource };
-  if (quote.requestDigest !== demand.requestDigest || quote.purpose !== demand.purpose) {
-    throw await refuse('The payment answers the challenge of another request.', 'unknown-challenge');
+  const quote = opening && { ...opening.quote, resource: demand.resource };
+  if (quote && (quote.requestDigest !== demand.requestDigest || quote.purpose !== demand.purpose)) {
+    return stale('unknown-challenge', 'The payment answers the challenge of another request.', true);
   }
-  return quote;
+  const { refusal } = credential;
+  if (refusal || !quote) {
+    const detail = refusal?.detail ?? 'The payment answers no challenge of ours.';
+    return stale(refusal?.code ?? 'verification-failed', detail);
+  }
+  return { kind: 'good', quote };
 }
+
+type StaleInput = {
+  demand: Demand;
+  credential: Credential;
+  opening: QuoteOpening | undefined;
+  rail: Rail;
+  staleness: Staleness;
+};
+
+/**
+ * Money that has arrived for a challenge that is no good any more is never answered with another challenge: it
+ * is credit of whoever paid, or waits for the request it was made for. Undefined when nothing has arrived.
+ */
+async function creditStale(
+  deps: GatewayDeps,
+  { demand, credential, opening, rail, staleness }: StaleInput,
+  signal: AbortSignal,
+): Promise<Admission | undefined> {
+  if (!opening || opening.kind === 'tampered') return undefined;
+  const { form } = credential;
+  const quote = { ...opening.quote, resource: demand.resource };
+  const verification = await rail.verify(form, quote, signal);
+  if (verification.kind !== 'authorised' || verification.authorization.state !== 'paid') return undefined;
+  if (staleness.isForAnother) {
+    throw new Problem('credential-used', {
+      detail: 'This payment was made for another request. Send it with that one.',
+      isUncharged: true,
+    });
+  }
+  const { authorization } = verification;
+  const failure: Failure = { problem: 'credential-used', detail: LATE };
+  const quoteHash = hashQuoteId(opening.quote);
+  await letGo(deps, { authorization, quoteHash, demand: opening.quote, failure });
+  const claim = await findClaim(deps.sql, claimIdOf(authorization.claimKey));
+  return claim && { kind: 'existing', claim, isProven: isPaymentProof(form) };
+}
+
+const LATE = 'This payment came after its challenge had expired. It is kept as credit of its payer.';
 
 const STRAY: Failure = {
   problem: 'credential-used',

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { invariant } from '../core/invariant.ts';
 import { Problem } from '../core/problem.ts';
-import { type Claim, findClaim, markAnswer, markFailureTold } from '../payments/index.ts';
+import { type Claim, findClaim, markAnswer, markFailureTold, type WireName } from '../payments/index.ts';
 import { readContext } from './claim-context.ts';
 import { type Demand, demandPayment } from './demand.ts';
 import type { GatewayDeps } from './deps.ts';
@@ -13,6 +13,8 @@ export type Asker = {
   isProven: boolean;
   /** This request took over an answer that was owed, so nobody else waits for it. */
   isOwed: boolean;
+  /** What the receipt is spelled for, whatever wire the claim was made by: one that came by itself has none. */
+  wire?: WireName;
 };
 
 /** The stored answer of a claim, in the words of its purpose. */
@@ -34,7 +36,7 @@ export async function answerClaim(
   asker: Asker,
 ): Promise<ClaimAnswer> {
   const deadline = Date.now() + deps.settings.outcomeWaitMs;
-  let claim = first;
+  let claim = { ...first, wire: asker.wire ?? first.wire };
   for (;;) {
     if (claim.state === 'delivered') return serve(deps, claim, asker);
     if (claim.state === 'failed') {
@@ -46,8 +48,7 @@ export async function answerClaim(
     await sleep(POLL_MS);
     const current = await findClaim(deps.sql, claim.id);
     invariant(current, `claim ${claim.id} vanished`);
-    // Spelled for the wire that asks now, whatever wire the claim was made by.
-    claim = { ...current, wire: first.wire ?? current.wire };
+    claim = { ...current, wire: asker.wire ?? first.wire ?? current.wire };
   }
   if (asker.isOwed) await markAnswer(deps.sql, claim.id, 'lost');
   throw outcomeUnknown(claim);

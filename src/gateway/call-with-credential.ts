@@ -23,16 +23,17 @@ export async function callWithCredential(
 ): Promise<CredentialAnswer> {
   const demand = toDemand(sale, carried);
   const bound = AbortSignal.timeout(deps.settings.settleTimeoutMs);
+  const { wire } = credential;
   const admission = await admitCredential(deps, demand, credential, bound);
   if (admission.kind === 'existing') {
-    return answerCall(deps, demand, admission.claim, { isProven: admission.isProven, isOwed: false });
+    return answerCall(deps, demand, admission.claim, { isProven: admission.isProven, isOwed: false, wire });
   }
   const watch = (id: Uuid, answer: () => Promise<CredentialAnswer>) =>
     watchClient(deps, { id, client }, answer);
   const guard = (id: Uuid, work: () => Promise<CredentialAnswer>) =>
     watch(id, () => guardClaim(deps, demand, id, work));
   const answerOwed = (claim: Claim) =>
-    watch(claim.id, () => answerCall(deps, demand, claim, { isProven: true, isOwed: true }));
+    watch(claim.id, () => answerCall(deps, demand, claim, { isProven: true, isOwed: true, wire }));
   if (admission.kind === 'owed') return answerOwed(admission.claim);
   refuseIfBlocked(deps, sale, admission.authorization.payer);
   const opened = await openCallClaim(deps, sale, demand, toPayment(admission));
@@ -41,7 +42,7 @@ export async function callWithCredential(
       return answerOwed(opened.claim);
     case 'taken': {
       const claim = sameRequest(await loadClaim(deps, opened.claimId), demand);
-      return answerCall(deps, demand, claim, { isProven: isProof(claim, admission), isOwed: false });
+      return answerCall(deps, demand, claim, { isProven: isProof(claim, admission), isOwed: false, wire });
     }
     case 'insufficient-funds':
       throw await demandPayment(deps, demand, {

@@ -24,7 +24,11 @@ const contextSchema = z.discriminatedUnion('purpose', [
     scopes: z.array(z.enum(SCOPES)),
     publisherId: uuid.optional(),
     label: z.string().optional(),
-    creditMcents: z.string().regex(/^[0-9]+$/),
+    /** What the key is given beyond what was paid for it. */
+    bonusMcents: z
+      .string()
+      .regex(/^[0-9]+$/)
+      .default('0'),
   }),
   z.object({ purpose: z.literal('topup') }),
   /** Money that buys nothing: it becomes credit, and the failure says why. */

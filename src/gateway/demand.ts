@@ -93,8 +93,12 @@ async function listOffers(
 ): Promise<Offer[]> {
   const wanted = deps.wires.map((wire) => wire.wants?.(carried)).find((rails) => rails !== undefined);
   const input = { quote, address: carried.address };
-  const asked = wanted ? deps.rails.filter(({ name }) => wanted.has(name)) : deps.rails;
-  return (await Promise.all(asked.map((rail) => rail.offer(input, signal)))).flat();
+  const ask = async (rails: readonly Rail[]) =>
+    (await Promise.all(rails.map((rail) => rail.offer(input, signal)))).flat();
+  if (!wanted) return ask(deps.rails);
+  const offers = await ask(deps.rails.filter(({ name }) => wanted.has(name)));
+  // Nothing of what it can pay by: then it is told what there is.
+  return offers.length > 0 ? offers : ask(deps.rails.filter(({ name }) => !wanted.has(name)));
 }
 
 /**

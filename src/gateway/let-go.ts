@@ -9,10 +9,12 @@ import {
   toIntent,
   updateClaim,
 } from '../payments/index.ts';
-import { UNKNOWN_REQUEST } from './admit-credential.ts';
 import type { Demand } from './demand.ts';
 import type { GatewayDeps } from './deps.ts';
 import { applySettlement, cancelOnRail, settleOnRail } from './settle-claim.ts';
+
+/** The digest in claims of payments whose request nobody knows any more. */
+export const UNKNOWN_REQUEST = '';
 
 export type UnwantedPayment = {
   authorization: Authorization;

@@ -32,17 +32,18 @@ export async function purchase(
   decide: (claimKey: string) => Purchase,
 ): Promise<ClaimAnswer> {
   const bound = AbortSignal.timeout(deps.settings.settleTimeoutMs);
+  const { wire } = credential;
   const admission = await admitCredential(deps, demand, credential, bound);
   if (admission.kind === 'existing') {
-    return answerClaim(deps, demand, admission.claim, { isProven: admission.isProven, isOwed: false });
+    return answerClaim(deps, demand, admission.claim, { isProven: admission.isProven, isOwed: false, wire });
   }
   if (admission.kind === 'owed') {
-    return answerClaim(deps, demand, admission.claim, { isProven: true, isOwed: true });
+    return answerClaim(deps, demand, admission.claim, { isProven: true, isOwed: true, wire });
   }
   const purchased = decide(admission.authorization.claimKey);
   const opened = await openPurchaseClaim(deps, demand, toPayment(admission), purchased);
   if (opened.kind === 'owed')
-    return answerClaim(deps, demand, opened.claim, { isProven: true, isOwed: true });
+    return answerClaim(deps, demand, opened.claim, { isProven: true, isOwed: true, wire });
   if (opened.kind === 'insufficient-funds') {
     const detail = 'The payer does not own what this costs on top of what it owes.';
     throw await demandPayment(deps, demand, { detail });
@@ -50,7 +51,7 @@ export async function purchase(
   const claim = await findClaim(deps.sql, claimIdOf(admission.authorization.claimKey));
   invariant(claim, 'a purchase has a claim');
   if (opened.kind === 'taken') {
-    const asker = { isProven: isProof(claim, admission), isOwed: false };
+    const asker = { isProven: isProof(claim, admission), isOwed: false, wire };
     return answerClaim(deps, demand, sameRequest(claim, demand), asker);
   }
   return settlePurchase(deps, demand, claim);

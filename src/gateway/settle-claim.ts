@@ -103,17 +103,16 @@ async function bookSettlement(
   settlement: Settled,
 ) {
   invariant(claim.rail && claim.intent, `claim ${claim.id} has no rail`);
-  // A signup's price and credit may differ by configuration; the difference is booked as promotion.
   const { rail, intent, amount, accountId } = claim;
   const isBooked = await bookFunds(deps, tx, { ...intent, rail, amount, accountId }, settlement);
   invariant(isBooked, `claim ${claim.id} was funded before`);
   if (settlement.isFinal) await updateClaim(tx, claim.id, { isFinal: true });
-  if (context.purpose === 'signup') await bookSignupBonus(deps, tx, claim, BigInt(context.creditMcents));
+  if (context.purpose === 'signup') await bookSignupBonus(deps, tx, claim, BigInt(context.bonusMcents));
   await moveExposure(tx, claim.id, { state: 'posted' });
 }
 
-async function bookSignupBonus(deps: GatewayDeps, tx: Tx, claim: Claim, credit: bigint): Promise<void> {
-  const bonus = credit - claim.amount;
+/** A signup's credit may be more than its price by configuration; the difference is booked as promotion. */
+async function bookSignupBonus(deps: GatewayDeps, tx: Tx, claim: Claim, bonus: bigint): Promise<void> {
   if (bonus <= 0n) return;
   await deps.ledger.promote(tx, { id: claim.id, accountId: claim.accountId, amount: millicents(bonus) });
 }

@@ -7,7 +7,8 @@ import { carriedBy } from './payment.ts';
 /** A JSON answer to who paid with a credential: with the wires' receipts, and watched until it is delivered. */
 export function answerPaid(deps: HttpDeps, c: Ctx, claim: Claim, body: Record<string, unknown>): Response {
   watchDelivery(deps, c, claim);
-  for (const [name, value] of paymentHeaders(deps, claim, carriedBy(deps, c))) c.header(name, value, { append: true });
+  for (const [name, value] of paymentHeaders(deps, claim, carriedBy(deps, c)))
+    c.header(name, value, { append: true });
   return c.json(body);
 }
 

@@ -6,6 +6,7 @@ import type { Ctx, HttpDeps } from './env.ts';
 /** HTTP headers, and what else of a request the wires look at. */
 export function carriedBy(deps: HttpDeps, c: Ctx): Carried {
   return {
+    method: c.req.method,
     header: (name) => c.req.header(name),
     address: callerAddress(deps, c),
     bodyDigest() {
