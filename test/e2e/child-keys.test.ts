@@ -340,13 +340,15 @@ describe('revoking a key', () => {
 
   test('of an ancestor that expires is as good as done', async () => {
     const root = await one().mint(1_000);
-    const soon = new Date(Date.now() + 1_500).toISOString();
-    const child = await makeChild(root, { expires_at: soon });
+    const later = new Date(Date.now() + 3_600_000).toISOString();
+    const child = await makeChild(root, { expires_at: later });
     const grandchild = await makeChild(child.key);
-    expect(grandchild.expires_at).toBe(soon);
+    expect(grandchild.expires_at).toBe(later);
     expect((await callExample(grandchild.key)).status).toBe(200);
-    await expect.poll(async () => (await callExample(grandchild.key)).status, { timeout: 5_000 }).toBe(401);
-    expect(Date.now()).toBeGreaterThanOrEqual(Date.parse(soon));
+    // An hour passes for the whole line; the gateway remembers the key and the statement does not.
+    await surface.database.sql`UPDATE api_key SET expires_at = now() WHERE expires_at = ${later}`;
+    await expectFreeProblem(await callExample(grandchild.key), 401, 'unauthorized');
+    expect((await callExample(root)).status).toBe(200);
   });
 });
 
@@ -372,19 +374,24 @@ describe('rotating a key', () => {
     await expectFreeProblem(await callExample(key), 403, 'forbidden');
     expect(await useOf(root, child.id)).toMatchObject({ total_mcents: 200 });
     expect(await listKeys(key)).toMatchObject([{ id: child.id, caps: { total_mcents: 250 } }]);
-    await expect.poll(async () => (await callExample(child.key, gateways[1])).status).toBe(401);
+    await expect
+      .poll(async () => (await callExample(child.key, gateways[1])).status, { timeout: 10_000 })
+      .toBe(401);
   });
 
   test('lets the old secret work for the overlap, on the same counters', async () => {
     const root = await one().mint(1_000);
     const child = await makeChild(root, { caps: { total_mcents: 250 } });
     const before = Date.now();
-    const { key, former_key_valid_until: until } = await rotated(child.key, child.id, { overlap_seconds: 2 });
-    expect(Math.abs(Date.parse(until) - before - 2_000)).toBeLessThan(2_000);
+    const { key, former_key_valid_until: until } = await rotated(child.key, child.id, {
+      overlap_seconds: 60,
+    });
+    expect(Math.abs(Date.parse(until) - before - 60_000)).toBeLessThan(20_000);
     expect((await callExample(child.key)).status).toBe(200);
     expect((await callExample(key)).status).toBe(200);
     await expectFreeProblem(await callExample(child.key), 403, 'forbidden');
-    await expect.poll(async () => (await callExample(child.key)).status, { timeout: 8_000 }).toBe(401);
+    await surface.database.sql`UPDATE api_key_former SET valid_until = now() WHERE key_id = ${child.id}`;
+    await expect.poll(async () => (await callExample(child.key)).status, { timeout: 10_000 }).toBe(401);
     await expectFreeProblem(await callExample(key), 403, 'forbidden');
   });
 
