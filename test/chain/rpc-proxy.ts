@@ -5,9 +5,16 @@ import { z } from 'zod';
 
 /**
  * What happens to a call: it passes; it never reaches the node (`refuse`); the node takes it and the answer is
- * lost (`swallow`); the node answers with its own trouble (`trouble`); it waits for ever (`hold`); or this is the node's result.
+ * lost (`swallow`); the node answers with its own trouble (`trouble`); it waits for ever (`hold`); or this is the node's result or error.
  */
-export type Fate = 'pass' | 'refuse' | 'swallow' | 'trouble' | 'hold' | { result: unknown };
+export type Fate =
+  | 'pass'
+  | 'refuse'
+  | 'swallow'
+  | 'trouble'
+  | 'hold'
+  | { result: unknown }
+  | { error: { code: number; message: string } };
 
 export type RpcProxy = {
   url: string;

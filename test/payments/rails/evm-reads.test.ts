@@ -83,3 +83,15 @@ test('a node that is down is no answer', async () => {
   lab.chain.proxy.decide(() => 'refuse');
   await expect(createReader()(form, anySignal())).rejects.toThrow();
 });
+
+test('a trial that failed on one node is no refusal while the token takes it on another', async () => {
+  const rail = lab.rail();
+  const quote = quoteOf();
+  const intent = intentOf(await authorise(rail, await lab.sign(await offerOf(rail, quote)), quote));
+  // The node that estimates has seen the nonce used; the one that is read is a block behind.
+  const error = { code: 3, message: 'execution reverted: FiatTokenV2: authorization is used or canceled' };
+  lab.chain.proxy.decide((method) => (method === 'eth_estimateGas' ? { error } : 'pass'));
+  expect((await rail.settle(intent, anySignal())).kind).toBe('unknown');
+  lab.chain.proxy.decide(() => 'pass');
+  expect((await rail.settle(intent, anySignal())).kind).toBe('settled');
+});

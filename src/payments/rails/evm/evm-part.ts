@@ -1,4 +1,5 @@
 import { getAddress, type Hex } from 'viem';
+import { isSignedByAccount } from '../../../chain/index.ts';
 import { toTokenUnits } from '../../../core/money.ts';
 import type { Eip3009Form } from '../../form.ts';
 import type { Quote } from '../../quote.ts';
@@ -25,6 +26,8 @@ export type EvmPart = {
   settle(intent: SettlementIntent, signal: AbortSignal): Promise<Settlement>;
   lookup(intent: SettlementIntent, signal: AbortSignal): Promise<Settlement>;
   balances(input: { withGas: boolean }, signal: AbortSignal): Promise<RailBalance[]>;
+  /** Whether an account of this network signed a message. */
+  isSignedBy(input: SignedMessage, signal: AbortSignal): Promise<boolean | undefined>;
   /** One page of the payments to us that no claim names. */
   findStrayPayments(input: StrayInput, signal: AbortSignal): Promise<StrayPage>;
   /** As it was seen last. */
@@ -32,6 +35,8 @@ export type EvmPart = {
   /** Looks anew; to be called in the background. */
   checkHealth(signal: AbortSignal): Promise<PartHealth>;
 };
+
+type SignedMessage = { payer: string; message: string; signature: Hex };
 
 const OFFER_SECONDS_MIN = 120;
 /** For the way to us, and for a client whose clock is behind. */
@@ -55,6 +60,7 @@ export function createEvmPart(deps: EvmPartDeps): EvmPart {
     asset,
     wallet: deps.mover.wallet,
     offer: (quote) => (watch.current().isUp ? offer(context, terms, quote) : undefined),
+    isSignedBy: (input, signal) => isSignedByAccount(deps.client, input, within(signal, lookMs)),
     verify: (input, signal) => verifyAuthorization(context, input, within(signal, lookMs)),
     settle: (intent, signal) => settleIntent(context, intent, within(signal, settleMs)),
     lookup: (intent, signal) => lookUpIntent(context, intent, within(signal, lookMs)),

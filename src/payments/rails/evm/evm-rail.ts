@@ -44,6 +44,10 @@ export function createEvmRail({ parts, log }: EvmRailDeps): Rail {
     // The payer still has the money: what is not settled needs no giving back.
     cancel: async () => {},
     balances: (signal) => readAllBalances(parts, signal),
+    async isSignedBy(input, signal) {
+      const part = parts.find(({ network }) => input.payer.startsWith(`${network}:`));
+      return part?.isSignedBy(input, signal);
+    },
   };
 }
 

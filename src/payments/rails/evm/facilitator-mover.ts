@@ -1,6 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Hex } from 'viem';
-import { call } from 'viem/actions';
 import { readReceipt } from '../../../chain/index.ts';
 import type { Log } from '../../../core/log.ts';
 import { type Eip3009Form, expectForm } from '../../form.ts';
@@ -9,8 +8,8 @@ import type { Facilitator } from './facilitator.ts';
 import { type Attempt, type Mined, type Mover, NOTHING_SENT } from './mover.ts';
 import { findPayment } from './payment-event.ts';
 import { readStanding, type StandingDeps } from './standing.ts';
-import { encodeTransfer, type Token } from './token.ts';
-import { isRevert } from './wallet-signature.ts';
+import type { Token } from './token.ts';
+import { isRefusedByToken } from './trial.ts';
 
 export type FacilitatorMoverDeps = StandingDeps & {
   facilitator: Facilitator;
@@ -61,7 +60,7 @@ async function move(
   // It is sent again only while it is unused, and never when the token would refuse it.
   const standing = await readStanding(deps, form, signal);
   if (standing.kind !== 'unused' || standing.balance < form.value) return NOTHING_SENT;
-  if (await isRefusedByToken(deps, form, signal)) return NOTHING_SENT;
+  if (await isRefusedByToken(deps.client, { form, at: {} }, signal)) return NOTHING_SENT;
   try {
     const { transaction, reason } = await deps.facilitator.settle({ form, token }, signal);
     if (transaction === undefined) {
@@ -73,20 +72,6 @@ async function move(
     return { kind: 'unsure', cause: new Error(`${transaction} does not show the payment (yet)`) };
   } catch (cause) {
     return { kind: 'unsure', cause };
-  }
-}
-
-async function isRefusedByToken(
-  deps: FacilitatorMoverDeps,
-  form: Eip3009Form,
-  signal: AbortSignal,
-): Promise<boolean> {
-  try {
-    await call(deps.client.within(signal), { to: form.asset, data: encodeTransfer(form), account: form.to });
-    return false;
-  } catch (error) {
-    if (isRevert(error)) return true;
-    throw error;
   }
 }
 

@@ -6,6 +6,7 @@ import type { EvmPartContext } from './context.ts';
 import type { Mined } from './mover.ts';
 import { findPayment, referenceOf } from './payment-event.ts';
 import { readStanding, type Standing } from './standing.ts';
+import { isRefusedByToken } from './trial.ts';
 
 /** Moves the money, or continues with what an earlier attempt began. */
 export async function settleIntent(
@@ -28,14 +29,31 @@ export async function settleIntent(
     const { mined, costs, isTooDear } = attempt;
     const standing =
       (await readMined(context, { mined, form }, signal)) ?? (await readStanding(context, form, signal));
-    // Nobody but the payer's own purse or the token stood in the way: it is not tried again.
     if (standing.kind === 'unused' && isInWindow(form, standing.latest.timestamp)) {
-      const whyNot = standing.balance < form.value ? PAYER_DRAINED : TOKEN_REFUSES;
-      return { kind: 'refused', reason: isTooDear ? TOO_DEAR : whyNot, costs };
+      const reason = isTooDear ? TOO_DEAR : await findObstacle(context, { standing, form, costs }, signal);
+      if (reason !== undefined) return { kind: 'refused', reason, costs };
     }
     if (standing.kind === 'voided') return { kind: 'refused', reason: VOIDED, costs };
     return toSettlement({ standing, form, costs });
   });
+}
+
+/**
+ * What stood in the way, when it is the payer's purse or the token itself: then it is not tried again. A trial
+ * that failed on one node and a nonce that is unused on another are no refusal: the second may lag behind a
+ * payment. So the token is asked again, at the block at which the nonce is unused.
+ */
+async function findObstacle(
+  context: EvmPartContext,
+  input: { standing: Extract<Standing, { kind: 'unused' }>; form: Eip3009Form; costs: SettlementCost[] },
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const { standing, form, costs } = input;
+  if (standing.balance < form.value) return PAYER_DRAINED;
+  // A transaction of ours was mined and reverted.
+  if (costs.length > 0) return TOKEN_REFUSES;
+  const at = { blockNumber: standing.latest.number };
+  return (await isRefusedByToken(context.client, { form, at }, signal)) ? TOKEN_REFUSES : undefined;
 }
 
 /** What became of an intent; moves nothing, and says `refused` only when it can never be mined any more. */
