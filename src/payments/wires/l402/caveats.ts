@@ -1,10 +1,11 @@
 import { type Clock, toUnixSeconds } from '../../../core/clock.ts';
 import type { Quote } from '../../quote.ts';
-import type { RefusalCode } from '../../wire.ts';
+import type { Refusal, RefusalCode } from '../../wire.ts';
 
 /** What the caveats of a macaroon allow. */
 export type Permission =
-  | { kind: 'allowed'; quoteToken: string }
+  /** `expired`: no new use any more; what was bought before is still answered. */
+  | { kind: 'allowed'; quoteToken: string; expired: Refusal | undefined }
   | { kind: 'refused'; reason: string; code: RefusalCode };
 
 /** The caveats of a new macaroon (L402, macaroon-spec.md: caveats are `condition=value`). */
@@ -24,13 +25,14 @@ export function writeCaveats(quote: Quote, quoteToken: string): Buffer[] {
  */
 export function readCaveats(caveats: readonly Buffer[], clock: Clock): Permission {
   const ours = new Map<string, string>();
+  let expired: Refusal | undefined;
   for (const caveat of caveats) {
     const text = caveat.toString('utf8');
     const split = text.indexOf('=');
     const [condition, value] = [text.slice(0, Math.max(split, 0)), text.slice(split + 1)];
     if (condition === VALID_UNTIL) {
       if (!/^[0-9]{1,12}$/.test(value)) return refuse(`A caveat "${VALID_UNTIL}" is no Unix time.`);
-      if (toUnixSeconds(clock.now()) >= Number(value)) return refuse(EXPIRED, 'expired');
+      if (toUnixSeconds(clock.now()) >= Number(value)) expired = EXPIRED;
       continue;
     }
     if (!MINTED.includes(condition)) return refuse('The token has a caveat that is not known here.');
@@ -40,7 +42,7 @@ export function readCaveats(caveats: readonly Buffer[], clock: Clock): Permissio
   }
   const quoteToken = ours.get(QUOTE);
   if (quoteToken === undefined) return refuse('The token carries no quote.');
-  return { kind: 'allowed', quoteToken };
+  return { kind: 'allowed', quoteToken, expired };
 }
 
 const SERVICE = 'millicent';
@@ -50,8 +52,11 @@ const VALID_UNTIL = `${SERVICE}_valid_until`;
 const REQUEST_DIGEST = 'request_digest';
 const QUOTE = 'quote';
 const MINTED = [SERVICES, CAPABILITIES, REQUEST_DIGEST, QUOTE];
-const EXPIRED = 'The token is no longer valid: a holder has limited it to an earlier time.';
+const EXPIRED: Refusal = {
+  detail: 'The token is no longer valid: a holder has limited it to an earlier time.',
+  code: 'expired',
+};
 
-function refuse(reason: string, code: RefusalCode = 'verification-failed'): Permission {
-  return { kind: 'refused', reason, code };
+function refuse(reason: string): Permission {
+  return { kind: 'refused', reason, code: 'verification-failed' };
 }

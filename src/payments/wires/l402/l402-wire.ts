@@ -121,7 +121,11 @@ function readCredential(
     return malformed('The preimage is not the one of the invoice.', 'verification-failed');
   }
   const form = { kind: 'preimage', paymentHash, preimage } as const;
-  return { kind: 'credential', credential: { wire: 'l402', form, quoteToken: permission.quoteToken } };
+  const { quoteToken, expired: refusal } = permission;
+  return {
+    kind: 'credential',
+    credential: { wire: 'l402', form, quoteToken, ...(refusal ? { refusal } : {}) },
+  };
 }
 
 function parseToken(token: string): Macaroon | undefined {
