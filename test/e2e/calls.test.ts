@@ -79,7 +79,7 @@ test('a key may come as X-Api-Key, next to an Authorization that is no key', asy
   const key = await gateway.mint(600);
   const headers: Headers[] = [
     { 'x-api-key': key },
-    { 'x-api-key': key, authorization: 'L402 token:preimage' },
+    { 'x-api-key': key, authorization: 'Basic dXNlcjpwYXNz' },
   ];
   for (const header of headers) {
     expect((await example(header)).status).toBe(200);
@@ -101,9 +101,9 @@ test('without key or payment the answer is 402, and the stock client pays it', a
   const agent = await createAgent(surface.anvil);
   const owned = await agent.owns();
   const unpaid = await expectFreeProblem(await example(), 402, 'payment-required');
-  expect(unpaid).toMatchObject({ amount_mcents: 100, accepts: [{ amount: '1000' }] });
+  expect(unpaid).toMatchObject({ amount_mcents: 100, accepts: [{ maxAmountRequired: '1000' }] });
   const hosted = await expectFreeProblem(await call('random'), 402, 'payment-required');
-  expect(hosted).toMatchObject({ amount_mcents: 50, accepts: [{ amount: '500' }] });
+  expect(hosted).toMatchObject({ amount_mcents: 50, accepts: [{ maxAmountRequired: '500' }] });
   const response = await agent.fetch(`${gateway.url}/v1/example`);
   expect(await response.json()).toEqual({
     ...{ ok: true, message: expect.any(String), charged_mcents: 100 },

@@ -260,8 +260,8 @@ test('a signup without payment is told what it costs, with every configured meth
   const body = await expectFreeProblem(await signUp({}), 402, 'payment-required');
   expect(body).toMatchObject({
     amount_mcents: 10_000,
-    x402Version: 2,
-    accepts: [{ scheme: 'exact', amount: '100000', network: `eip155:${surface.anvil.chainId}` }],
+    x402Version: 1,
+    accepts: [{ scheme: 'exact', maxAmountRequired: '100000', network: 'base-sepolia' }],
   });
 });
 
