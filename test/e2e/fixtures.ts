@@ -41,7 +41,10 @@ export async function createAgent(anvil: Anvil, dollars = 10): Promise<Agent> {
   };
 }
 
-export async function tokenBalance(anvil: Anvil, address: `0x${string}`): Promise<bigint> {
+export async function tokenBalance(
+  anvil: Pick<Anvil, 'rpcUrl' | 'token'>,
+  address: `0x${string}`,
+): Promise<bigint> {
   const client = createPublicClient({ transport: http(anvil.rpcUrl) });
   return client.readContract({
     address: anvil.token,

@@ -1,0 +1,86 @@
+import { Receipt } from 'mppx';
+import { expect } from 'vitest';
+import type { Rails } from '../../scripts/dev/rails.ts';
+import type { RailName } from '../../src/payments/index.ts';
+import { createTestDatabase } from '../harness/database.ts';
+import { startTestGateway, type TestGateway } from '../harness/gateway.ts';
+import { startTestRails } from '../harness/rails.ts';
+import { publishEcho, readBooks } from './fixtures.ts';
+import { DEAR, type PlainInit, type Sale } from './stock-clients-sales.ts';
+import { readPaid, readTakings, toUnits } from './stock-clients-takings.ts';
+
+export type Tool = Awaited<ReturnType<typeof publishEcho>>;
+
+/** Every rail, and a gateway on them whose prices any of them can move. */
+export type World = {
+  rails: Rails;
+  gateway: TestGateway;
+  /** On the same books, with a price for keys that a card can pay. */
+  dearGateway: TestGateway;
+  tool: Tool;
+  dearTool: Tool;
+  close(): Promise<void>;
+};
+
+export async function startWorld(): Promise<World> {
+  const [rails, database] = await Promise.all([startTestRails(), createTestDatabase()]);
+  // Each unpaid request mints an invoice, and all of them come from one address.
+  const env = { ...rails.environment, LIGHTNING_MINTS_PER_ADDRESS: '100000' };
+  const dear = { SIGNUP_PRICE_MCENTS: String(DEAR.signup), SIGNUP_CREDIT_MCENTS: String(DEAR.signup) };
+  const gateway = await startTestGateway({ database, env });
+  const dearGateway = await startTestGateway({ database, env: { ...env, ...dear } });
+  const pricing = { model: 'per_call', amount_mcents: DEAR.call };
+  return {
+    ...{ rails, gateway, dearGateway },
+    tool: await publishEcho(gateway),
+    dearTool: await publishEcho(gateway, { pricing }),
+    async close() {
+      await Promise.all([gateway.close(), dearGateway.close()]);
+      await Promise.all([database.close(), rails.close()]);
+    },
+  };
+}
+
+/** An unmodified client with a wallet of its own. */
+export type StockClient = {
+  rail: RailName;
+  /** How a key is sent beside its payments: some occupy `Authorization`. */
+  keyHeader: 'authorization' | 'x-api-key';
+  pay(url: string, init: PlainInit): Promise<Response>;
+  /** The client's own reading of the receipt, where it has one: the transaction. */
+  readReceipt?(response: Response): string | undefined;
+};
+
+/** The client buys this once: it gets what it paid for, a receipt of its rail, and exactly the price moved. */
+export async function expectOnePayment(world: World, client: StockClient, [, place]: Sale): Promise<void> {
+  const { url, init, key, price, check } = await place(world);
+  const headers = { ...init.headers, ...(key === undefined ? {} : sendKey(client, key)) };
+  const before = await readTakings(world.rails, client.rail);
+  const response = await client.pay(url, { ...init, headers });
+  const text = await response.clone().text();
+  expect(response.status, text).toBe(200);
+  await check(JSON.parse(text));
+  const receipt = Receipt.fromResponse(response);
+  expect(receipt).toMatchObject({ method: client.rail, status: 'success' });
+  if (client.readReceipt) expect(client.readReceipt(response)).toBe(receipt.reference);
+  const units = toUnits(client.rail, price);
+  expect((await readTakings(world.rails, client.rail)) - before).toBe(units);
+  expect(await readPaid(world.rails, client.rail, receipt.reference)).toBe(units);
+  expect(await readBooks(world.gateway)).toMatchObject({ balanced: true, discrepancies: [] });
+}
+
+function sendKey({ keyHeader }: StockClient, key: string): Record<string, string> {
+  return { [keyHeader]: keyHeader === 'authorization' ? `Bearer ${key}` : key };
+}
+
+/** Every rail beside the books, as the operator sees it; money has moved on these. */
+export async function expectReconciled({ gateway }: World, moved: RailName[]): Promise<void> {
+  const headers = { 'x-admin-key': gateway.adminKey };
+  const report = await (await gateway.fetch('/v1/admin/reconcile', { headers })).json();
+  expect(report, JSON.stringify(report)).toMatchObject({ reconciled: true, unreachable: [] });
+  const assets = (report as { assets: { account: string; booked: string }[] }).assets;
+  const names = assets
+    .filter(({ booked }) => BigInt(booked) > 0n)
+    .map(({ account }) => account.split(':')[0]);
+  expect(names).toEqual(expect.arrayContaining(moved.map((rail) => `A.${rail}`)));
+}

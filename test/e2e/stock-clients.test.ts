@@ -1,0 +1,48 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { ensureStockClients, STOCK_CLIENTS_TIMEOUT_MS } from '../stock-clients/ensure.ts';
+import { CHEAP_SALES, DEAR_SALES } from './stock-clients-sales.ts';
+import { cardWallet, WALLETS } from './stock-clients-wallets.ts';
+import {
+  expectOnePayment,
+  expectReconciled,
+  type StockClient,
+  startWorld,
+  type World,
+} from './stock-clients-world.ts';
+
+let world: World;
+
+beforeAll(ensureStockClients, STOCK_CLIENTS_TIMEOUT_MS);
+beforeAll(async () => {
+  world = await startWorld();
+});
+afterAll(async () => {
+  await world?.close();
+});
+
+describe.each(Object.entries(WALLETS))('the unmodified client %s', (_, create) => {
+  let client: StockClient;
+  beforeAll(async () => {
+    client = await create(world.rails);
+  });
+
+  test.each(CHEAP_SALES)('pays once, is served and is given a receipt: %s', async (...sale) => {
+    await expectOnePayment(world, client, sale);
+  });
+});
+
+describe('the unmodified client mppx, with a card', () => {
+  test.each(DEAR_SALES)('pays once, is served and is given a receipt: %s', async (...sale) => {
+    await expectOnePayment(world, await cardWallet(world.rails), sale);
+  });
+
+  test('is offered no card for less than half a dollar', async () => {
+    const challenge = (await world.gateway.fetch('/v1/example')).headers.get('www-authenticate');
+    expect(challenge).toContain('method="evm"');
+    expect(challenge).not.toContain('method="stripe"');
+  });
+});
+
+test('after all of them every rail agrees with the books to the last unit', async () => {
+  await expectReconciled(world, ['evm', 'tempo', 'lightning', 'stripe']);
+});
