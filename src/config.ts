@@ -6,6 +6,7 @@ import { integer, mcents, url } from './config/fields.ts';
 import { type LightningConfig, lightningEnvironment, readLightning } from './config/lightning.ts';
 import { readStripe, type StripeConfig, stripeEnvironment } from './config/stripe.ts';
 import { readTempo, type TempoConfig, tempoEnvironment } from './config/tempo.ts';
+import { readTiers, tiersEnvironment } from './config/tiers.ts';
 import { type Millicents, millicents } from './core/money.ts';
 
 export { ConfigError } from './config/config-error.ts';
@@ -50,6 +51,7 @@ export const environmentSchema = z.object({
   ...tempoEnvironment,
   ...lightningEnvironment,
   ...stripeEnvironment,
+  ...tiersEnvironment,
 });
 
 export type Environment = z.infer<typeof environmentSchema>;
@@ -85,6 +87,8 @@ export type Config = Readonly<{
   tempo: TempoConfig | undefined;
   lightning: LightningConfig | undefined;
   stripe: StripeConfig | undefined;
+  /** How many free calls an account has a day. */
+  tiers: ReturnType<typeof readTiers>;
 }>;
 
 /** Reads the environment once. Half a rail's configuration, or a production without secrets, is an error. */
@@ -130,6 +134,7 @@ export function readConfig(environment: Record<string, string | undefined> = pro
     tempo: readTempo(env),
     lightning: readLightning(env),
     stripe: readStripe(env),
+    tiers: readTiers(env),
   });
 }
 

@@ -229,6 +229,7 @@ function toSettings(config: Config, publicUrl: string): GatewaySettings {
     mintMax: config.mintMax,
     mintsPerHour: config.mintsPerHour,
     signupsPerHour: config.signupsPerHour,
+    tiers: config.tiers,
     outcomeWaitMs: 25_000,
     settleTimeoutMs: 25_000,
   };

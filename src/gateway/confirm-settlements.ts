@@ -30,18 +30,21 @@ async function confirm(deps: GatewayDeps, claim: Claim, signal: AbortSignal): Pr
   if (!rail || !claim.intent) return;
   const bound = () => AbortSignal.any([signal, AbortSignal.timeout(deps.settings.settleTimeoutMs)]);
   const seen = await rail.lookup(claim.intent, bound());
-  const settlement = seen.kind === 'unknown' ? await rail.settle(claim.intent, bound()) : seen;
-  switch (settlement.kind) {
+  switch (seen.kind) {
     case 'settled':
-      if (settlement.isFinal) await finishClaim(deps.sql, claim.id);
+      if (seen.isFinal) await finishClaim(deps.sql, claim.id);
       return;
     case 'refused':
       return lose(deps, claim);
-    case 'unknown':
-      deps.log.warn({ claimId: claim.id, err: settlement.cause }, 'a booked payment is not on its chain now');
+    case 'unknown': {
+      // A refusal to send it again is a word of the newest block, and only a look back tells what is final.
+      const again = await rail.settle(claim.intent, bound());
+      const { id: claimId } = claim;
+      deps.log.warn({ claimId, err: seen.cause, again: again.kind }, 'a booked payment left its chain');
       return;
+    }
     default:
-      return settlement satisfies never;
+      return seen satisfies never;
   }
 }
 

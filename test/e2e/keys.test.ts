@@ -369,7 +369,7 @@ test('a top-up is within its bounds and spelled as a number', async () => {
   }
   for (const amount of [1_000, 100_000_000]) {
     const body = await expectFreeProblem(await topUp(key, amount), 402, 'payment-required');
-    expect(body).toMatchObject({ amount_mcents: amount, accepts: [{ amount: `${amount}0` }] });
+    expect(body).toMatchObject({ amount_mcents: amount, accepts: [{ maxAmountRequired: `${amount}0` }] });
   }
 });
 
