@@ -80,6 +80,7 @@ export async function* readLines(body: AsyncIterable<Uint8Array>): AsyncGenerato
     if (rest.length > BODY_BYTES_MAX) throw new Error('a line of the stream is too long');
     for (const line of lines) if (line.trim() !== '') yield line;
   }
+  if (rest.trim() !== '') yield rest;
 }
 
 function contentTypeOf(call: HttpCall): Record<string, string> {
