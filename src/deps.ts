@@ -98,6 +98,7 @@ export async function createDeps({ config, log, publicUrl, isDraining }: DepsInp
       networks: config.evm?.networks ?? [],
     }),
     rails: rails.all.map(({ rail }) => rail),
+    straySources: rails.all.flatMap(({ strays }) => strays ?? []),
     challengeBound: createSharedTimeout(CHALLENGE_BOUND_MS),
     worker,
   };

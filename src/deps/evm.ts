@@ -65,6 +65,9 @@ export function wireEvm(config: EvmConfig, deps: RailParts): WiredRail {
   return {
     rail: createEvmRail({ parts, log: deps.log }),
     jobs: [{ name: 'resume-evm', everyMs: RESUME_EVERY_MS, run: resume }],
+    strays: parts.map(({ network, asset, findStrayPayments }) => {
+      return { name: `${network}/${asset}`, findStrayPayments };
+    }),
     health: () => Object.fromEntries(parts.map((part) => describe(part.health()))),
   };
 }

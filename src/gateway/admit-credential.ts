@@ -1,6 +1,4 @@
-import { uuidFrom } from '../core/ids.ts';
 import { Problem } from '../core/problem.ts';
-import { withTransaction } from '../db/index.ts';
 import {
   type Authorization,
   type Claim,
@@ -9,16 +7,14 @@ import {
   type Failure,
   findClaim,
   hashQuoteId,
-  insertClaim,
   isPaymentProof,
   type Quote,
   type QuoteOpening,
   type Rail,
   type RefusalCode,
-  type Settled,
-  updateClaim,
+  toIntent,
 } from '../payments/index.ts';
-import { bookFunds } from './book-funds.ts';
+import { creditStray, STRAY, type Stray } from './credit-stray.ts';
 import { type Demand, demandPayment, railOf } from './demand.ts';
 import type { GatewayDeps } from './deps.ts';
 import { letGo, UNKNOWN_REQUEST } from './let-go.ts';
@@ -86,7 +82,11 @@ export async function admitCredential(
         isUncharged: true,
       });
     case 'spent':
-      await creditStray(deps, demand, credential, verification);
+      await creditStray(
+        deps,
+        toStray(demand, credential, verification.authorization),
+        verification.settlement,
+      );
       throw new Problem(STRAY.problem, {
         detail: STRAY.detail,
         members: { reference: verification.settlement.reference },
@@ -190,39 +190,9 @@ async function creditStale(
 
 const LATE = 'This payment came after its challenge had expired. It is kept as credit of its payer.';
 
-const STRAY: Failure = {
-  problem: 'credential-used',
-  detail:
-    'This payment reached us before its request did, so it bought nothing. It is kept as credit of its payer.',
-};
-
-/** Claims a payment that came by itself, so that it is booked once and never serves a call. */
-async function creditStray(
-  deps: GatewayDeps,
-  demand: Demand,
-  credential: Credential,
-  spent: { authorization: Authorization; settlement: Settled },
-): Promise<void> {
-  const { authorization, settlement } = spent;
-  const { claimKey, rail, payer, unit, amount } = authorization;
-  const accountId = uuidFrom('payer', payer);
-  await withTransaction(deps.sql, async (tx) => {
-    const isOurs = await insertClaim(tx, {
-      ...{ claimKey, rail, payer, accountId, amount, wire: credential.wire, purpose: demand.purpose },
-      ...{ requestDigest: demand.requestDigest, quoteHash: null, mode: 'before-run', state: 'running' },
-      ...{ worker: deps.worker.id, context: { purpose: 'topup' }, intent: null },
-    });
-    if (!isOurs) return;
-    await deps.ledger.openPayer(tx, accountId);
-    const { units } = authorization;
-    await bookFunds(deps, tx, { claimKey, rail, unit, units, amount, accountId }, settlement);
-    const { reference, isFinal } = settlement;
-    await updateClaim(tx, claimIdOf(claimKey), {
-      state: 'failed',
-      reference,
-      failure: STRAY,
-      isClosed: true,
-      isFinal,
-    });
-  });
+function toStray(demand: Demand, { wire }: Credential, authorization: Authorization): Stray {
+  const { claimKey, rail, payer, unit, units, amount } = authorization;
+  const { purpose, requestDigest } = demand;
+  const intent = toIntent(authorization);
+  return { claimKey, rail, payer, unit, units, amount, wire, purpose, requestDigest, intent };
 }

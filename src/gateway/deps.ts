@@ -6,7 +6,7 @@ import type { Sql } from '../db/index.ts';
 import type { Execution } from '../execution/index.ts';
 import type { Keys, Tiers } from '../keys/index.ts';
 import type { Charger, Ledger, RiskLimits } from '../ledger/index.ts';
-import type { Answers, Pending, QuoteSealer, Rail, Wire, Worker } from '../payments/index.ts';
+import type { Answers, Pending, QuoteSealer, Rail, StraySource, Wire, Worker } from '../payments/index.ts';
 import type { ReceiptDraft, Receipts } from '../provenance/index.ts';
 import type { Reliability } from '../reliability/index.ts';
 import type { FreeCalls } from './free-calls.ts';
@@ -50,6 +50,8 @@ export type GatewayDeps = {
   pending: Pending;
   wires: readonly Wire[];
   rails: readonly Rail[];
+  /** Where money may arrive that nobody shows us. */
+  straySources: readonly StraySource[];
   /** Bounds what a challenge may wait for its rails. */
   challengeBound(): AbortSignal;
   worker: Worker;

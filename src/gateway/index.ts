@@ -23,6 +23,7 @@ export {
 } from './child-keys.ts';
 export { type CreditChallenge, type CreditClaim, challengeCredit, claimCredit } from './claim-credit.ts';
 export { confirmSettlements } from './confirm-settlements.ts';
+export { creditStrays } from './credit-stray.ts';
 export { type Demand, demandPayment, readCredential } from './demand.ts';
 export type { GatewayDeps, GatewaySettings } from './deps.ts';
 export { EXAMPLE_PRICE } from './example.ts';

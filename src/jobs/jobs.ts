@@ -4,6 +4,7 @@ import {
   adoptOrphans,
   confirmSettlements,
   creditLateArrivals,
+  creditStrays,
   noteOpenings,
   reconcileSettlements,
 } from '../gateway/index.ts';
@@ -36,6 +37,7 @@ export function listJobs(deps: GatewayDeps): Job[] {
       everyMs: 15 * SECOND_MS,
       run: (signal) => confirmSettlements(deps, signal),
     },
+    { name: 'credit-strays', everyMs: 30 * SECOND_MS, run: (signal) => creditStrays(deps, signal) },
     { name: 'note-openings', everyMs: MINUTE_MS, run: (signal) => noteOpenings(deps, signal) },
     { name: 'expire-holds', everyMs: 5 * SECOND_MS, run: () => deps.ledger.expireDue() },
     { name: 'seal-receipts', everyMs: SECOND_MS, run: () => deps.receipts.sealOpenBatches() },

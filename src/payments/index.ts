@@ -49,6 +49,8 @@ export {
   watchNoLonger,
   withdrawClaim,
 } from './store.ts';
+export { findClaimed, findStrayCursor, saveStrayCursor } from './stray/store.ts';
+export type { StrayPage, StrayPayment, StraySource } from './stray/stray.ts';
 export { hastenSettlement, insertWebhookEvent, pruneWebhookEvents } from './webhook/store.ts';
 export type { WebhookEvent, WebhookReader, WebhookReading } from './webhook/webhook.ts';
 export type {

@@ -162,7 +162,7 @@ export async function takeUnconfirmed(
     UPDATE payment_claim SET next_attempt_at = now() + ${input.leaseMs} * interval '1 millisecond'
     WHERE (id, bucket) IN (SELECT id, bucket FROM payment_claim
       WHERE state IN ('delivered', 'failed') AND reference IS NOT NULL AND final_at IS NULL AND rail IS NOT NULL
-        AND next_attempt_at <= now()
+        AND intent IS NOT NULL AND next_attempt_at <= now()
       ORDER BY next_attempt_at FOR UPDATE SKIP LOCKED LIMIT ${input.rowsMax})
     RETURNING *`;
   return rows.map(toClaim);

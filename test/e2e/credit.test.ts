@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { silentLog } from '../../src/core/log.ts';
+import { creditStrays } from '../../src/gateway/index.ts';
 import { type Anvil, startAnvil } from '../harness/chain.ts';
 import { createTestDatabase, type TestDatabase } from '../harness/database.ts';
 import { startTestGateway, type TestGateway } from '../harness/gateway.ts';
@@ -93,4 +94,24 @@ test('a payer without credit is told so', async () => {
   const agent = await createAgent(anvil);
   const response = await claim(agent, await challengeOf(payerOf(agent)));
   expect(response.status).toBe(404);
+});
+
+test('a payment that nobody ever showed us is found on the chain, and credited once', async () => {
+  const { http } = gateway.deps;
+  const look = () => creditStrays(http, AbortSignal.timeout(10_000));
+  // The first look says from where on; what comes later is found once its block is final.
+  await look();
+  const agent = await createAgent(anvil);
+  const credential = await agent.sign(await gateway.fetch(tool.call, call()));
+  await broadcastForeign(anvil, credential);
+  await anvil.rpc('anvil_mine', ['0x80']);
+  await Promise.all([look(), look()]);
+  await look();
+  const response = await claim(agent, await challengeOf(payerOf(agent)));
+  expect(await readAnswer(response)).toMatchObject({ balance_mcents: 250 });
+  const init = call();
+  const late = await gateway.fetch(tool.call, { ...init, headers: { ...init.headers, ...credential } });
+  expect(late.status).toBe(409);
+  expect(late.headers.get('payment-required')).toBeNull();
+  expect(await readBooks(gateway)).toMatchObject({ balanced: true });
 });

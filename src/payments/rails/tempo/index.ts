@@ -1,2 +1,2 @@
 export type { TempoRailDeps, TempoTimeouts } from './context.ts';
-export { createTempoRail } from './tempo-rail.ts';
+export { createTempoRail, type TempoRail } from './tempo-rail.ts';

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import type { Clock } from '../../../../../core/clock.ts';
 import type { LightningNetwork } from '../../../../rail.ts';
 import { readInvoice } from '../../bolt11.ts';
-import { createHttp, expectSuccess, type HttpCall, HttpError } from '../../http.ts';
+import { createHttp, expectSuccess, type Http, type HttpCall, HttpError } from '../../http.ts';
 import type { InvoiceStanding, LightningProvider } from '../../provider.ts';
 import { hexToBase64, int64 } from '../fields.ts';
 import { invoiceSchema, toStanding } from './invoice.ts';
@@ -35,6 +35,7 @@ export function createLndProvider(options: LndOptions): LightningProvider {
   const minted = createMintedHolds();
   const lookup = (paymentHash: string, signal: AbortSignal) =>
     lookUp({ ...options, ask }, paymentHash, signal);
+  const holds = createHoldCalls(http, lookup);
   return {
     name: 'lnd',
     network,
@@ -59,27 +60,7 @@ export function createLndProvider(options: LndOptions): LightningProvider {
       return { invoice, paymentHash, expiresAt };
     },
     lookup,
-    async settle({ paymentHash, preimage }, signal) {
-      const call: HttpCall = {
-        method: 'POST',
-        path: '/v2/invoices/settle',
-        json: { preimage: hexToBase64(preimage) },
-      };
-      const answer = await http.send(call, signal);
-      if (answer.status < 300 || (await lookup(paymentHash, signal)).state === 'settled') return;
-      throw new HttpError(call, answer);
-    },
-    async cancel(paymentHash, signal) {
-      const call: HttpCall = {
-        method: 'POST',
-        path: '/v2/invoices/cancel',
-        json: { payment_hash: hexToBase64(paymentHash) },
-      };
-      const answer = await http.send(call, signal);
-      if (answer.status < 300) return;
-      const { state } = await lookup(paymentHash, signal);
-      if (state !== 'cancelled' && state !== 'expired') throw new HttpError(call, answer);
-    },
+    ...holds,
     pay: (input, signal) => payByRouter(http, input, signal),
     track: (paymentHash, signal) => track(http, paymentHash, signal),
     subscribe: (cursor, onChange, signal) =>
@@ -91,6 +72,34 @@ export function createLndProvider(options: LndOptions): LightningProvider {
     async health(signal) {
       const info = infoSchema.parse(await ask({ method: 'GET', path: '/v1/getinfo' }, signal));
       return info.synced_to_chain && info.num_active_channels > 0;
+    },
+  };
+}
+
+/** Taking and giving back. Refused is no failure where it was done already: lnd tells that in words only. */
+function createHoldCalls(
+  http: Http,
+  lookup: LightningProvider['lookup'],
+): Pick<LightningProvider, 'settle' | 'cancel'> {
+  async function act(
+    verb: 'settle' | 'cancel',
+    input: { paymentHash: string; json: object; done: InvoiceStanding['state'][] },
+    signal: AbortSignal,
+  ): Promise<void> {
+    const call: HttpCall = { method: 'POST', path: `/v2/invoices/${verb}`, json: input.json };
+    const answer = await http.send(call, signal);
+    if (answer.status < 300) return;
+    const { state } = await lookup(input.paymentHash, signal);
+    if (!input.done.includes(state)) throw new HttpError(call, answer);
+  }
+  return {
+    settle({ paymentHash, preimage }, signal) {
+      const json = { preimage: hexToBase64(preimage) };
+      return act('settle', { paymentHash, json, done: ['settled'] }, signal);
+    },
+    cancel(paymentHash, signal) {
+      const json = { payment_hash: hexToBase64(paymentHash) };
+      return act('cancel', { paymentHash, json, done: ['cancelled', 'expired'] }, signal);
     },
   };
 }
