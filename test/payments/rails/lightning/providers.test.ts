@@ -7,9 +7,14 @@ import { createLndProvider } from '../../../../src/payments/rails/lightning/prov
 import { createNwcProvider } from '../../../../src/payments/rails/lightning/providers/nwc.ts';
 import { createPhoenixdProvider } from '../../../../src/payments/rails/lightning/providers/phoenixd.ts';
 import { startLightning, type TestLightning } from '../../../harness/lightning.ts';
+import {
+  startClnShim,
+  startLnbitsShim,
+  startLndShim,
+  startPhoenixdShim,
+} from '../../../harness/lightning-shims.ts';
 import { startNwcWallet } from './nwc-wallet.ts';
 import { describeProvider, type ProviderHarness } from './provider-contract.ts';
-import { SHIM_SECRET, startShim, type Vendor } from './rest-shims.ts';
 
 /** Two real nodes, the gateway's behind an adapter. */
 async function startBehind(
@@ -53,35 +58,48 @@ for (const hasHolds of [true, false]) {
   );
 }
 
-const adapters: Record<Vendor, (url: string) => LightningProvider> = {
-  lnd: (url) => createLndProvider({ ...common, url, macaroonHex: SHIM_SECRET }),
-  cln: (url) => createClnProvider({ ...common, url, rune: SHIM_SECRET }),
-  lnbits: (url) =>
-    createLnbitsProvider({ ...common, url, invoiceKey: SHIM_SECRET, adminKey: SHIM_SECRET, pollMs: 100 }),
-  phoenixd: (url) => createPhoenixdProvider({ ...common, url, password: SHIM_SECRET, pollMs: 100 }),
-};
+describeProvider('LND', () =>
+  startBehind(async (lightning) => {
+    const { url, macaroonHex, close } = await startLndShim(lightning);
+    return { provider: createLndProvider({ ...common, url, macaroonHex }), close };
+  }),
+);
 
-for (const [vendor, adapt] of Object.entries(adapters) as [Vendor, (url: string) => LightningProvider][]) {
-  describeProvider(vendor, () =>
-    startBehind(async ({ node }) => {
-      const shim = await startShim(vendor, node);
-      return { provider: adapt(shim.url), close: shim.close };
-    }),
-  );
-}
+describeProvider('Core Lightning', () =>
+  startBehind(async (lightning) => {
+    const { url, rune, close } = await startClnShim(lightning);
+    return { provider: createClnProvider({ ...common, url, rune }), close };
+  }),
+);
+
+describeProvider('LNbits', () =>
+  startBehind(async (lightning) => {
+    const { url, invoiceKey, adminKey, close } = await startLnbitsShim(lightning);
+    return { provider: createLnbitsProvider({ ...common, url, invoiceKey, adminKey, pollMs: 200 }), close };
+  }),
+);
+
+describeProvider('phoenixd', () =>
+  startBehind(async (lightning) => {
+    const { url, password, close } = await startPhoenixdShim(lightning);
+    return { provider: createPhoenixdProvider({ ...common, url, password, pollMs: 200 }), close };
+  }),
+);
 
 test('LNbits tells strangers of a payment, preimage and all: without the wallet it proves nothing', async () => {
-  const { node, close } = await startLightning();
-  const shim = await startShim('lnbits', node);
+  const lightning = await startLightning();
+  const shim = await startLnbitsShim(lightning);
+  const { url, invoiceKey } = shim;
+  const bound = () => AbortSignal.timeout(5_000);
   try {
-    const ours = adapters.lnbits(shim.url);
+    const ours = createLnbitsProvider({ ...common, url, invoiceKey });
     const terms = { amountMsat: 1_000n, memo: 'Counts words.', expirySeconds: 60 };
-    const { paymentHash } = await ours.createInvoice(terms, AbortSignal.timeout(5_000));
-    const stranger = createLnbitsProvider({ ...common, url: shim.url, invoiceKey: 'stranger' });
-    await expect(stranger.lookup(paymentHash, AbortSignal.timeout(5_000))).rejects.toThrow();
-    expect(await ours.lookup(paymentHash, AbortSignal.timeout(5_000))).toMatchObject({ state: 'open' });
+    const { paymentHash } = await ours.createInvoice(terms, bound());
+    const stranger = createLnbitsProvider({ ...common, url, invoiceKey: 'stranger' });
+    await expect(stranger.lookup(paymentHash, bound())).rejects.toThrow();
+    expect(await ours.lookup(paymentHash, bound())).toMatchObject({ state: 'open' });
   } finally {
     await shim.close();
-    await close();
+    await lightning.close();
   }
 });
