@@ -57,7 +57,7 @@ const METHODS: Record<string, (context: Context) => Promise<ShimAnswer>> = {
   waitanyinvoice: waitAnyInvoice,
   pay,
   listpays: async ({ ledger, request: { body } }) => {
-    const sent = ledger.sent.get(text(body.payment_hash));
+    const sent = await ledger.payment(text(body.payment_hash));
     if (sent === undefined) return done({ pays: [] });
     const { standing, paymentHash, amountMsat, invoice } = sent;
     const status = { succeeded: 'complete', failed: 'failed', pending: 'pending' }[standing.kind];
@@ -141,7 +141,7 @@ async function pay({ ledger, request: { body } }: Context): Promise<ShimAnswer> 
   const invoice = text(body.bolt11);
   const { paymentHash, msat, expiresAt } = readInvoice(invoice);
   const amountMsat = msat ?? BigInt(text(body.amount_msat, '0'));
-  const earlier = ledger.sent.get(paymentHash);
+  const earlier = await ledger.payment(paymentHash);
   if (earlier?.standing.kind === 'pending') return refuse(200, 'Payment is in progress');
   if (earlier === undefined && expiresAt.getTime() <= Date.now()) return refuse(207, 'Invoice expired');
   const terms = {

@@ -20,7 +20,7 @@ const ADMIN_KEY = 'b2'.repeat(16);
 const EARLY_PREIMAGE = '00'.repeat(32);
 const PAYMENTS = '/api/v1/payments';
 const FEE_MAX_MSAT = 10_000n;
-const PAY_TIMEOUT_MS = 10_000;
+const PAY_TIMEOUT_MS = 3_000;
 
 const refuse = (status: number, detail: string, more: object = {}): ShimAnswer => ({
   status,
@@ -64,7 +64,7 @@ async function mint(ledger: ShimLedger, { body }: ShimRequest): Promise<ShimAnsw
 }
 
 async function showPayment(ledger: ShimLedger, hash: string, isKnown: boolean): Promise<ShimAnswer> {
-  const [minted, sent] = [ledger.minted.get(hash), ledger.sent.get(hash)];
+  const [minted, sent] = [ledger.minted.get(hash), await ledger.payment(hash)];
   const details = minted ? await showMinted(ledger, minted) : sent && showSent(sent);
   if (details === undefined) return refuse(404, 'Payment does not exist.');
   const paid = details.status === 'success';
@@ -85,7 +85,7 @@ async function pay(ledger: ShimLedger, { body }: ShimRequest): Promise<ShimAnswe
   const invoice = text(body.bolt11);
   const { paymentHash, msat } = readInvoice(invoice);
   if (msat === undefined) return refuse(520, 'Amountless invoices not supported.', { status: 'failed' });
-  const earlier = ledger.sent.get(paymentHash)?.standing.kind;
+  const earlier = (await ledger.payment(paymentHash))?.standing.kind;
   if (earlier === 'succeeded') return refuse(520, 'Internal invoice already paid.', { status: 'failed' });
   if (earlier === 'pending') return refuse(520, 'Payment is still pending.', { status: 'pending' });
   const terms = { feeMaxMsat: FEE_MAX_MSAT, timeoutMs: PAY_TIMEOUT_MS };

@@ -186,23 +186,23 @@ async function answerPayments(ledger: ShimLedger, request: ShimRequest): Promise
   if (method === 'POST' && path === '/v2/router/send') return send(ledger, body);
   if (method !== 'GET' || !path.startsWith('/v2/router/track/')) return undefined;
   const hash = Buffer.from(path.slice('/v2/router/track/'.length), 'base64url').toString('hex');
-  const sent = ledger.sent.get(hash);
+  const sent = await ledger.payment(hash);
   if (sent === undefined) return refuseStream(404, 5, "payment isn't initiated");
   return {
     stream: async (write) => {
       const isQuiet = request.query.get('no_inflight_updates') === 'true';
       if (sent.standing.kind !== 'pending' || !isQuiet) write({ result: toLndPayment(sent) });
       if (sent.standing.kind !== 'pending') return;
-      await untilFinal(sent, request.signal);
+      await untilFinal(ledger, sent, request.signal);
       if (!request.signal.aborted) write({ result: toLndPayment(sent) });
     },
   };
 }
 
-function send(ledger: ShimLedger, body: Record<string, unknown>): ShimAnswer {
+async function send(ledger: ShimLedger, body: Record<string, unknown>): Promise<ShimAnswer> {
   const invoice = text(body.payment_request);
   const { paymentHash, msat = BigInt(text(body.amt_msat, '0')), expiresAt } = readInvoice(invoice);
-  const earlier = ledger.sent.get(paymentHash)?.standing.kind;
+  const earlier = (await ledger.payment(paymentHash))?.standing.kind;
   if (earlier === 'succeeded') return refuseStream(409, 6, 'invoice is already paid');
   if (earlier === 'pending') return refuseStream(409, 6, 'payment is in transition');
   if (expiresAt.getTime() <= Date.now())
@@ -275,8 +275,8 @@ function aborted(signal: AbortSignal): Promise<void> {
 
 const POLL_MS = 20;
 
-async function untilFinal(sent: Sent, signal: AbortSignal): Promise<void> {
-  while (sent.standing.kind === 'pending' && !signal.aborted) {
+async function untilFinal(ledger: ShimLedger, sent: Sent, signal: AbortSignal): Promise<void> {
+  while ((await ledger.payment(sent.paymentHash))?.standing.kind === 'pending' && !signal.aborted) {
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
 }

@@ -16,7 +16,7 @@ export type PhoenixdShim = Shim & { password: string };
 
 const PASSWORD = 'c3'.repeat(32);
 const DESCRIPTION_MAX = 128;
-const PAY_TIMEOUT_MS = 10_000;
+const PAY_TIMEOUT_MS = 3_000;
 const FEE_MAX_MSAT = 10_000n;
 const INCOMING = '/payments/incoming';
 const OUTGOING = '/payments/outgoingbyhash/';
@@ -39,7 +39,7 @@ export async function startPhoenixdShim({ node }: Pick<TestLightning, 'node'>): 
       return minted ? show(await showMinted(ledger, minted)) : refuse(404, 'Not found');
     }
     if (method === 'GET' && path.startsWith(OUTGOING)) {
-      const sent = ledger.sent.get(path.slice(OUTGOING.length));
+      const sent = await ledger.payment(path.slice(OUTGOING.length));
       return sent ? show(showSent(sent)) : refuse(404, 'Not found');
     }
     if (method === 'GET' && path === '/getbalance') {
@@ -84,7 +84,7 @@ async function pay(ledger: ShimLedger, { body }: ShimRequest): Promise<ShimAnswe
   const invoice = text(body.invoice);
   const { paymentHash, msat, expiresAt } = readInvoice(invoice);
   const refusePayment = (reason: string) => show({ paymentHash, reason });
-  const earlier = ledger.sent.get(paymentHash)?.standing.kind;
+  const earlier = (await ledger.payment(paymentHash))?.standing.kind;
   if (earlier === 'succeeded') return refusePayment('this invoice has already been paid');
   if (earlier === 'pending') return refusePayment('another payment is in progress for that invoice');
   if (expiresAt.getTime() <= Date.now()) return refusePayment('this invoice has expired');

@@ -46,6 +46,8 @@ export type ShimLedger = {
   }): Promise<Minted>;
   standing(paymentHash: string): Promise<InvoiceStanding>;
   send(input: SendInput): Promise<Sent>;
+  /** A payment of ours as it stands at the node. */
+  payment(paymentHash: string): Promise<Sent | undefined>;
   /** Called with every change of an invoice that was minted here. */
   onChange(listener: (minted: Minted, standing: InvoiceStanding) => void): () => void;
   close(): Promise<void>;
@@ -114,6 +116,15 @@ export function openLedger(node: LightningProvider): ShimLedger {
         AbortSignal.timeout(timeoutMs + 5_000),
       );
       if (one.standing.kind !== 'pending') one.finishedAt = new Date();
+      return one;
+    },
+    payment: async (paymentHash) => {
+      const one = sent.get(paymentHash);
+      if (one?.standing.kind !== 'pending') return one;
+      const standing = await node.track(paymentHash, bound());
+      if (standing.kind === 'missing' || standing.kind === 'pending') return one;
+      one.standing = standing;
+      one.finishedAt = new Date();
       return one;
     },
     onChange: (listener) => {
