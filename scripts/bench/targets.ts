@@ -9,6 +9,7 @@ export const ROW_NAMES = [
   'charges-spread',
   'challenge-x402',
   'challenge-mppx',
+  'challenge-invoice',
   'challenge-bare',
 ] as const;
 export type RowName = (typeof ROW_NAMES)[number];
@@ -52,6 +53,10 @@ export const TARGETS: Record<RowName, Target> = {
   'challenge-mppx': {
     what: 'CPU of a 402 by mppx (evm, tempo, lightning), over ours (c=64)',
     ...{ better: 'larger', floor: 10, goal: 15 },
+  },
+  'challenge-invoice': {
+    what: 'the same, ours minting a Lightning invoice with each (c=64)',
+    ...{ better: 'larger', isTold: true },
   },
   'challenge-bare': {
     what: 'CPU of our 402, over a bare Hono JSON route (c=64)',

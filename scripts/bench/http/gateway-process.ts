@@ -2,7 +2,10 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { z } from 'zod';
+import { silentLog } from '../../../src/core/log.ts';
 import { newReceiptKeyPem } from '../../../src/provenance/index.ts';
+import { startAnvil } from '../../dev/anvil.ts';
+import { startLightning } from '../../dev/lightning.ts';
 import { type ServerProcess, startServer } from './server-process.ts';
 
 /** The gateway as it runs in production, on a database of the bench's own. */
@@ -11,28 +14,42 @@ export type GatewayProcess = ServerProcess & {
   mint(): Promise<string>;
 };
 
-export type GatewayOptions = { databaseUrl: string; dataDir: string; pin: string[] };
+export type GatewayOptions = {
+  databaseUrl: string;
+  dataDir: string;
+  pin: string[];
+  /** Mints a Lightning invoice with every challenge, at an embedded node of its own. */
+  withInvoices?: boolean;
+};
 
 const BALANCE_MCENTS = 100_000_000;
-/** A challenge is made without asking the chain, so no chain is there. */
-const EVM = {
-  EVM_RPC_URL: 'http://127.0.0.1:9',
-  EVM_CHAIN_ID: '84532',
-  EVM_TOKEN: '0x036CbD53842c5426634e7929541eC2318f3dCF7e',
-  EVM_PAY_TO: '0x00000000000000000000000000000000000000aa',
+const PAY_TO = '0x00000000000000000000000000000000000000aa';
+/** A challenge of tempo is made without asking its node, so none is there. */
+const TEMPO = {
+  TEMPO_RPC_URL: 'http://127.0.0.1:9',
+  TEMPO_CHAIN_ID: '42431',
+  TEMPO_CURRENCY: '0x20c0000000000000000000000000000000000000',
+  TEMPO_RECIPIENT: PAY_TO,
 };
+/** Everything the limits on minting would keep from being measured. */
+const UNLIMITED = { LIGHTNING_MINTS_PER_ADDRESS: '100000', LIGHTNING_MINTS_PER_MINUTE: '1000000' };
 
 const mintedSchema = z.object({ key: z.string() });
 
 export async function startGateway(options: GatewayOptions): Promise<GatewayProcess> {
   const adminKey = randomBytes(24).toString('hex');
   const port = await findFreePort();
+  const anvil = await startAnvil({ log: silentLog });
+  const lightning = options.withInvoices
+    ? await startLightning({ dataDir: options.dataDir, log: silentLog })
+    : undefined;
   const server = await startServer({
     script: 'src/main.ts',
     pin: options.pin,
     env: {
       ...{
-        NODE_ENV: 'production',
+        // The embedded node is not for production, and nothing else tells the two apart here.
+        NODE_ENV: lightning ? 'test' : 'production',
         HOST: '127.0.0.1',
         PORT: String(port),
         LOG_LEVEL: 'error',
@@ -41,10 +58,24 @@ export async function startGateway(options: GatewayOptions): Promise<GatewayProc
       ...{ DATABASE_URL: options.databaseUrl, MILLICENT_DATA_DIR: options.dataDir },
       ...{ PUBLIC_URL: `http://127.0.0.1:${port}`, ADMIN_KEY: adminKey, MINTS_PER_HOUR: '1000' },
       ...{ SECRET: randomBytes(32).toString('hex'), RECEIPT_KEY: newReceiptKeyPem() },
-      ...{ ...EVM, EVM_WALLET_KEY: `0x${randomBytes(32).toString('hex')}` },
+      ...{ EVM_RPC_URL: anvil.rpcUrl, EVM_CHAIN_ID: String(anvil.chainId), EVM_TOKEN: anvil.token },
+      ...{ EVM_TOKEN_NAME: anvil.tokenName, EVM_TOKEN_VERSION: anvil.tokenVersion },
+      ...{ EVM_PAY_TO: PAY_TO, EVM_WALLET_KEY: anvil.gatewayWalletKey, ...TEMPO },
+      ...(lightning && {
+        ...{ LIGHTNING_PROVIDER: 'embedded', LIGHTNING_RATE: 'fixed:100000', ...UNLIMITED },
+        ...{ LIGHTNING_EMBEDDED_URL: lightning.provider.url },
+        ...{ LIGHTNING_EMBEDDED_TOKEN: lightning.provider.token },
+      }),
     },
   });
-  return { ...server, mint: () => mint(server.url, adminKey) };
+  return {
+    ...server,
+    mint: () => mint(server.url, adminKey),
+    async stop() {
+      await server.stop();
+      await Promise.all([anvil.close(), lightning?.close()]);
+    },
+  };
 }
 
 /** Production is told its own address, so the port has to be known before it listens. */

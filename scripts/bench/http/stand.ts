@@ -49,6 +49,14 @@ export async function startStand(options: StandOptions): Promise<HttpStand> {
   try {
     const gateway = await startGateway({ databaseUrl, dataDir, pin });
     for (const kind of ['paid', 'challenge']) servers.set(kind, gateway);
+    if (variants.some((variant) => partsOf(variant).kind === 'invoice')) {
+      const ownUrl = await postgres.createDatabase('bench_invoices');
+      const ownDir = join(dataDir, 'invoices');
+      servers.set(
+        'invoice',
+        await startGateway({ databaseUrl: ownUrl, dataDir: ownDir, pin, withInvoices: true }),
+      );
+    }
     for (const kind of ['bare', 'x402', 'mppx']) {
       if (!variants.some((variant) => partsOf(variant).kind === kind)) continue;
       servers.set(kind, await startServer({ script: `scripts/bench/children/${kind}-hono.ts`, pin }));
@@ -66,7 +74,7 @@ export async function startStand(options: StandOptions): Promise<HttpStand> {
       const { kind, connections } = partsOf(variant);
       const server = servers.get(kind);
       if (!server) throw new Error(`there is no server for ${variant}`);
-      const isRefused = kind === 'challenge' || kind === 'x402' || kind === 'mppx';
+      const isRefused = ['challenge', 'invoice', 'x402', 'mppx'].includes(kind);
       // The bare route is sent a key too: reading a request of the same size is part of both.
       const key = kind === 'paid' ? keys.pop() : newKeyText();
       const headers: Record<string, string> = isRefused ? {} : { authorization: `Bearer ${key}` };
