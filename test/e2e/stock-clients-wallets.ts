@@ -1,4 +1,3 @@
-import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { fetch402, fetchWithL402, fetchWithMpp } from '@getalby/lightning-tools/402';
 import { wrapAxiosWithPaymentFromConfig } from '@x402/axios';
@@ -13,6 +12,7 @@ import { tempoModerato } from 'viem/tempo/chains';
 import { z } from 'zod';
 import type { Rails } from '../../scripts/dev/rails.ts';
 import { lightningClient } from '../payments/wires/mpp-fixtures.ts';
+import { runCommand } from './stock-clients-child.ts';
 import type { PlainInit } from './stock-clients-sales.ts';
 import type { StockClient } from './stock-clients-world.ts';
 import { loadX402V1Clients } from './stock-clients-x402-v1.ts';
@@ -108,6 +108,8 @@ function walletOf({ anvil }: Rails, key: Hex) {
   return createWalletClient({ account: privateKeyToAccount(key), chain: baseSepolia, transport });
 }
 
+const readV1 = (response: Response) =>
+  decodePaymentResponseHeader(response.headers.get('x-payment-response') ?? '').transaction;
 const readV2 = (response: Response) =>
   decodePaymentResponseHeader(response.headers.get('payment-response') ?? '').transaction;
 
@@ -183,29 +185,19 @@ async function pythonClient(
     async pay(url, { method, headers, body }) {
       const lines = Object.entries(headers).flatMap(([name, value]) => ['--header', `${name}: ${value}`]);
       const data = body === undefined ? [] : ['--data', body];
-      const output = await runPython({ PAYER_KEY: key }, [
-        ...['-B', PAYER, url, '--wire', wire, '--method', method, '--pay-url', rails.lightning.payUrl],
-        ...lines,
-        ...data,
-      ]);
+      const output = await runCommand(
+        'python3',
+        [
+          ...['-B', PAYER, url, '--wire', wire, '--method', method, '--pay-url', rails.lightning.payUrl],
+          ...lines,
+          ...data,
+        ],
+        { PATH: process.env.PATH ?? '', PAYER_KEY: key },
+      );
       const answer = answerSchema.parse(JSON.parse(output));
       return new Response(answer.body, { status: answer.status, headers: answer.headers });
     },
     ...(wire === 'x402' ? { readReceipt: readV2 } : {}),
+    ...(wire === 'x402-v1' ? { readReceipt: readV1 } : {}),
   };
-}
-
-function runPython(environment: Record<string, string>, args: string[]): Promise<string> {
-  const child = spawn('python3', args, { env: { PATH: process.env.PATH, ...environment } });
-  let [output, complaint] = ['', ''];
-  child.stdout.setEncoding('utf8').on('data', (text: string) => {
-    output += text;
-  });
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    complaint += text;
-  });
-  return new Promise((resolve, reject) => {
-    child.once('error', reject);
-    child.once('close', (code) => (code === 0 ? resolve(output) : reject(new Error(complaint))));
-  });
 }

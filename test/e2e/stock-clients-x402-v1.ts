@@ -20,7 +20,7 @@ type TheirAxios = { default: { create(): AnyAxios } };
 
 /** Installs them where they are missing. */
 export async function loadX402V1Clients(): Promise<X402V1Clients> {
-  ensureStockClients();
+  await ensureStockClients();
   // What a package of its own time exports is written down above, and the tests show that it holds.
   const byFetch = (await importStockClient('x402-fetch/dist/esm/index.mjs')) as LegacyFetch;
   const byAxios = (await importStockClient('x402-axios/dist/esm/index.mjs')) as LegacyAxios;
