@@ -83,7 +83,7 @@ export function createRemoteChain(
     },
     fund: async (script, sats) => {
       const body = { script: toHex(script), sats };
-      const { transaction } = await call('/chain/fund', transactionSchema, body);
+      const { transaction } = await insist(() => call('/chain/fund', transactionSchema, body));
       return new Uint8Array(Buffer.from(transaction, 'hex'));
     },
     mine: async (blocks) => {
