@@ -14,18 +14,19 @@ export function createCalls(listed: Listed[]) {
   const make = (folder: string, tool: string, args: Record<string, unknown>): Call => {
     const server = listed.find((candidate) => candidate.folder === folder);
     must(server, `${folder} is listed`);
-    return {
-      server: server.manifest.name,
-      tool,
-      arguments: args,
-      priceMcents: priceOf(server.manifest, tool),
-    };
+    return callOf(server, tool, args);
   };
   const [older, newer] = [readDocument('lgpl-2.0.txt'), readDocument('lgpl-2.1.txt')];
   return {
     compareLicences: () =>
       make('document-diff', 'compare_documents', { before: older, after: newer, unit: 'word' }),
     profileBrokenTable: () => make('csv-profile', 'profile_csv', { csv: readDocument('orders-broken.csv') }),
+    /** Of the server that is listed for cards, which runs the same code. */
+    reportOnTable: (reports: Listed) => callOf(reports, 'profile_csv', { csv: readDocument('orders.csv') }),
+    reportOnBrokenTable: (reports: Listed) =>
+      callOf(reports, 'profile_csv', { csv: readDocument('orders-broken.csv') }),
+    findKeyPhrases: () =>
+      make('text-analysis', 'extract_key_phrases', { text: readDocument('human-rights.txt') }),
     checkJson: (text: string) => make('json-tools', 'check_json', { text }),
     wrongArguments: () => make('csv-profile', 'profile_csv', { csv: 7, delimeter: 'comma' }),
     analyzeText: (text: string) => make('text-analysis', 'analyze_text', { text }),
@@ -45,6 +46,10 @@ export function createCalls(listed: Listed[]) {
   };
 }
 export type Calls = ReturnType<typeof createCalls>;
+
+function callOf({ manifest }: Listed, tool: string, args: Record<string, unknown>): Call {
+  return { server: manifest.name, tool, arguments: args, priceMcents: priceOf(manifest, tool) };
+}
 
 function splitParagraphs(text: string, count: number): string[] {
   const paragraphs = text

@@ -21,11 +21,14 @@ const devInfoSchema = z.object({
   url: z.url(),
   adminKey: z.string(),
   evm: z.object({ rpcUrl: z.url(), chainId: z.int(), token: hex, payTo: hex, payerPrivateKey: hex }),
+  tempo: z.object({ rpcUrl: z.url(), chainId: z.int(), currency: hex, recipient: hex, payerPrivateKey: hex }),
+  lightning: z.object({ payUrl: z.url() }),
+  stripe: z.object({ apiBase: z.url(), agentKey: z.string(), networkId: z.string() }),
 });
 
 /** What `npm run dev` tells its clients. */
 export type DevInfo = z.infer<typeof devInfoSchema>;
-/** A gateway of the demo's own, with its database, chain and sandbox. */
+/** A gateway of the demo's own, with its database, sandbox and rails. */
 export type Gateway = { info: DevInfo; infoPath: string; logPath: string; stop(): Promise<void> };
 
 const ROOT = resolve(import.meta.dirname, '../..');

@@ -6,14 +6,20 @@ import { DemoFailure } from './must.ts';
 import { createNarrator, type Narrator, seconds } from './narrator.ts';
 import type { Stage } from './stage.ts';
 import { checkBooks } from './steps/books.ts';
+import { spendWithinBudget } from './steps/budget.ts';
+import { stopAtCap } from './steps/child-key.ts';
+import { listForCards, payByEveryRail, showEveryChallenge } from './steps/every-rail.ts';
 import { failPaidCall } from './steps/failing-call.ts';
+import { creditFailedCall, failOnEveryRail } from './steps/failing-rails.ts';
 import { buyKey } from './steps/key.ts';
 import { makeMeteredCalls, makeUnchargedCalls, sumCharges } from './steps/metered-calls.ts';
 import { payPerCall } from './steps/pay-per-call.ts';
 import { publishServers, signUpPublisher } from './steps/publish.ts';
 import { verifyReceipts } from './steps/receipts.ts';
+import { reconcileRails } from './steps/reconcile.ts';
 import { showRefusals } from './steps/refusals.ts';
 import { replayPaidCall } from './steps/replay.ts';
+import { createWallets } from './wallets.ts';
 
 /** Test dollars on the new wallets, in millicents: $1 for the publisher, $5 for the agent. */
 const PUBLISHER_WALLET = 100_000n;
@@ -28,7 +34,10 @@ async function main(options: { isKept: boolean }): Promise<void> {
   });
   narrator.title('Millicent: an agent pays per call for tools that strangers published, and can prove it');
   narrator.step('Start a gateway with everything embedded');
-  narrator.say('PostgreSQL, a test chain with test USDC, a sandbox; in a folder that is thrown away.');
+  narrator.say(
+    'PostgreSQL, a sandbox, a test chain with test USDC, a Tempo chain, two Lightning nodes and a local Stripe;',
+  );
+  narrator.say('in a folder that is thrown away.');
   const gateway = await narrator.waiting('starting', startGateway());
   const stop = stopOnce(gateway);
   // Cut short it has failed; a gateway that was only kept up ends well.
@@ -52,7 +61,9 @@ async function main(options: { isKept: boolean }): Promise<void> {
 
 async function walkThrough(narrator: Narrator, { info }: Gateway): Promise<void> {
   const chain = createChain(info);
+  const wallets = createWallets(info);
   const stage: Stage = { narrator, info, chain };
+  const lightningBefore = await wallets.lightning.balanceMsat();
   const publisherWallet = await chain.createWallet(PUBLISHER_WALLET);
   const agent = await chain.createWallet(AGENT_WALLET);
 
@@ -64,25 +75,45 @@ async function walkThrough(narrator: Narrator, { info }: Gateway): Promise<void>
   await replayPaidCall(stage, agent, paid, calls);
   await failPaidCall(stage, agent, calls);
 
+  const reports = await listForCards(stage, publisherKey, listed);
+  const report = calls.reportOnTable(reports);
+  await showEveryChallenge(stage, report);
+  const everyRail = await payByEveryRail(stage, wallets, report);
+  const broken = calls.reportOnBrokenTable(reports);
+  await failOnEveryRail(stage, wallets, broken);
+  const refund = await creditFailedCall(stage, wallets, { broken, calls });
+
   const agentKey = await buyKey(stage, agent);
   const metered = await makeMeteredCalls(stage, agentKey, calls);
   await makeUnchargedCalls(stage, agentKey, calls);
   await showRefusals(stage, { agentKey, publisherKey, listed, calls });
+  const byChild = await stopAtCap(stage, agentKey, calls);
+  const byClient = await spendWithinBudget(stage, { agent, wallets, calls, report });
 
   await verifyReceipts(stage, { paid, metered, listed });
-  const chargedMcents = paid.answer.charged_mcents + sumCharges(metered);
-  const books = await checkBooks(stage, { agentKey, publisherKey, chargedMcents });
+  const delivered = [paid, ...everyRail, refund.delivered, ...metered, ...byChild, ...byClient];
+  const books = await checkBooks(stage, {
+    ...{ agentKey, publisherKey, refundKey: refund.key, wallets, lightningBefore },
+    chargedMcents: sumCharges(delivered),
+  });
+  await reconcileRails(stage);
 
   narrator.step('In short');
-  const spent = AGENT_WALLET - (await chain.balanceOf(agent.address));
+  const servers = [...listed, reports];
   narrator.table(
     ['', ''],
     [
-      ['servers published, tools found', `${listed.length}, ${listed.flatMap(({ tools }) => tools).length}`],
-      ['calls delivered and charged', `${metered.length + 1} for ${formatDollars(BigInt(chargedMcents))}`],
       [
-        'the agent paid on chain',
-        `${formatDollars(spent)}, of which ${formatDollars(books.agent)} is left on its key`,
+        'servers published, tools found',
+        `${servers.length}, ${servers.flatMap(({ tools }) => tools).length}`,
+      ],
+      [
+        'calls delivered and charged',
+        `${delivered.length} for ${formatDollars(BigInt(sumCharges(delivered)))}`,
+      ],
+      [
+        'paid on four rails',
+        `${formatDollars(books.received)}, of which ${formatDollars(books.agent + books.refund)} is left on the agent's keys`,
       ],
       ['the publisher earned', formatDollars(books.earned)],
       ['the platform kept', formatDollars(books.fees)],
@@ -96,7 +127,7 @@ async function keep(narrator: Narrator, { info, infoPath }: Gateway): Promise<vo
   narrator.say(`  curl ${info.url}/v1/pricing`);
   narrator.say(`  curl ${info.url}/mcp`);
   narrator.say(`  curl -i -X POST ${info.url}/v1/example`);
-  narrator.say(`A funded wallet and the admin key are in ${infoPath}`);
+  narrator.say(`Funded wallets and the admin key are in ${infoPath}`);
   await new Promise(() => setInterval(() => {}, 60_000));
 }
 

@@ -27,7 +27,7 @@ const BAR_WIDTH = 30;
 /** Without a terminal each report is a line of its own, so there are few of them. */
 const REPORTS_MAX = 6;
 const WAITING_REPORT_MS = 10_000;
-const AMOUNT = /^\$?[0-9]+(?:\.[0-9]+)?$|^free$|^$/;
+const AMOUNT = /^-?\$?[0-9]+(?:\.[0-9]+)?$|^free$|^$/;
 const CLEAR_LINE = '\r\u001b[2K';
 
 export function createNarrator({ write, isTerminal }: NarratorOptions): Narrator {

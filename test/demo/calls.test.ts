@@ -36,6 +36,15 @@ test('the call that is to fail fails by its input', async () => {
   expect(await ask(calls.profileBrokenTable())).toMatchObject({ isError: true });
 });
 
+test('the call that is paid on every rail is delivered, and its broken table is not', async () => {
+  const reports = servers.find(({ folder }) => folder === 'csv-profile');
+  if (!reports) throw new Error('there is no csv-profile');
+  const listed = { ...reports, id: '', codeHash: '', logIndex: 0, tools: [] };
+  expect(await ask(calls.reportOnTable(listed))).toMatchObject({ isError: false, data: { rows: 400 } });
+  expect(await ask(calls.reportOnBrokenTable(listed))).toMatchObject({ isError: true });
+  expect(await ask(calls.findKeyPhrases())).toMatchObject({ isError: false });
+});
+
 test('prices split 80 to 20 without a remainder, so that the demo can check the split exactly', () => {
   for (const { priceMcents } of calls.metered()) {
     expect(priceMcents).toBeGreaterThan(0);

@@ -17,7 +17,7 @@ function runDemo(env: NodeJS.ProcessEnv): Promise<{ code: number | null; stdout:
   return new Promise((done) => child.once('close', (code) => done({ code, stdout, stderr })));
 }
 
-test('the demo runs from a signup to a verified receipt and ends with 0', {
+test('the demo runs from a signup over every rail to a verified receipt and agreeing books, and ends with 0', {
   timeout: TIMEOUT_MS,
 }, async () => {
   const { code, stdout, stderr } = await runDemo({});
@@ -29,13 +29,24 @@ test('the demo runs from a signup to a verified receipt and ends with 0', {
     'one payment bought one execution of one request',
     'Line 212 has 11 values',
     'no charge applied',
+    '7 ways to pay, all of one price; MPP and L402 share one Lightning invoice',
+    'agent paid          505 sat',
+    'the gateway received the price, to the last unit of the token',
+    'Stripe captured the price, to the cent',
+    'the invoice was paid and the money came back, to the millisatoshi: 499999495000 msat',
+    'was authorised and then cancelled: the card was charged nothing',
+    'the credit pays for other calls',
     '300 delivered in',
     'the balance fell by exactly the sum of the charges',
+    "2 calls for $0.005 left the agent's balance, and not one more",
+    'the same receipt, and nothing spent',
+    'both were refused before anything was signed; no wallet was touched',
     'code hash: recomputed from the uploaded files',
     'the same receipt with another price does not verify',
     'each proven by the signed batch it was charged in',
     'the split is 80 to 20, to the millicent',
-    'what reached the chain is what the ledger owes and earned',
+    'what reached the four rails is what the ledger owes and earned',
+    'every rail agrees with the books, to its last unit',
     'Everything was as it should be',
   ]) {
     expect(stdout).toContain(line);

@@ -3,10 +3,25 @@ import { formatDollars } from '../../../src/core/money.ts';
 import { balanceSchema, read, send } from '../http.ts';
 import { must, mustEqual } from '../must.ts';
 import type { Stage } from '../stage.ts';
+import { MILLICENTS_PER_BITCOIN, type Wallets } from '../wallets.ts';
 import { readBalance } from './key.ts';
 
-export type BooksInput = { agentKey: string; publisherKey: string; chargedMcents: number };
-export type Books = { agent: bigint; publisher: bigint; earned: bigint; fees: bigint; received: bigint };
+export type BooksInput = {
+  agentKey: string;
+  publisherKey: string;
+  refundKey: string;
+  chargedMcents: number;
+  wallets: Wallets;
+  /** What the agent owned over Lightning at the start, in millisatoshis. */
+  lightningBefore: bigint;
+};
+export type Books = Record<
+  'agent' | 'publisher' | 'refund' | 'earned' | 'fees' | 'exchange' | 'received',
+  bigint
+>;
+
+const MCENTS_PER_CENT = 1_000n;
+const MSAT_PER_BITCOIN = 100_000_000_000n;
 
 const checkSchema = z.looseObject({
   balanced: z.boolean(),
@@ -16,36 +31,33 @@ const checkSchema = z.looseObject({
 
 /** Who has what in the end, and whether every millicent is accounted for. */
 export async function checkBooks(stage: Stage, input: BooksInput): Promise<Books> {
-  const { narrator, info, chain } = stage;
+  const { narrator } = stage;
   narrator.step('The books');
   const check = await readLedger(stage);
-  const publisherAnswer = await send(`${info.url}/v1/balance`, { key: input.publisherKey });
-  const publisher = read(publisherAnswer, 200, balanceSchema);
-  const books: Books = {
-    agent: BigInt(await readBalance(stage, input.agentKey)),
-    publisher: BigInt(publisher.balance_mcents),
-    earned: BigInt(publisher.earned_mcents ?? 0),
-    fees: sumAccounts(check.accounts, 'I.fee'),
-    received: await chain.balanceOf(info.evm.payTo),
-  };
+  const rails = await readRails(stage, input);
+  const books = await readBooks(stage, input, { check, rails });
   const charged = BigInt(input.chargedMcents);
   narrator.table(
     ['', 'amount'],
     [
-      ['charged for delivered calls', formatDollars(charged)],
-      ['  earned by the publisher, 80 %', formatDollars(books.earned)],
-      ['  kept by the platform, 20 %', formatDollars(books.fees)],
-      ["left on the agent's key", formatDollars(books.agent)],
-      ["left on the publisher's key", formatDollars(books.publisher)],
-      ['received on chain, in all', formatDollars(books.received)],
-    ],
+      ['charged for delivered calls', charged],
+      ['  earned by the publisher, 80 %', books.earned],
+      ['  kept by the platform, 20 %', books.fees],
+      ["left on the agent's key", books.agent],
+      ["left on the agent's refund key", books.refund],
+      ["left on the publisher's key", books.publisher],
+      ['kept on top of the rate of bitcoin', books.exchange],
+      ...Object.entries(rails).map(([rail, amount]): [string, bigint] => [`received on ${rail}`, amount]),
+      ['received in all', books.received],
+    ].map(([what, amount]) => [String(what), formatDollars(BigInt(amount ?? 0))]),
   );
-  mustEqual(books.earned * 5n, charged * 4n, 'Five times what the publisher earned');
-  mustEqual(books.fees * 5n, charged, 'Five times what the platform kept');
+  const { earned, fees, agent, refund, publisher, exchange, received } = books;
+  mustEqual(earned * 5n, charged * 4n, 'Five times what the publisher earned');
+  mustEqual(fees * 5n, charged, 'Five times what the platform kept');
   narrator.checked('the split is 80 to 20, to the millicent');
-  const { earned, fees, agent, publisher: ownBalance, received } = books;
-  mustEqual(earned + fees + agent + ownBalance, received, 'What the ledger owes and earned, in all,');
-  narrator.checked('what reached the chain is what the ledger owes and earned');
+  const owed = earned + fees + agent + refund + publisher + exchange;
+  mustEqual(owed, received, 'What the ledger owes and earned, in all,');
+  narrator.checked('what reached the four rails is what the ledger owes and earned');
   mustEqual(check.payers.held_mcents, 0, 'What is still on hold');
   narrator.checked(
     `the ledger balances: ${check.accounts.length} accounts, debits equal credits in every unit`,
@@ -53,14 +65,47 @@ export async function checkBooks(stage: Stage, input: BooksInput): Promise<Books
   return books;
 }
 
-async function readLedger({ info }: Stage): Promise<z.infer<typeof checkSchema>> {
+type Check = z.infer<typeof checkSchema>;
+
+/** What reached each rail, in millicents, read from the rail and not from the gateway. */
+async function readRails({ info, chain }: Stage, { wallets, lightningBefore }: BooksInput) {
+  const { lightning, tempo, card } = wallets;
+  const paidMsat = lightningBefore - (await lightning.balanceMsat());
+  const cents = (await card.payments()).reduce((sum, payment) => sum + payment.amount_received, 0);
+  return {
+    'the test chain': await chain.balanceOf(info.evm.payTo),
+    Tempo: await tempo.received(),
+    Lightning: (paidMsat * MILLICENTS_PER_BITCOIN) / MSAT_PER_BITCOIN,
+    Stripe: BigInt(cents) * MCENTS_PER_CENT,
+  };
+}
+
+async function readBooks(
+  stage: Stage,
+  { agentKey, publisherKey, refundKey }: BooksInput,
+  { check, rails }: { check: Check; rails: Record<string, bigint> },
+): Promise<Books> {
+  const answer = await send(`${stage.info.url}/v1/balance`, { key: publisherKey });
+  const publisher = read(answer, 200, balanceSchema);
+  return {
+    agent: BigInt(await readBalance(stage, agentKey)),
+    publisher: BigInt(publisher.balance_mcents),
+    refund: BigInt(await readBalance(stage, refundKey)),
+    earned: BigInt(publisher.earned_mcents ?? 0),
+    fees: sumAccounts(check.accounts, 'I.fee'),
+    exchange: sumAccounts(check.accounts, 'I.fx'),
+    received: Object.values(rails).reduce((sum, amount) => sum + amount, 0n),
+  };
+}
+
+async function readLedger({ info }: Stage): Promise<Check> {
   const headers = { 'x-admin-key': info.adminKey };
   const check = read(await send(`${info.url}/v1/admin/ledger/check`, { headers }), 200, checkSchema);
   must(check.balanced, `the books balance: ${JSON.stringify(check.discrepancies)}`);
   return check;
 }
 
-function sumAccounts(accounts: z.infer<typeof checkSchema>['accounts'], name: string): bigint {
+function sumAccounts(accounts: Check['accounts'], name: string): bigint {
   return accounts
     .filter((account) => account.name === name && account.unit === 'mc')
     .reduce((sum, { balance }) => sum + BigInt(balance), 0n);

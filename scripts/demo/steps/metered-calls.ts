@@ -6,7 +6,7 @@ import { seconds } from '../narrator.ts';
 import { type Call, type Delivered, invokeUrl, type Stage, toBody } from '../stage.ts';
 import { readBalance } from './key.ts';
 
-const AT_ONCE = 8;
+const AT_ONCE = 4;
 
 /** A few hundred calls at once on one key; the balance falls by exactly what they cost. */
 export async function makeMeteredCalls(stage: Stage, key: string, calls: Calls): Promise<Delivered[]> {

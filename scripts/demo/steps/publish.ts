@@ -40,7 +40,7 @@ export async function publishServers(stage: Stage, key: string): Promise<Listed[
   const progress = narrator.progress('published', samples.length);
   const listed: Listed[] = [];
   for (const sample of samples) {
-    listed.push(await publish(stage, key, sample));
+    listed.push(await publishServer(stage, key, sample));
     progress.advance();
   }
   progress.done();
@@ -57,7 +57,8 @@ export async function publishServers(stage: Stage, key: string): Promise<Listed[
   return listed;
 }
 
-async function publish({ info }: Stage, key: string, sample: SampleServer): Promise<Listed> {
+/** Uploads one server; the answer is how the gateway lists it. */
+export async function publishServer({ info }: Stage, key: string, sample: SampleServer): Promise<Listed> {
   const body = { ...sample.manifest, files: sample.files };
   const published = read(await send(`${info.url}/mcp`, { key, body }), 201, publishedSchema);
   mustEqual(published.name, sample.manifest.name, 'The name of what was published');
