@@ -10,6 +10,7 @@ export { type Block, type Finality, isDeepEnough, readFinality, readFinalNumber 
 export type { MinedFacts, WriteOutcome } from './outcome.ts';
 export { type Receipt, readReceipt } from './receipt.ts';
 export type { ResumeReport } from './resume.ts';
+export { isRevert } from './revert.ts';
 export { isSignedByAccount } from './signed-message.ts';
 export { readWalletHealth, type WalletHealth } from './wallet-health.ts';
 export { createWriter, type WriteRequest, type Writer } from './writer.ts';

@@ -1,8 +1,7 @@
 import { call } from 'viem/actions';
-import type { ChainClient } from '../../../chain/index.ts';
+import { type ChainClient, isRevert } from '../../../chain/index.ts';
 import type { Eip3009Form } from '../../form.ts';
 import { encodeTransfer } from './token.ts';
-import { isRevert } from './wallet-signature.ts';
 
 /** Whether the token refuses an authorization in a trial that sends nothing. Throws when the chain cannot say. */
 export async function isRefusedByToken(

@@ -1,11 +1,16 @@
 import type { Hex } from 'viem';
 import { call, estimateGas, getCode } from 'viem/actions';
-import { type ChainClient, readWalletHealth, type WriteOutcome, type Writer } from '../../../chain/index.ts';
+import {
+  type ChainClient,
+  isRevert,
+  readWalletHealth,
+  type WriteOutcome,
+  type Writer,
+} from '../../../chain/index.ts';
 import { expectForm } from '../../form.ts';
 import type { SettlementCost, SettlementIntent } from '../../rail.ts';
 import { type Attempt, type Mover, type MoverHealth, NOTHING_SENT } from './mover.ts';
 import { encodeTransfer } from './token.ts';
-import { isRevert } from './wallet-signature.ts';
 
 export type WalletMoverDeps = {
   client: ChainClient;

@@ -1,6 +1,6 @@
-import { BaseError, encodeFunctionData, type Hex, parseAbi, slice } from 'viem';
+import { encodeFunctionData, type Hex, parseAbi, slice } from 'viem';
 import { call } from 'viem/actions';
-import type { ChainClient } from '../../../chain/index.ts';
+import { type ChainClient, isRevert } from '../../../chain/index.ts';
 import type { Eip3009Form } from '../../form.ts';
 import { unwrapSignature } from './token.ts';
 
@@ -30,20 +30,3 @@ export async function isAcceptedByWallet(
     throw error;
   }
 }
-
-/**
- * Whether a failed call was run and refused by a contract. viem also takes a node's internal error for a
- * revert, which would make an outage look like a definite answer.
- */
-export function isRevert(error: unknown): boolean {
-  if (!(error instanceof BaseError)) return false;
-  const found = error.walk(
-    (inner) =>
-      inner instanceof BaseError &&
-      (('code' in inner && inner.code === REVERT_CODE) || /\breverted\b/i.test(inner.details)),
-  );
-  return found !== null;
-}
-
-/** JSON-RPC's code for "execution reverted". */
-const REVERT_CODE = 3;

@@ -1,8 +1,8 @@
 import { BaseError, ContractFunctionZeroDataError, type Hex, parseAbi, zeroAddress } from 'viem';
 import { call, readContract } from 'viem/actions';
+import { isRevert } from '../../../chain/index.ts';
 import { toUnixSeconds } from '../../../core/clock.ts';
 import type { TempoRailContext } from './context.ts';
-import { isRevert } from './revert.ts';
 import { readNextNonce } from './standing.ts';
 import { tokenAbi } from './token.ts';
 import { type SignedTransaction, toLowerHex } from './transaction.ts';
