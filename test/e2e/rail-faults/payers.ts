@@ -23,8 +23,6 @@ export type RailCase = {
   /** What one call costs, and what that is on the rail. */
   price: number;
   units: bigint;
-  /** What a delivered call that its gateway could not finish at once ends as. */
-  afterCrash: 'answer' | 'credit';
   createPayer(lab: RailLab): Promise<Payer>;
   /** Everything that payers have lost to us so far. */
   received(lab: RailLab): Promise<bigint>;
@@ -38,7 +36,7 @@ const tempoCase = { rail: 'tempo', price: CHEAP, units: 2_500n, received: receiv
 /** Every way to pay for a call. */
 export const RAIL_CASES = {
   evm: {
-    ...{ name: 'evm', rail: 'evm', price: CHEAP, units: 2_500n, afterCrash: 'answer' },
+    ...{ name: 'evm', rail: 'evm', price: CHEAP, units: 2_500n },
     async createPayer(lab) {
       const agent = await createAgent(lab.anvil);
       return { pay: (response) => agent.sign(response) };
@@ -46,21 +44,21 @@ export const RAIL_CASES = {
     received: (lab) => tokenBalance(lab.anvil, lab.anvil.payTo),
   },
   pull: {
-    ...{ ...tempoCase, name: 'tempo pull', afterCrash: 'answer' },
+    ...{ ...tempoCase, name: 'tempo pull' },
     createPayer: async (lab) => payWithMppx(createTempoClient(lab, await lab.tempo.fundPayer(), 'pull')),
   },
   push: {
-    ...{ ...tempoCase, name: 'tempo push', afterCrash: 'credit' },
+    ...{ ...tempoCase, name: 'tempo push' },
     createPayer: async (lab) => payWithMppx(createTempoClient(lab, await lab.tempo.fundPayer(), 'push')),
   },
   lightning: {
-    ...{ name: 'lightning', rail: 'lightning', price: CHEAP, units: 3_000n, afterCrash: 'answer' },
+    ...{ name: 'lightning', rail: 'lightning', price: CHEAP, units: 3_000n },
     createPayer: async (lab) => ({ pay: (response) => payInvoice(lab, response) }),
     // What the agent still owns, less: only differences are looked at.
     received: async (lab) => -(await lab.lightning.agentBalance()),
   },
   stripe: {
-    ...{ name: 'stripe', rail: 'stripe', price: DEAR, units: 60n, afterCrash: 'answer' },
+    ...{ name: 'stripe', rail: 'stripe', price: DEAR, units: 60n },
     createPayer: async (lab) => payWithMppx(createStripeClient(lab)),
     received: async (lab) => BigInt(lab.stripe.sums().gross),
   },
