@@ -84,17 +84,12 @@ export function openChain(deps: ChainDeps): Chain {
       for (let index = 0; index < count; index += 1) mineOne(count === 1 ? nowSeconds() : 0);
     },
     fund: (script, sats) => {
-      const mature = blocks.slice(0, blocks.length - MATURITY);
-      for (const { transactions } of mature) {
-        const [coinbase] = transactions;
-        const outpoint = coinbase && `${toTxid(coinbase).toString('hex')}:0`;
-        if (coinbase === undefined || outpoint === undefined) continue;
-        if (spent.has(outpoint) || reserved.has(outpoint)) continue;
-        const transaction = makeFundingTransaction({ coinbase, script, sats });
-        reserved.add(outpoint);
-        return transaction;
-      }
-      throw new Error('every coin of the chain is spent: mine further blocks');
+      const coin = findCoin(
+        blocks.slice(0, blocks.length - MATURITY),
+        (id) => spent.has(id) || reserved.has(id),
+      );
+      reserved.add(coin.outpoint);
+      return makeFundingTransaction({ coinbase: coin.coinbase, script, sats });
     },
     blocksAfter,
     waiting: () => mempool.size,
@@ -114,6 +109,17 @@ export function openChain(deps: ChainDeps): Chain {
       return () => followers.delete(onBlock);
     },
   };
+}
+
+/** The first coinbase that can be spent. */
+function findCoin(mature: Block[], isSpent: (outpoint: string) => boolean) {
+  for (const { transactions } of mature) {
+    const [coinbase] = transactions;
+    if (coinbase === undefined) continue;
+    const outpoint = `${toTxid(coinbase).toString('hex')}:0`;
+    if (!isSpent(outpoint)) return { coinbase, outpoint };
+  }
+  throw new Error('every coin of the chain is spent: mine further blocks');
 }
 
 /** A block as one line of hex words, the same in the file and between processes. */

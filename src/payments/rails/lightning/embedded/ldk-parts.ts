@@ -69,8 +69,6 @@ export type LdkPartsDeps = {
   seed: Uint8Array;
   kept: Kept;
   nowSeconds: () => number;
-  /** Called from inside LDK's callbacks, which must not throw. */
-  fail: (cause: unknown) => void;
 };
 
 const FEERATE_SAT_PER_KW = 253;
@@ -129,7 +127,7 @@ function createServices(deps: LdkPartsDeps) {
       for (const transaction of transactions) deps.chain.broadcast(new Uint8Array(transaction));
     },
   });
-  const persistence = createPersistence(deps.fail);
+  const persistence = createPersistence();
   const chainMonitor = ChainMonitor.constructor_new(
     Option_FilterZ.constructor_none(),
     broadcaster,
@@ -170,7 +168,8 @@ function createServices(deps: LdkPartsDeps) {
  * LDK is told that every step is still being kept, and holds back all messages that depend on it until the
  * node has written the manager and the steps together.
  */
-function createPersistence(fail: (cause: unknown) => void) {
+function createPersistence() {
+  let failure: { cause: unknown } | undefined;
   const updates = new Map<string, number>();
   let steps: MonitorStep[] = [];
   let isKeeping = false;
@@ -196,7 +195,8 @@ function createPersistence(fail: (cause: unknown) => void) {
       }
       steps.push({ write, isFirst: reason === 'new', confirm: { outpoint: outpoint.clone(), updateId } });
     } catch (cause) {
-      fail(cause);
+      // LDK's callbacks must not throw; nothing is kept any more, and so nothing goes on.
+      failure ??= { cause };
     }
     return LDKChannelMonitorUpdateStatus_InProgress;
   };
@@ -210,6 +210,7 @@ function createPersistence(fail: (cause: unknown) => void) {
       isKeeping = true;
     },
     takeSteps: () => {
+      if (failure !== undefined) throw failure.cause;
       const taken = steps;
       steps = [];
       return taken;

@@ -1,17 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import {
-  type Event,
-  Event_PendingHTLCsForwardable,
-  EventHandler,
-  Result_NoneReplayEventZ,
-} from 'lightningdevkit';
+import type { Event } from 'lightningdevkit';
 import { type Book, readBook } from './book.ts';
 import type { ChainView } from './chain.ts';
 import { type Journal, type MonitorWrite, openJournal } from './journal.ts';
 import { toHex } from './ldk.ts';
 import { createLdkParts, type LdkParts } from './ldk-parts.ts';
+import { createPump } from './pump.ts';
 
 /** A running Lightning node with its book; see README.md for what is kept when. */
 export type LightningNode = {
@@ -54,9 +50,8 @@ export async function openNode(deps: NodeDeps): Promise<LightningNode> {
   mkdirSync(deps.folder, { recursive: true, mode: 0o700 });
   const journal = openJournal(join(deps.folder, 'journal'));
   const book = readBook(journal.kept.entries);
-  const fail = onceOnly(deps.fail);
   const seed = readSeed(join(deps.folder, 'seed'));
-  const parts = await createLdkParts({ ...deps, seed, kept: journal.kept, fail });
+  const parts = await createLdkParts({ ...deps, seed, kept: journal.kept });
   const rewrite = () =>
     journal.rewrite({
       manager: parts.manager.write(),
@@ -68,7 +63,7 @@ export async function openNode(deps: NodeDeps): Promise<LightningNode> {
   const tidy = () => {
     if (journal.grown() > JOURNAL_GROWTH_MAX_BYTES) rewrite();
   };
-  const pump = createPump({ parts, keep, tidy, fail });
+  const pump = createPump({ parts, keep, tidy, fail: deps.fail });
   const stopFollowing = deps.chain.follow(parts.height, (block) => {
     parts.connectBlock(block);
     parts.height = block.height;
@@ -124,98 +119,6 @@ function createKeeper(parts: LdkParts, book: Book, journal: Journal): () => bool
   };
 }
 
-type PumpDeps = {
-  parts: LdkParts;
-  keep: () => boolean;
-  /** Called when nothing waits to be kept. */
-  tidy: () => void;
-  fail: (cause: unknown) => void;
-};
-
-function createPump(deps: PumpDeps) {
-  const { parts, keep, tidy, fail } = deps;
-  const onEvents: ((event: Event) => void)[] = [];
-  const onHeights: ((height: number) => void)[] = [];
-  const onCommits = new Set<() => void>();
-  let waiting: (() => void)[] = [];
-  const works: (() => void)[] = [];
-  let eventsHandled = 0;
-  let isScheduled = false;
-  let isClosed = false;
-  const handler = EventHandler.new_impl({
-    handle_event: (event) => {
-      try {
-        eventsHandled += 1;
-        if (event instanceof Event_PendingHTLCsForwardable) {
-          // The delay that LDK proposes hides who pays whom, which is known here.
-          works.push(() => parts.manager.process_pending_htlc_forwards());
-        }
-        for (const tell of onEvents) tell(event);
-      } catch (cause) {
-        fail(cause);
-      }
-      return Result_NoneReplayEventZ.constructor_ok();
-    },
-  });
-  const turn = () => {
-    isScheduled = false;
-    if (isClosed) return;
-    const done = waiting;
-    waiting = [];
-    try {
-      for (let isQuiet = false; !isQuiet; ) {
-        eventsHandled = 0;
-        parts.peerManager.process_events();
-        parts.manager.as_EventsProvider().process_pending_events(handler);
-        parts.chainMonitor.as_EventsProvider().process_pending_events(handler);
-        const due = works.splice(0);
-        for (const work of due) work();
-        parts.peerManager.process_events();
-        // What was done or may now go on can have led to further events.
-        isQuiet = !keep() && due.length === 0 && eventsHandled === 0;
-      }
-      tidy();
-    } catch (cause) {
-      fail(cause);
-      return;
-    }
-    for (const resolve of done) resolve();
-    for (const tell of onCommits) tell();
-  };
-  const schedule = () => {
-    if (isScheduled || isClosed) return;
-    isScheduled = true;
-    setImmediate(turn);
-  };
-  return {
-    commit: () =>
-      new Promise<void>((resolve) => {
-        waiting.push(resolve);
-        schedule();
-      }),
-    run: (work: () => void) => {
-      work();
-      schedule();
-    },
-    tellHeight: (height: number) => {
-      for (const tell of onHeights) tell(height);
-    },
-    later: (work: () => void) => {
-      works.push(work);
-      schedule();
-    },
-    onEvent: (listener: (event: Event) => void) => void onEvents.push(listener),
-    onHeight: (listener: (height: number) => void) => void onHeights.push(listener),
-    onCommit: (listener: () => void) => {
-      onCommits.add(listener);
-      return () => onCommits.delete(listener);
-    },
-    close: () => {
-      isClosed = true;
-    },
-  };
-}
-
 /** 32 bytes that every key of the node comes from. */
 function readSeed(path: string): Uint8Array {
   if (!existsSync(path)) {
@@ -224,13 +127,4 @@ function readSeed(path: string): Uint8Array {
   }
   chmodSync(path, 0o600);
   return new Uint8Array(readFileSync(path));
-}
-
-function onceOnly(fail: (cause: unknown) => void): (cause: unknown) => void {
-  let isCalled = false;
-  return (cause) => {
-    if (isCalled) return;
-    isCalled = true;
-    fail(cause);
-  };
 }

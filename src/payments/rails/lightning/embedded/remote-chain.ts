@@ -64,22 +64,10 @@ export function createRemoteChain(
       insist(() => call('/chain/transactions', doneSchema, body)).catch(() => {});
     },
     follow: (after, onBlock) => {
-      let isStopped = false;
-      const loop = async () => {
-        for (let height = after; !isStopped && !signal.aborted; ) {
-          const blocks = await readBlocks(height, POLL_WAIT_MS).catch(() => undefined);
-          if (blocks === undefined) await sleep(RETRY_MS);
-          for (const block of blocks ?? []) {
-            if (isStopped) return;
-            onBlock(block);
-            height = block.height;
-          }
-        }
-      };
-      void loop();
-      return () => {
-        isStopped = true;
-      };
+      const stop = new AbortController();
+      const read = (height: number) => readBlocks(height, POLL_WAIT_MS);
+      void followBlocks({ after, read, onBlock, signal: AbortSignal.any([signal, stop.signal]) });
+      return () => stop.abort();
     },
     fund: async (script, sats) => {
       const body = { script: toHex(script), sats };
@@ -91,4 +79,23 @@ export function createRemoteChain(
     },
     close: () => stopped.abort(),
   };
+}
+
+/** Asks for further blocks until told to stop, also while the service is away. */
+async function followBlocks(input: {
+  after: number;
+  read: (height: number) => Promise<Block[]>;
+  onBlock: (block: Block) => void;
+  signal: AbortSignal;
+}): Promise<void> {
+  const { read, onBlock, signal } = input;
+  for (let height = input.after; !signal.aborted; ) {
+    const blocks = await read(height).catch(() => undefined);
+    if (blocks === undefined) await sleep(RETRY_MS);
+    for (const block of blocks ?? []) {
+      if (signal.aborted) return;
+      onBlock(block);
+      height = block.height;
+    }
+  }
 }
