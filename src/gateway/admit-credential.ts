@@ -18,7 +18,7 @@ import { creditStray, STRAY, type Stray } from './credit-stray.ts';
 import { type Demand, demandPayment, railOf } from './demand.ts';
 import type { GatewayDeps } from './deps.ts';
 import { letGo, UNKNOWN_REQUEST } from './let-go.ts';
-import { takeOwed } from './owed-answer.ts';
+import { awaitSilentGateways, takeOwed } from './owed-answer.ts';
 
 export type Admission =
   /** The payment was used before. `isProven`: whoever shows it received our challenge for it. */
@@ -65,8 +65,11 @@ export async function admitCredential(
   const { quote } = admitted;
   const verification = await rail.verify(credential.form, quote, signal);
   switch (verification.kind) {
-    case 'authorised':
-      return { kind: 'new', rail, authorization: verification.authorization, quote, credential };
+    case 'authorised': {
+      const { authorization } = verification;
+      if (authorization.state === 'authorised') await awaitSilentGateways(deps, demand, authorization.payer);
+      return { kind: 'new', rail, authorization, quote, credential };
+    }
     case 'refused': {
       // The earlier payment may be what emptied the purse.
       const owed = verification.payer && (await takeOwed(deps, demand, verification.payer));

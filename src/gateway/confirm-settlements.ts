@@ -1,6 +1,12 @@
 import { withTransaction } from '../db/index.ts';
 import { moveExposure } from '../ledger/index.ts';
-import { type Claim, finishClaim, lockClaim, takeUnconfirmed } from '../payments/index.ts';
+import {
+  type Claim,
+  finishClaim,
+  lockClaim,
+  type SettlementCost,
+  takeUnconfirmed,
+} from '../payments/index.ts';
 import { bookLoss } from './book-funds.ts';
 import type { GatewayDeps } from './deps.ts';
 
@@ -32,10 +38,10 @@ async function confirm(deps: GatewayDeps, claim: Claim, signal: AbortSignal): Pr
   const seen = await rail.lookup(claim.intent, bound());
   switch (seen.kind) {
     case 'settled':
-      if (seen.isFinal) await finishClaim(deps.sql, claim.id);
+      if (seen.isFinal) await finish(deps, claim, seen.costs);
       return;
     case 'refused':
-      return lose(deps, claim);
+      return lose(deps, claim, seen.costs ?? []);
     case 'unknown': {
       // A refusal to send it again is a word of the newest block, and only a look back tells what is final.
       const again = await rail.settle(claim.intent, bound());
@@ -48,13 +54,24 @@ async function confirm(deps: GatewayDeps, claim: Claim, signal: AbortSignal): Pr
   }
 }
 
-async function lose(deps: GatewayDeps, claim: Claim): Promise<void> {
+/** The block that counts may be another one than was booked, at another price of gas. */
+async function finish(deps: GatewayDeps, claim: Claim, costs: SettlementCost[]): Promise<void> {
+  await withTransaction(deps.sql, async (tx) => {
+    const current = await lockClaim(tx, claim.id);
+    if (!current || current.finalAt !== null) return;
+    await deps.ledger.correctCosts(tx, { reference: claim.claimKey, costs });
+    await finishClaim(tx, claim.id);
+  });
+}
+
+async function lose(deps: GatewayDeps, claim: Claim, costs: SettlementCost[]): Promise<void> {
   const { rail, intent } = claim;
   if (rail === null || intent === null) return;
   await withTransaction(deps.sql, async (tx) => {
     const current = await lockClaim(tx, claim.id);
     if (!current || current.finalAt !== null) return;
     await bookLoss(deps, tx, { ...intent, rail, amount: claim.amount });
+    await deps.ledger.correctCosts(tx, { reference: claim.claimKey, costs });
     // The payer pays first from now on.
     await moveExposure(tx, claim.id, { state: 'void', isLoss: true });
     await finishClaim(tx, claim.id);

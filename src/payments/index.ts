@@ -26,6 +26,7 @@ export type {
   RailName,
   Settled,
   Settlement,
+  SettlementCost,
   SettlementIntent,
   Verification,
 } from './rail.ts';
@@ -36,6 +37,7 @@ export {
   findClaim,
   finishClaim,
   insertClaim,
+  isAnswerInDoubt,
   listOrphanedRuns,
   lockClaim,
   loseAnswersOfStoppedWorkers,

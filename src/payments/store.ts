@@ -124,6 +124,23 @@ export async function takeOwedClaim(
   return row && toClaim(row);
 }
 
+/**
+ * Whether an earlier payment of this payer for this very request is in the hands of a gateway that is gone, or
+ * has not been heard of lately: its answer may be owed a moment from now.
+ */
+export async function isAnswerInDoubt(
+  sql: Sql,
+  input: { payer: string; requestDigest: string; purpose: string; since: Date; silenceMs: number },
+): Promise<boolean> {
+  const rows = await sql`SELECT 1 FROM payment_claim c LEFT JOIN payment_worker w ON w.id = c.worker
+    WHERE c.payer = ${input.payer} AND c.request_digest = ${input.requestDigest} AND c.purpose = ${input.purpose}
+      AND c.created_at > ${input.since} AND c.answer_state = 'waiting' AND c.state IN ('running', 'settling')
+      AND (w.id IS NULL OR w.stopped_at IS NOT NULL
+        OR w.heartbeat_at < now() - ${input.silenceMs} * interval '1 millisecond')
+    LIMIT 1`;
+  return rows.length > 0;
+}
+
 /** Settlements due, taken so that another gateway does not take them for the next `leaseMs`. */
 export async function takeDueSettlements(
   sql: Sql,

@@ -165,9 +165,6 @@ describe('a gateway that is killed while another one lives', () => {
     const settling = await send('before-settle');
     const mined = await send('after-broadcast');
     await dying.kill();
-    // It would be silent for 15 seconds before anybody notices.
-    await lab.database.sql`UPDATE payment_worker SET heartbeat_at = now() - interval '20 seconds'
-      WHERE pid = ${dying.pid}`;
 
     const survivor = gateways[1];
     for (const { agent, paid, label } of [settling, mined]) {
@@ -180,6 +177,23 @@ describe('a gateway that is killed while another one lives', () => {
     const refused = await survivor.fetch(cheap, running.paid);
     expect(await readAnswer(refused)).toMatchObject({ status: 503, note: 'no charge applied' });
     expect(await running.agent.owns()).toBe(10_000_000n);
+  });
+
+  test('on another host: a payer who signs again at once waits for its answer, and does not pay again', async () => {
+    const dying = await lab.startHalting();
+    const agent = await createAgent(lab.anvil);
+    const { label, request } = newCall();
+    const paid = await pay(agent, cheap, request);
+    dying.fetch(cheap, withHeaders(paid, haltAt('after-broadcast', label))).catch(() => {});
+    await waitUntil(() => dying.halted.includes(label));
+    // Nobody here can see its process end: it is only silent.
+    await lab.database
+      .sql`UPDATE payment_worker SET host = 'elsewhere', heartbeat_at = now() - interval '6 seconds'
+      WHERE pid = ${dying.pid}`;
+    await dying.kill();
+    const answer = await readAnswer(await gateways[1].fetch(cheap, await pay(agent, cheap, request)));
+    expect(answer.result).toEqual(dying.runs.find((run) => run.label === label)?.result);
+    expect(await agent.owns()).toBe(10_000_000n - PRICE_UNITS);
   });
 });
 

@@ -32,11 +32,16 @@ export type Worker = {
  */
 export async function startWorker(sql: Sql): Promise<Worker> {
   const self = { id: newWorkerId(), host: hostIdentity(), pid: process.pid };
-  const live = await listLiveWorkers(sql);
-  await stopWorkers(
-    sql,
-    live.filter((worker) => isGone(worker, self)).map(({ id }) => id),
-  );
+  const stopGone = async () => {
+    const live = await listLiveWorkers(sql);
+    const gone = live.filter((worker) => worker.id !== self.id && isGone(worker, self));
+    if (gone.length > 0)
+      await stopWorkers(
+        sql,
+        gone.map(({ id }) => id),
+      );
+  };
+  await stopGone();
   await deleteOldWorkers(sql);
   await insertWorker(sql, self);
   return {
@@ -50,6 +55,7 @@ export async function startWorker(sql: Sql): Promise<Worker> {
         await insertWorker(sql, { ...self, id });
         self.id = id;
       }
+      await stopGone();
       await stopSilentWorkers(sql, SILENCE_MS);
       return isAlive;
     },
