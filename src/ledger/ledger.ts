@@ -33,11 +33,15 @@ import {
   listHolds,
   lockHold,
   lockPayer,
+  sumCredited,
   sumPublisher,
   updatePayer,
 } from './store.ts';
 import {
   captureTransfer,
+  costCorrection,
+  costCorrectionId,
+  costId,
   costTransfer,
   fundTransfer,
   lossTransfer,
@@ -84,6 +88,11 @@ export type Ledger = {
   openExposures(): Promise<OpenExposure[]>;
   /** Books what a rail cost us without bringing anything, for example a reverted transaction's gas. */
   spend(tx: Tx, input: { reference: string; costs: Funding['costs'] }): Promise<void>;
+  /**
+   * Brings the costs that were booked under this reference to what they came to in the end: a block that is
+   * replaced takes the price of its gas with it. Safe to repeat.
+   */
+  correctCosts(tx: Tx, input: { reference: string; costs: Funding['costs'] }): Promise<void>;
   /** Gives balance away, from the operator's promotion. */
   promote(tx: Tx, input: { id: Uuid; accountId: Uuid; amount: Millicents }): Promise<void>;
   /** Takes a held call's money and splits it. False when the hold is no longer open. */
@@ -127,6 +136,9 @@ export function createLedger(deps: { sql: Sql }): Ledger {
     openExposures: () => sumOpenExposures(sql),
     async spend(tx, { reference, costs }) {
       for (const cost of costs) await bookCost(tx, reference, cost);
+    },
+    async correctCosts(tx, { reference, costs }) {
+      for (const cost of costs) await correctCost(tx, reference, cost);
     },
     async promote(tx, input) {
       const payer = await lockPayer(tx, input.accountId);
@@ -218,6 +230,16 @@ async function bookCost(tx: Tx, reference: string, cost: Funding['costs'][number
   const asset: Account = named(cost.account, cost.unit);
   await insertAccounts(tx, [expense, asset]);
   await insertEntries(tx, costTransfer({ reference, expense, asset, units: cost.units }));
+}
+
+async function correctCost(tx: Tx, reference: string, cost: Funding['costs'][number]): Promise<void> {
+  const expense: Account = named(cost.expense, cost.unit);
+  const asset: Account = named(cost.account, cost.unit);
+  const ids = [costId(asset, reference), costCorrectionId(asset, reference)];
+  const units = cost.units - (await sumCredited(tx, { accountId: asset.id, transferIds: ids }));
+  if (units === 0n) return;
+  await insertAccounts(tx, [expense, asset]);
+  await insertEntries(tx, costCorrection({ reference, expense, asset, units }));
 }
 
 async function capture(tx: Tx, id: Uuid, availableAt: Date): Promise<boolean> {

@@ -47,6 +47,19 @@ export async function insertEntries(tx: Tx, transfer: Transfer): Promise<void> {
   }
 }
 
+/** What these transfers credited to an account, less what they debited. */
+export async function sumCredited(
+  tx: Tx,
+  input: { accountId: Uuid; transferIds: readonly Uuid[] },
+): Promise<bigint> {
+  const { accountId, transferIds } = input;
+  const [row] = await tx<{ credited: bigint }[]>`
+    SELECT coalesce(sum(CASE WHEN credit_id = ${accountId} THEN amount ELSE -amount END), 0)::bigint AS credited
+    FROM ledger_entry WHERE transfer_id = ANY(${transferIds as Uuid[]}::uuid[])
+      AND ${accountId} IN (debit_id, credit_id)`;
+  return row?.credited ?? 0n;
+}
+
 /** False when this arrival was booked before. */
 export async function insertExternal(
   tx: Tx,

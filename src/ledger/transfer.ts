@@ -104,9 +104,30 @@ export function costTransfer(input: {
   asset: Account;
   units: bigint;
 }): Transfer {
-  return transfer(uuidFrom('cost', input.asset.name, input.reference), [
+  return transfer(costId(input.asset, input.reference), [
     { kind: 'cost', debit: input.expense, credit: input.asset, amount: input.units },
   ]);
+}
+
+/** What a cost came to beyond what was booked for it; less than nothing is given back. */
+export function costCorrection(input: {
+  reference: string;
+  expense: Account;
+  asset: Account;
+  units: bigint;
+}): Transfer {
+  const { reference, expense, asset, units } = input;
+  const id = costCorrectionId(asset, reference);
+  if (units < 0n) return transfer(id, [{ kind: 'cost', debit: asset, credit: expense, amount: -units }]);
+  return transfer(id, [{ kind: 'cost', debit: expense, credit: asset, amount: units }]);
+}
+
+export function costId(asset: Account, reference: string): Uuid {
+  return uuidFrom('cost', asset.name, reference);
+}
+
+export function costCorrectionId(asset: Account, reference: string): Uuid {
+  return costId(asset, `${reference}:corrected`);
 }
 
 /** A leg of nothing is no leg. */
