@@ -58,7 +58,7 @@ async function readBalance(): Promise<bigint> {
   const { msat } = await waitUntil(async () => {
     const ours = await lightning.node.balance(signal());
     const theirs = await lightning.agentNode.balance(signal());
-    return ours.msat + theirs.msat === CHANNEL_MSAT && ours;
+    return ours.msat + theirs.msat === CHANNEL_MSAT ? ours : undefined;
   });
   return msat;
 }
