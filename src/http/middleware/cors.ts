@@ -11,6 +11,8 @@ const ALLOWED_HEADERS = [
   'X-PAYMENT',
   'Payment-Authorization',
   'Accept-Payment',
+  // A response header by its meaning, and yet x402's clients send it along with every payment.
+  'Access-Control-Expose-Headers',
   'Mcp-Session-Id',
   'MCP-Protocol-Version',
 ].join(', ');
