@@ -19,6 +19,8 @@ export type World = {
   dearGateway: TestGateway;
   tool: Tool;
   dearTool: Tool;
+  /** The names of the headers that came with payers' requests: a test empties it before it listens. */
+  heard: Set<string>;
   close(): Promise<void>;
 };
 
@@ -27,11 +29,19 @@ export async function startWorld(): Promise<World> {
   // Each unpaid request mints an invoice, and all of them come from one address.
   const env = { ...rails.environment, LIGHTNING_MINTS_PER_ADDRESS: '100000' };
   const dear = { SIGNUP_PRICE_MCENTS: String(DEAR.signup), SIGNUP_CREDIT_MCENTS: String(DEAR.signup) };
-  const gateway = await startTestGateway({ database, env });
+  const heard = new Set<string>();
+  const gateway = await startTestGateway({
+    ...{ database, env },
+    around(request, answer) {
+      const isPayers = request.method !== 'OPTIONS' && !request.url.includes('/v1/admin/');
+      for (const name of isPayers ? request.headers.keys() : []) heard.add(name);
+      return answer();
+    },
+  });
   const dearGateway = await startTestGateway({ database, env: { ...env, ...dear } });
   const pricing = { model: 'per_call', amount_mcents: DEAR.call };
   return {
-    ...{ rails, gateway, dearGateway },
+    ...{ rails, gateway, dearGateway, heard },
     tool: await publishEcho(gateway),
     dearTool: await publishEcho(gateway, { pricing }),
     async close() {
@@ -71,6 +81,27 @@ export async function expectOnePayment(world: World, client: StockClient, [, pla
 
 function sendKey({ keyHeader }: StockClient, key: string): Record<string, string> {
   return { [keyHeader]: keyHeader === 'authorization' ? `Bearer ${key}` : key };
+}
+
+/** What a browser adds of its own, or lets a page send without asking (Fetch, section 2.2.2). */
+const UNASKED = new Set([
+  ...['accept', 'accept-encoding', 'accept-language', 'cache-control', 'connection', 'content-length'],
+  ...['host', 'origin', 'pragma', 'sec-fetch-mode', 'user-agent', 'transfer-encoding'],
+]);
+
+/** A page may send every header that the client has sent, and read those that tell of payments. */
+export async function expectBrowserFriendly({ gateway, heard }: World): Promise<void> {
+  const headers = { origin: 'https://shop.example', 'access-control-request-method': 'POST' };
+  const preflight = await gateway.fetch('/v1/example', { method: 'OPTIONS', headers });
+  const allowed = listNames(preflight, 'access-control-allow-headers');
+  expect([...heard].filter((name) => !UNASKED.has(name) && !allowed.includes(name))).toEqual([]);
+  const exposed = listNames(await gateway.fetch('/v1/example'), 'access-control-expose-headers');
+  const read = ['www-authenticate', 'payment-required', 'payment-receipt', 'payment-response'];
+  expect(exposed).toEqual(expect.arrayContaining([...read, 'x-payment-response']));
+}
+
+function listNames({ headers }: Response, name: string): string[] {
+  return (headers.get(name) ?? '').toLowerCase().split(/, */);
 }
 
 /** Every rail beside the books, as the operator sees it; money has moved on these. */

@@ -3,6 +3,7 @@ import { ensureStockClients, STOCK_CLIENTS_TIMEOUT_MS } from '../stock-clients/e
 import { CHEAP_SALES, DEAR_SALES } from './stock-clients-sales.ts';
 import { cardWallet, WALLETS } from './stock-clients-wallets.ts';
 import {
+  expectBrowserFriendly,
   expectOnePayment,
   expectReconciled,
   type StockClient,
@@ -24,10 +25,16 @@ describe.each(Object.entries(WALLETS))('the unmodified client %s', (_, create) =
   let client: StockClient;
   beforeAll(async () => {
     client = await create(world.rails);
+    world.heard.clear();
   });
 
   test.each(CHEAP_SALES)('pays once, is served and is given a receipt: %s', async (...sale) => {
     await expectOnePayment(world, client, sale);
+  });
+
+  test('may send in a browser what it has sent', async () => {
+    expect(world.heard.size).toBeGreaterThan(0);
+    await expectBrowserFriendly(world);
   });
 });
 
