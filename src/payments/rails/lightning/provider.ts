@@ -24,7 +24,8 @@ export type LightningProvider = {
   track(paymentHash: string, signal: AbortSignal): Promise<PaymentStanding | { kind: 'missing' }>;
   /**
    * Tells every change of an invoice after `cursor` (all that is known without one), in order, at least once,
-   * until `signal` aborts; then it resolves. What `onChange` throws, it throws: subscribe again from the last
+   * until `signal` aborts; then it resolves. Changes of one invoice that follow each other quickly may be told as
+   * the last of them. What `onChange` throws, it throws: subscribe again from the last
    * cursor that was handled.
    */
   subscribe(
