@@ -24,7 +24,7 @@ export type ReconcileInput = {
 
 const TIMEOUT_MS = 60_000;
 
-/** Asks a gateway for its reconciliation and prints it; 1 when the books and a rail differ. */
+/** Asks a gateway for its reconciliation and prints it; 1 when a rail differs from the books or does not answer. */
 export async function reconcile(input: ReconcileInput): Promise<number> {
   const report = await fetchReport(input);
   input.print(input.isJson ? JSON.stringify(report, null, 2) : describe(report));
@@ -56,6 +56,11 @@ function describe(report: Report): string {
       .map(([state, units]) => `  ${state} ${units}`),
   ]);
   const unreachable = report.unreachable.map(({ rail, reason }) => `${rail}: ${reason}`);
-  const verdict = report.reconciled ? 'Everything agrees.' : 'The books and the rails do not agree.';
-  return [...lines, ...unreachable, verdict].join('\n');
+  return [...lines, ...unreachable, conclude(report)].join('\n');
+}
+
+function conclude({ reconciled, assets }: Report): string {
+  if (reconciled) return 'Everything agrees.';
+  const differs = assets.some(({ verdict }) => verdict === 'differs');
+  return differs ? 'The books and the rails do not agree.' : 'Not every rail could be asked: ask again.';
 }

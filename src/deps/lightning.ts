@@ -6,9 +6,13 @@ import type { RailParts, WiredRail } from './wired-rail.ts';
 /** The lightning rail over its node, with the exchange rate and the node's health looked at in the background. */
 export async function wireLightning(config: LightningConfig, parts: RailParts): Promise<WiredRail> {
   const { sql, secrets, clock, log } = parts;
-  const { rail, close } = await startLightning(
+  const { rail, trouble, close } = await startLightning(
     { invoices: createInvoices({ sql, secrets }), clock, log },
     config,
   );
-  return { rail, jobs: [], close };
+  const health = () => {
+    const why = trouble();
+    return { lightning: why === undefined ? 'ok' : `down: ${why}` };
+  };
+  return { rail, jobs: [], health, close };
 }

@@ -21,7 +21,7 @@ export type AssetReport = {
 };
 
 export type ReconciliationReport = {
-  /** Every account agrees, or differs by no more than what is being settled. */
+  /** Every rail answered, and every account agrees or differs by no more than what is being settled. */
   isReconciled: boolean;
   assets: AssetReport[];
   unreachable: { rail: string; reason: string }[];
@@ -44,7 +44,9 @@ export async function reconcileRails(
     const [booked, float] = [asset?.booked ?? 0n, asset?.float ?? 0n];
     return judge({ account, unit, booked, float, external, open: sumOpen(account, exposures) });
   });
-  const isReconciled = reports.every(({ verdict }) => verdict === 'agrees' || verdict === 'explained');
+  const agree = reports.every(({ verdict }) => verdict === 'agrees' || verdict === 'explained');
+  // A rail that was not asked agrees with nothing, also where the books know no account of it yet.
+  const isReconciled = agree && unreachable.length === 0;
   return { isReconciled, assets: reports, unreachable };
 }
 

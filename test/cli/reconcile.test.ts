@@ -60,3 +60,28 @@ test('a wrong key, an unknown command and a gateway that is not there are told i
   const gone = await millicent(['reconcile', '--url', 'http://127.0.0.1:1', '--admin-key', 'x']);
   expect(gone.code).toBe(2);
 });
+
+test('a rail that does not answer agrees with nothing, also before the books know an account of it', async () => {
+  const empty = await createTestDatabase();
+  const env = {
+    ...{ LIGHTNING_PROVIDER: 'lnd', LIGHTNING_NETWORK: 'regtest', LIGHTNING_RATE: 'fixed:100000' },
+    ...{ LIGHTNING_LND_URL: 'https://127.0.0.1:1', LIGHTNING_LND_MACAROON: 'abcd' },
+  };
+  const other = await startTestGateway({ database: empty, anvil, env });
+  try {
+    const report = await millicent(['reconcile', '--url', other.url, '--admin-key', other.adminKey]);
+    expect(report).toMatchObject({ code: 1, err: '' });
+    expect(report.out).not.toContain('A.lightning');
+    expect(report.out).toContain('lightning: The rail does not answer now.');
+    expect(report.out).toContain('Not every rail could be asked: ask again.');
+    // It is down, and takes nothing else with it.
+    const ready = await other.fetch('/ready');
+    expect(ready.status).toBe(200);
+    expect(await ready.json()).toMatchObject({
+      checks: { lightning: 'down: the node does not answer', database: 'ok' },
+    });
+  } finally {
+    await other.close();
+    await empty.close();
+  }
+});

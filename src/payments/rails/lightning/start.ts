@@ -44,6 +44,8 @@ export type StartedLightning = {
   rail: Rail;
   /** The node itself, for payouts. */
   provider: LightningProvider;
+  /** Why nothing is offered now; undefined when it is. */
+  trouble(): string | undefined;
   close(): Promise<void>;
 };
 
@@ -71,6 +73,10 @@ export async function startLightning(
   return {
     rail: createLightningRail({ provider, invoices, rate, health, clock, log, settings, timeouts }),
     provider,
+    trouble() {
+      if (!health.isUp()) return 'the node does not answer';
+      return rate.current() ? undefined : 'there is no exchange rate to trust';
+    },
     async close() {
       stop.abort();
       await loops;
