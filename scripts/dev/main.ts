@@ -1,7 +1,10 @@
 import { startDevelopment } from './stack.ts';
 
 /** `npm run dev`: the gateway with everything embedded, until it is told to stop. */
-const stack = await startDevelopment({ env: process.env, output: 'inherit' });
+const stack = await startDevelopment({ env: process.env, output: 'inherit' }).catch((cause: unknown) => {
+  console.error(`The gateway could not be started: ${cause instanceof Error ? cause.message : cause}`);
+  process.exit(1);
+});
 console.log(`\nMillicent is ready at ${stack.info.url}`);
 console.log(`What a client needs (admin key, funded wallet, token) is in ${stack.infoPath}`);
 

