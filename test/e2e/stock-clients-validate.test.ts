@@ -4,7 +4,7 @@ import { join, resolve } from 'node:path';
 import { generatePrivateKey, privateKeyToAddress } from 'viem/accounts';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
-import { readBooks } from './fixtures.ts';
+import { readBooks, tokenBalance } from './fixtures.ts';
 import { runCommand } from './stock-clients-child.ts';
 import { expectReconciled, startWorld, type World } from './stock-clients-world.ts';
 
@@ -123,9 +123,13 @@ describe.each([
   });
 });
 
-test('npx mppx <url> pays and prints what it bought', async () => {
-  const output = await run(`${world.gateway.url}/v1/signup`, '--json-body', '{}', '--silent');
+test.each(['mpp', 'x402'])('npx mppx <url> pays by %s and prints what it bought', async (protocol) => {
+  const { anvil } = world.rails;
+  const before = await tokenBalance(anvil, anvil.payTo);
+  const args = ['--json-body', '{}', '--protocol', protocol, '--silent'];
+  const output = await run(`${world.gateway.url}/v1/signup`, ...args);
   expect(JSON.parse(output)).toMatchObject({ ok: true, balance_mcents: 10_000 });
+  expect((await tokenBalance(anvil, anvil.payTo)) - before).toBe(100_000n);
 });
 
 test('npx mppx discover validate finds nothing to complain of', async () => {

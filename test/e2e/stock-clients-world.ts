@@ -62,10 +62,40 @@ export type StockClient = {
 };
 
 /** The client buys this once: it gets what it paid for, a receipt of its rail, and exactly the price moved. */
-export async function expectOnePayment(world: World, client: StockClient, [, place]: Sale): Promise<void> {
+export async function expectOnePayment(world: World, client: StockClient, sale: Sale): Promise<void> {
+  const before = await readTakings(world.rails, client.rail);
+  const units = await buy(world, client, sale);
+  expect((await readTakings(world.rails, client.rail)) - before).toBe(units);
+  expect(await readBooks(world.gateway)).toMatchObject({ balanced: true, discrepancies: [] });
+}
+
+/** All of them buy at the same time, each these things one after the other: each rail takes the sum of prices. */
+export async function expectCrowdServed(
+  world: World,
+  crowd: { client: StockClient; sales: Sale[] }[],
+): Promise<void> {
+  const rails = [...new Set(crowd.map(({ client }) => client.rail))];
+  const before = await Promise.all(rails.map((rail) => readTakings(world.rails, rail)));
+  const due = new Map<RailName, bigint>();
+  await Promise.all(
+    crowd.map(async ({ client, sales }) => {
+      for (const sale of sales) {
+        const units = await buy(world, client, sale);
+        due.set(client.rail, (due.get(client.rail) ?? 0n) + units);
+      }
+    }),
+  );
+  const after = await Promise.all(rails.map((rail) => readTakings(world.rails, rail)));
+  expect(after.map((units, index) => units - (before[index] ?? 0n))).toEqual(
+    rails.map((rail) => due.get(rail)),
+  );
+  expect(await readBooks(world.gateway)).toMatchObject({ balanced: true, discrepancies: [] });
+}
+
+/** One purchase, whose receipt names a payment of exactly the price: that many of the rail's units. */
+async function buy(world: World, client: StockClient, [, place]: Sale): Promise<bigint> {
   const { url, init, key, price, check } = await place(world);
   const headers = { ...init.headers, ...(key === undefined ? {} : sendKey(client, key)) };
-  const before = await readTakings(world.rails, client.rail);
   const response = await client.pay(url, { ...init, headers });
   const text = await response.clone().text();
   expect(response.status, text).toBe(200);
@@ -74,9 +104,8 @@ export async function expectOnePayment(world: World, client: StockClient, [, pla
   expect(receipt).toMatchObject({ method: client.rail, status: 'success' });
   if (client.readReceipt) expect(client.readReceipt(response)).toBe(receipt.reference);
   const units = toUnits(client.rail, price);
-  expect((await readTakings(world.rails, client.rail)) - before).toBe(units);
   expect(await readPaid(world.rails, client.rail, receipt.reference)).toBe(units);
-  expect(await readBooks(world.gateway)).toMatchObject({ balanced: true, discrepancies: [] });
+  return units;
 }
 
 function sendKey({ keyHeader }: StockClient, key: string): Record<string, string> {

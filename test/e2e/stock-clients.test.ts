@@ -4,6 +4,7 @@ import { CHEAP_SALES, DEAR_SALES } from './stock-clients-sales.ts';
 import { cardWallet, WALLETS } from './stock-clients-wallets.ts';
 import {
   expectBrowserFriendly,
+  expectCrowdServed,
   expectOnePayment,
   expectReconciled,
   type StockClient,
@@ -49,6 +50,15 @@ describe('the unmodified client mppx, with a card', () => {
     expect(challenge).not.toContain('method="stripe"');
   });
 });
+
+test('all of them at once, two of each, are charged once for each thing they buy', async () => {
+  const crowd: Parameters<typeof expectCrowdServed>[1] = [];
+  for (const create of [...Object.values(WALLETS), ...Object.values(WALLETS)]) {
+    crowd.push({ client: await create(world.rails), sales: CHEAP_SALES });
+  }
+  const card = await cardWallet(world.rails);
+  await expectCrowdServed(world, [...crowd, { client: card, sales: DEAR_SALES }]);
+}, 180_000);
 
 test('after all of them every rail agrees with the books to the last unit', async () => {
   await expectReconciled(world, ['evm', 'tempo', 'lightning', 'stripe']);
