@@ -118,17 +118,13 @@ export async function callWithIdempotencyKey(
   const { sale, carried } = wanted;
   refuseIfBlocked(deps, sale, payerOf(principal));
   const demand = toDemand(sale, carried);
-  const claimKey = `key:${askerOf(principal)}:${sha256Hex(idempotencyKey)}`;
+  const claimKey = keyClaimKeyOf(principal, idempotencyKey);
   const claimId = claimIdOf(claimKey);
   const opened = await openKeyClaim(deps, { sale, demand }, principal, claimKey);
   if (opened.kind === 'taken') {
     const claim = await findClaim(deps.sql, claimId);
     invariant(claim, `claim ${claimId} is missing`);
-    const asker = { isProven: true, isOwed: false };
-    const answer = await answerClaim(deps, demand, sameRequest(claim, demand), asker);
-    invariant(answer.purpose === 'call', `claim ${claimId} is not a call`);
-    const balance = await spendableBy(deps, principal);
-    return { result: answer.result, receiptId: receiptOf(claim), charged: claim.amount, balance };
+    return answerStoredCall(deps, demand, claim, principal);
   }
   await requireHeld(deps, { ...wanted, principal }, opened.hold);
   return guardClaim(deps, demand, claimId, async () => {
@@ -137,6 +133,25 @@ export async function callWithIdempotencyKey(
     const balance = await spendableBy(deps, principal);
     return { ...call, receiptId: free ? undefined : claimId, balance, freeCallsLeft: free?.left };
   });
+}
+
+/** What a call with this `Idempotency-Key` came to before. */
+export async function answerStoredCall(
+  deps: GatewayDeps,
+  demand: Demand,
+  claim: Claim,
+  principal: Principal,
+): Promise<KeyAnswer> {
+  const asker = { isProven: true, isOwed: false };
+  const answer = await answerClaim(deps, demand, sameRequest(claim, demand), asker);
+  invariant(answer.purpose === 'call', `claim ${claim.id} is not a call`);
+  const balance = await spendableBy(deps, principal);
+  return { result: answer.result, receiptId: receiptOf(claim), charged: claim.amount, balance };
+}
+
+/** Names the one call that a principal makes under an `Idempotency-Key`. */
+export function keyClaimKeyOf(principal: Principal, idempotencyKey: string): string {
+  return `key:${askerOf(principal)}:${sha256Hex(idempotencyKey)}`;
 }
 
 /** How we say that a call found no place to run in. */

@@ -162,6 +162,15 @@ export async function readCredential(
   return undefined;
 }
 
+/** The same, where there is nothing to sell: what cannot be read is none. */
+export function findCredential(deps: Pick<DemandDeps, 'wires'>, carried: Carried): Credential | undefined {
+  for (const wire of deps.wires) {
+    const reading = wire.read(carried);
+    if (reading?.kind === 'credential') return reading.credential;
+  }
+  return undefined;
+}
+
 /** The rail that takes this kind of form. */
 export function railOf(
   deps: { rails: readonly Rail[] },

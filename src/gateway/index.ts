@@ -26,6 +26,7 @@ export { confirmSettlements } from './confirm-settlements.ts';
 export { creditStrays } from './credit-stray.ts';
 export { type Demand, demandPayment, readCredential } from './demand.ts';
 export type { GatewayDeps, GatewaySettings } from './deps.ts';
+export { answerEarlierCall, type EarlierCall } from './earlier-call.ts';
 export { EXAMPLE_PRICE } from './example.ts';
 export { createFreeCalls } from './free-calls.ts';
 export { creditLateArrivals } from './late-arrivals.ts';

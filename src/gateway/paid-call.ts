@@ -4,11 +4,12 @@ import { hasScope, mayCall, type Principal } from '../keys/index.ts';
 import type { Carried, Claim } from '../payments/index.ts';
 import { callFreeTool, callUnderAllowance, type FreeAnswer } from './allowance.ts';
 import { callWithCredential } from './call-with-credential.ts';
-import { callWithIdempotencyKey, callWithKey } from './call-with-key.ts';
+import { callWithIdempotencyKey, callWithKey, type KeyAnswer } from './call-with-key.ts';
 import { spendableBy } from './child-keys.ts';
 import { demandPayment, readCredential } from './demand.ts';
 import type { GatewayDeps } from './deps.ts';
 import { guardClaim } from './guard-claim.ts';
+import type { CredentialAnswer } from './run-claim.ts';
 import { type Sale, toDemand } from './sale.ts';
 
 export type PaidCallInput = {
@@ -50,26 +51,46 @@ export async function paidCall(
   // Most calls are paid by a key and need neither the demand nor a signal: what is not needed is not made.
   const credential = await readCredential(deps, input.carried, () => toDemand(sale, input.carried));
   if (credential) {
-    const { claim, result } = await callWithCredential(deps, input, credential, client());
-    return guardClaim(deps, toDemand(sale, input.carried), claim.id, async () => ({
-      result,
-      charged: claim.amount,
-      receiptId: claim.id,
-      receipt: await inlineReceipt(deps, claim.id),
-      balance: principal && (await spendableBy(deps, principal)),
-      claim,
-    }));
+    const answer = await callWithCredential(deps, input, credential, client());
+    return guardClaim(deps, toDemand(sale, input.carried), answer.claim.id, () =>
+      tellCredentialPaid(deps, principal, answer),
+    );
   }
   if (!principal) throw await demandPayment(deps, toDemand(sale, input.carried));
   if (input.idempotencyKey === undefined) {
     const free = await callUnderAllowance(deps, sale, principal);
     if (free) return toFreeAnswer(free);
   }
-  const { receiptId, ...answer } =
+  const answer =
     input.idempotencyKey === undefined
       ? await callWithKey(deps, input, principal)
       : await callWithIdempotencyKey(deps, input, principal, input.idempotencyKey);
-  const receipt = input.wantsReceipt && receiptId ? await inlineReceipt(deps, receiptId) : undefined;
+  return tellKeyPaid(deps, input, answer);
+}
+
+/** What a call that a credential paid is answered with. */
+export async function tellCredentialPaid(
+  deps: GatewayDeps,
+  principal: Principal | undefined,
+  { claim, result }: CredentialAnswer,
+): Promise<PaidCallAnswer> {
+  return {
+    result,
+    charged: claim.amount,
+    receiptId: claim.id,
+    receipt: await inlineReceipt(deps, claim.id),
+    balance: principal && (await spendableBy(deps, principal)),
+    claim,
+  };
+}
+
+/** What a call that a key paid is answered with. */
+export async function tellKeyPaid(
+  deps: GatewayDeps,
+  { wantsReceipt }: Pick<PaidCallInput, 'wantsReceipt'>,
+  { receiptId, ...answer }: KeyAnswer,
+): Promise<PaidCallAnswer> {
+  const receipt = wantsReceipt && receiptId ? await inlineReceipt(deps, receiptId) : undefined;
   return { ...answer, receiptId, receipt, claim: undefined };
 }
 

@@ -3,7 +3,7 @@ import type { Json } from '../core/canonical-json.ts';
 import { Problem } from '../core/problem.ts';
 import { DEFAULT_LIMITS, type ToolDefinition } from '../execution/index.ts';
 import type { GatewayDeps } from './deps.ts';
-import type { Sale } from './sale.ts';
+import type { CallRequest, Sale } from './sale.ts';
 
 export type CallInput = {
   /** A server's id or its name. */
@@ -36,6 +36,27 @@ export async function resolveSale(deps: GatewayDeps, input: CallInput): Promise<
   return toSale(deps, listing, tool, input);
 }
 
+/** What a call is known by, whether or not it could be sold now. */
+export async function nameCall(
+  deps: Pick<GatewayDeps, 'catalog' | 'settings'>,
+  input: CallInput,
+): Promise<Pick<Sale, 'request' | 'resource'>> {
+  const listing = await deps.catalog.findListing(input.server);
+  const server = listing?.server.name ?? input.server;
+  return { request: toRequest(server, input), resource: toResource(deps, server, input.tool) };
+}
+
+function toRequest(server: string, { tool, arguments: given, version }: CallInput): CallRequest {
+  return { server, tool, arguments: given, ...(version === undefined ? {} : { version }) };
+}
+
+function toResource({ settings }: Pick<GatewayDeps, 'settings'>, server: string, tool: string) {
+  return {
+    url: `${settings.publicUrl}/invoke/${encodeURIComponent(server)}`,
+    description: `One call of ${tool} of ${server}`,
+  };
+}
+
 function findTool(listing: Listing, name: string): ToolDefinition {
   const tool = listing.tools.find((candidate) => candidate.name === name);
   if (tool) return tool;
@@ -64,22 +85,14 @@ async function requireSandbox(deps: Pick<GatewayDeps, 'execution'>): Promise<voi
 function toSale(deps: GatewayDeps, listing: Listing, tool: ToolDefinition, input: CallInput): Sale {
   const { server, version } = listing;
   return {
-    request: {
-      server: server.name,
-      tool: tool.name,
-      arguments: input.arguments,
-      ...(input.version === undefined ? {} : { version: input.version }),
-    },
+    request: toRequest(server.name, input),
     ...{ toolId: server.id, versionId: version.id, version: version.version, payeeId: server.publisherId },
     tier: server.tier === 'pro' ? 'self-hosted' : 'hosted',
     price: listing.priceOf(tool.name),
     settle: listing.settle,
     freeAllowance: listing.freeAllowanceOf(tool.name),
     scope: 'invoke',
-    resource: {
-      url: `${deps.settings.publicUrl}/invoke/${encodeURIComponent(server.name)}`,
-      description: `One call of ${tool.name} of ${server.name}`,
-    },
+    resource: toResource(deps, server.name, tool.name),
     isInstant: false,
     runTimeoutMs: DEFAULT_LIMITS.runTimeoutMs,
     repairedAt: server.updatedAt,

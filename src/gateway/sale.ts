@@ -53,12 +53,17 @@ export function hashResult(result: unknown): Buffer {
   return sha256(canonicalJson(result));
 }
 
+/** What a payment for this call is bound to, and its claim is known by. */
+export function digestCall(request: CallRequest): string {
+  return sha256Hex('call', hashRequest(request));
+}
+
 /** What a payment for this sale has to cover, and the one request it is good for. */
 export function toDemand(sale: Sale, carried: Carried): Demand {
   return {
     purpose: 'call',
     amount: sale.price,
-    requestDigest: sha256Hex('call', hashRequest(sale.request)),
+    requestDigest: digestCall(sale.request),
     resource: sale.resource,
     runTimeoutMs: sale.runTimeoutMs,
     carried,

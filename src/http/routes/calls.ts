@@ -3,7 +3,15 @@ import { z } from 'zod';
 import type { Uuid } from '../../core/ids.ts';
 import { toWireNumber } from '../../core/money.ts';
 import { Problem } from '../../core/problem.ts';
-import { exampleSale, paidCall, resolveSale, type Sale } from '../../gateway/index.ts';
+import {
+  answerEarlierCall,
+  type CallInput,
+  exampleSale,
+  type PaidCallAnswer,
+  paidCall,
+  resolveSale,
+  type Sale,
+} from '../../gateway/index.ts';
 import { type Principal, reachOf } from '../../keys/index.ts';
 import { answerPaid, clientSignal } from '../answer.ts';
 import { readPrincipal, requirePrincipal } from '../auth.ts';
@@ -38,8 +46,9 @@ export function callRoutes(deps: HttpDeps): App {
   });
   app.post('/invoke/:id', async (c) => {
     const body = await readBody(c, callSchema, BODY_BYTES_MAX.call);
-    const sale = await resolveSale(deps, { ...body, server: c.req.param('id') });
-    return answerCall(deps, c, sale);
+    const call = { ...body, server: c.req.param('id') };
+    const sale = await resolveSale(deps, call).catch((cause: unknown) => toEarlier(deps, c, call, cause));
+    return sale instanceof Response ? sale : answerCall(deps, c, sale);
   });
   app.get('/v1/calls', async (c) => {
     const principal = await requirePrincipal(deps, c);
@@ -74,7 +83,19 @@ async function callersOf(deps: HttpDeps, principal: Principal): Promise<Uuid[] |
 }
 
 async function answerCall(deps: HttpDeps, c: Ctx, sale: Sale): Promise<Response> {
-  const answer = await pay(deps, c, sale);
+  return toAnswer(deps, c, await pay(deps, c, sale));
+}
+
+/** A call that cannot be sold now may have been paid for before; then that is answered, and not why it cannot. */
+async function toEarlier(deps: HttpDeps, c: Ctx, call: CallInput, cause: unknown): Promise<Response> {
+  if (!(cause instanceof Problem)) throw cause;
+  const input = { ...(await readPayment(deps, c)), call, problem: cause };
+  const answer = await answerEarlierCall(deps, input, () => clientSignal(c));
+  if (!answer) throw cause;
+  return toAnswer(deps, c, answer);
+}
+
+function toAnswer(deps: HttpDeps, c: Ctx, answer: PaidCallAnswer): Response {
   const body = {
     ok: true,
     result: answer.result,
@@ -105,15 +126,19 @@ async function answerExample(deps: HttpDeps, c: Ctx, sale: Sale): Promise<Respon
 
 const exampleResultSchema = z.object({ structuredContent: z.object({ message: z.string() }) });
 
-async function pay(deps: HttpDeps, c: Ctx, sale: Sale) {
-  const input = {
-    sale,
+async function pay(deps: HttpDeps, c: Ctx, sale: Sale): Promise<PaidCallAnswer> {
+  const input = { sale, ...(await readPayment(deps, c)) };
+  return paidCall(deps, input, () => clientSignal(c));
+}
+
+/** What a request brings to pay with, and how it wants to be answered. */
+async function readPayment(deps: HttpDeps, c: Ctx) {
+  return {
     principal: await readPrincipal(deps, c),
     carried: carriedBy(deps, c),
     idempotencyKey: readIdempotencyKey(c),
     wantsReceipt: /\breceipt\b/i.test(c.req.header('prefer') ?? ''),
   };
-  return paidCall(deps, input, () => clientSignal(c));
 }
 
 function readIdempotencyKey(c: Ctx): string | undefined {
