@@ -1,13 +1,17 @@
+import { randomBytes } from 'node:crypto';
+import { Credential } from 'mppx';
 import { Mppx, stripe as stripeMethod, tempo as tempoMethod } from 'mppx/client';
 import { createClient, type Hex, http } from 'viem';
 import { privateKeyToAccount } from 'viem/accounts';
 import { readContract } from 'viem/actions';
 import { tempoModerato } from 'viem/tempo/chains';
+import { z } from 'zod';
 import { createInvoices } from '../../../src/payments/index.ts';
-import type { RailName } from '../../../src/payments/rail.ts';
+import type { RailName, TempoOffer } from '../../../src/payments/rail.ts';
 import { tokenAbi } from '../../../src/payments/rails/tempo/token.ts';
 import { TEST_SECRET } from '../../harness/gateway.ts';
 import type { RailLab } from '../../harness/rail-lab.ts';
+import { inSeconds, signTransaction } from '../../payments/rails/tempo/sign.ts';
 import { createAgent, tokenBalance } from '../fixtures.ts';
 
 /** Somebody who pays by one rail. */
@@ -141,3 +145,36 @@ export async function stealPreimage({ database }: RailLab, paymentHash: string):
   if (!invoice?.preimage) throw new Error(`there is no preimage of ${paymentHash}`);
   return invoice.preimage;
 }
+
+/**
+ * A payer on Tempo whose transaction stays good for minutes, so that what comes of it hangs on no clock: the
+ * stock client signs for 25 seconds.
+ */
+export async function createPatientPayer(lab: RailLab): Promise<Payer & { key: Hex }> {
+  const key = await lab.tempo.fundPayer();
+  const stock = createTempoClient(lab, key, 'pull');
+  return {
+    key,
+    async pay(response) {
+      const credential = Credential.deserialize(await stock.createCredential(response));
+      const { id: challengeId, realm, request } = credential.challenge;
+      const { amount, currency, recipient, methodDetails } = tempoRequestSchema.parse(request);
+      const offer: TempoOffer = {
+        ...{ kind: 'tempo', network: `eip155:${methodDetails.chainId}`, units: BigInt(amount) },
+        ...{ currency, recipient },
+      };
+      // A nonce of a lane of its own, which counts.
+      const lane = { nonceKey: BigInt(`0x${randomBytes(8).toString('hex')}`), nonce: 0n };
+      const terms = { key, challengeId, realm, validBefore: inSeconds(PATIENT_SECONDS), ...lane };
+      const payload = { type: 'transaction', signature: signTransaction(offer, terms) };
+      return { 'payment-authorization': Credential.serialize({ ...credential, payload }) };
+    },
+  };
+}
+
+const PATIENT_SECONDS = 600;
+const hex = z.custom<Hex>((value) => typeof value === 'string' && /^0x[0-9a-f]+$/i.test(value));
+const tempoRequestSchema = z.object({
+  ...{ amount: z.string(), currency: hex, recipient: hex },
+  methodDetails: z.object({ chainId: z.number() }),
+});
