@@ -119,8 +119,16 @@ export function llmsText(deps: HttpDeps): string {
 - GET ${publicUrl}/mcp?q=words lists tools with their prices.
 - POST ${publicUrl}/invoke/{server} with {"tool": "...", "arguments": {...}} calls one.
 - POST ${publicUrl}/v1/signup buys a key; send it as "Authorization: Bearer mcp_...".
+- POST ${publicUrl}/v1/topup with {"amount_mcents": 10000} and the key adds balance to it.
 - Repeat a request with the same payment whenever an answer got lost: it is never charged twice.
 - A call that fails is free: it says "no charge applied", or returns a refund key.
+
+## Pay
+Any client of one of these protocols does it by itself.
+- x402: answer PAYMENT-REQUIRED with PAYMENT-SIGNATURE; version 1 reads the body and sends X-PAYMENT.
+- MPP: answer one "WWW-Authenticate: Payment" in Payment-Authorization; Accept-Payment narrows what is offered.
+- L402: pay the invoice and send "Authorization: L402 <token>:<preimage>".
+- A key may travel beside a payment, as X-Api-Key where the payment is in Authorization.
 
 ## More
 - [OpenAPI](${publicUrl}/openapi.json)
