@@ -53,7 +53,8 @@ export const WALLETS: Record<string, (rails: Rails) => Promise<StockClient>> = {
     mppxClient('lightning', [lightningClient((invoice) => payInvoice(rails, invoice))]),
   'fetchWithL402 of @getalby/lightning-tools': async (rails) => albyClient(rails, fetchWithL402, {}),
   'fetch402 of @getalby/lightning-tools': async (rails) => albyClient(rails, fetch402, {}),
-  'fetchWithMpp of @getalby/lightning-tools': async (rails) =>
+  'fetchWithMpp of @getalby/lightning-tools': async (rails) => albyClient(rails, fetchWithMpp, {}),
+  'fetchWithMpp of @getalby/lightning-tools, with Accept-Payment': async (rails) =>
     albyClient(rails, fetchWithMpp, { 'accept-payment': 'lightning/charge' }),
 };
 
