@@ -1,7 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { addMs } from '../../src/core/clock.ts';
+import { readConfig } from '../../src/config.ts';
+import { addMs, systemClock } from '../../src/core/clock.ts';
+import { silentLog } from '../../src/core/log.ts';
 import { millicents } from '../../src/core/money.ts';
+import { wireLightning } from '../../src/deps/lightning.ts';
 import { createInvoices, type Invoices, type NewInvoice } from '../../src/payments/invoice/index.ts';
 import { createTestDatabase, type TestDatabase } from '../harness/database.ts';
 
@@ -120,6 +123,24 @@ test('what nobody paid is forgotten after its time, and what was paid never', as
     'settled',
     'open',
   ]);
+});
+
+test('a gateway forgets invoices that nobody paid, a week after they were over', async () => {
+  const daysAgo = (days: number) => addMs(new Date(), -days * 86_400_000);
+  const [over, recent] = [await insert({ expiresAt: daysAgo(8) }), await insert({ expiresAt: daysAgo(6) })];
+  for (const { paymentHash } of [over, recent]) {
+    await invoices.note(paymentHash, { state: 'expired', receivedMsat: 0n });
+  }
+  const config = readConfig({
+    ...{ LIGHTNING_PROVIDER: 'lnd', LIGHTNING_NETWORK: 'regtest', LIGHTNING_RATE: 'fixed:100000' },
+    ...{ LIGHTNING_LND_URL: 'https://127.0.0.1:1', LIGHTNING_LND_MACAROON: 'abcd' },
+  }).lightning;
+  if (!config) throw new Error('lightning is not configured');
+  const parts = { sql: database.sql, secrets: [SECRET], clock: systemClock, log: silentLog };
+  const { jobs, close } = await wireLightning(config, parts);
+  for (const { run } of jobs) await run(AbortSignal.timeout(5_000));
+  await close?.();
+  expect([await stateOf(over), await stateOf(recent)]).toEqual([undefined, 'expired']);
 });
 
 test('a cursor is kept for each node', async () => {
