@@ -52,6 +52,9 @@ export const chainTransaction = pgTable(
     index('chain_transaction_open')
       .on(table.chainId, table.wallet, table.nonce)
       .where(sql`${table.state} = 'signed'`),
+    index('chain_transaction_reverted')
+      .on(table.chainId, table.wallet, table.minedAt)
+      .where(sql`${table.state} = 'reverted'`),
     check(
       'chain_transaction_receipt',
       sql`(${table.state} IN ('mined', 'reverted')) = (${table.blockNumber} IS NOT NULL)`,

@@ -138,6 +138,20 @@ export async function recordReceipt(
       AND nonce = ${nonce} AND state = 'signed'`;
 }
 
+/** How many transactions whose ref begins so cost gas and did nothing, lately. */
+export async function countReverted(
+  sql: Queryable,
+  wallet: Wallet,
+  input: { refPrefix: string; withinMs: number },
+): Promise<bigint> {
+  const [row] = await sql<{ count: bigint }[]>`
+    SELECT count(*) AS count FROM chain_transaction
+    WHERE bucket = ${bucketOfWallet(wallet)} AND chain_id = ${wallet.chainId} AND wallet = ${wallet.address}
+      AND state = 'reverted' AND mined_at > now() - ${input.withinMs} * interval '1 millisecond'
+      AND starts_with(ref, ${input.refPrefix})`;
+  return row?.count ?? 0n;
+}
+
 /** Gives a transaction up whose nonce another one has used for good. */
 export async function recordDropped(sql: Sql, wallet: Wallet, nonce: bigint): Promise<void> {
   await sql`

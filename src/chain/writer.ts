@@ -9,6 +9,7 @@ import { readReceiptOf } from './receipt.ts';
 import { replaceStuck } from './replace.ts';
 import { type ResumeReport, resumeWallet } from './resume.ts';
 import {
+  countReverted,
   findByNonce,
   findByRef,
   insertSigned,
@@ -35,6 +36,8 @@ export type Writer = {
   follow(ref: string, signal: AbortSignal): Promise<WriteOutcome | undefined>;
   /** What became of a ref's transaction, without waiting; undefined when there is none. */
   find(ref: string, signal: AbortSignal): Promise<WriteOutcome | undefined>;
+  /** How many transactions whose ref begins so were mined within `withinMs` and did nothing. */
+  countReverted(input: { refPrefix: string; withinMs: number }): Promise<bigint>;
   /** Broadcasts again what has no receipt and records the receipts there are. Throws when it cannot look. */
   resume(signal: AbortSignal): Promise<ResumeReport>;
 };
@@ -54,6 +57,7 @@ export function createWriter(deps: WriterDeps): Writer {
     send: (request, signal) => send(context, request, signal),
     follow: (ref, signal) => follow(context, ref, signal),
     find: (ref, signal) => find(context, ref, signal),
+    countReverted: (input) => countReverted(deps.sql, context.wallet, input),
     resume: (signal) => resumeWallet(context, signal),
   };
 }

@@ -22,6 +22,9 @@ afterEach(() => lab.chain.proxy.decide(() => 'pass'));
 const onBroadcast = (fate: Fate) => (method: string) => (method === 'eth_sendRawTransaction' ? fate : 'pass');
 const isKilling = (method: string) => method === 'eth_sendRawTransaction';
 
+/** A wallet's code that answers "valid" to every signature while gas costs nothing, as in a trial, and burns it else. */
+const ACCEPTING_IN_TRIALS = '0x3a15600657fe5b631626ba7e60e01b60005260206000f3';
+
 type Prepared = { rail: Rail; form: Eip3009Form; intent: SettlementIntent; before: bigint };
 
 /** A payment that is authorised and not settled, and what we own before it is. */
@@ -376,6 +379,33 @@ describe('contract wallets', () => {
     await burnGasOfTestWallet(lab.chain.anvil, { owner, wallet, gas: 200_000n });
     expect((await rail.settle(intent, anySignal())).kind).toBe('settled');
     expect(await arrivedSince(before)).toBe(PRICE_UNITS);
+  });
+
+  test('a wallet that accepts in trials and refuses in blocks wastes our gas twice, and no more', async () => {
+    const { anvil, proxy } = lab.chain;
+    const wallet = privateKeyToAddress(generatePrivateKey());
+    await anvil.mint(wallet, 10n * PRICE_UNITS);
+    await anvil.rpc('anvil_setCode', [wallet, ACCEPTING_IN_TRIALS]);
+    const rail = lab.rail();
+    const before = await lab.received();
+    const offer = await offerOf(rail, quoteOf());
+    const sign = () => lab.sign(offer, { key: generatePrivateKey(), from: wallet });
+    const intents = [];
+    for (const form of [await sign(), await sign(), await sign()]) {
+      intents.push(intentOf(await authorise(rail, form, quoteOf())));
+    }
+    const sent = proxy.count('eth_sendRawTransaction');
+    const costs = [];
+    for (const intent of intents) {
+      const settlement = await rail.settle(intent, anySignal());
+      costs.push(settlement.kind === 'refused' ? settlement.costs?.length : settlement.kind);
+    }
+    expect(costs).toEqual([1, 1, 0]);
+    expect(proxy.count('eth_sendRawTransaction') - sent).toBe(2);
+    // It is not even taken any more; everybody else is.
+    expect((await rail.verify(await sign(), quoteOf(), anySignal())).kind).toBe('refused');
+    expect((await rail.verify(await lab.sign(offer), quoteOf(), anySignal())).kind).toBe('authorised');
+    expect(await arrivedSince(before)).toBe(0n);
   });
 
   test('a transfer by key gets no more gas than keys need', async () => {

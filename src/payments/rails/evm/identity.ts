@@ -3,7 +3,12 @@ export type AuthorizationName = { network: string; asset: string; from: string; 
 
 /** Names one authorization. The signature is no part of it: another spelling of it is the same payment. */
 export function claimKeyOf(name: AuthorizationName): string {
-  return `evm:${name.network}:${name.asset}:${name.from}:${name.nonce}`.toLowerCase();
+  return `${claimKeysOf(name)}${name.nonce}`.toLowerCase();
+}
+
+/** What the names of one payer's authorizations begin with. */
+export function claimKeysOf(name: Omit<AuthorizationName, 'nonce'>): string {
+  return `evm:${name.network}:${name.asset}:${name.from}:`.toLowerCase();
 }
 
 /** The payer as CAIP-10. */

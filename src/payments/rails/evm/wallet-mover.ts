@@ -7,10 +7,12 @@ import {
   type WriteOutcome,
   type Writer,
 } from '../../../chain/index.ts';
-import { expectForm } from '../../form.ts';
+import { type Eip3009Form, expectForm } from '../../form.ts';
 import type { SettlementCost, SettlementIntent } from '../../rail.ts';
+import { claimKeysOf } from './identity.ts';
 import { type Attempt, type Mover, type MoverHealth, NOTHING_SENT } from './mover.ts';
 import { encodeTransfer } from './token.ts';
+import { createTurns } from './turns.ts';
 
 export type WalletMoverDeps = {
   client: ChainClient;
@@ -25,19 +27,30 @@ const GAS_HEADROOM_PERCENT = 130n;
 const KEY_GAS_MAX = 150_000n;
 /** A contract wallet runs code of its payer's choice at our cost: room for passkeys and multisigs, no more. */
 const WALLET_GAS_MAX = 400_000n;
+/**
+ * Settlements of one contract wallet that may cost gas and bring nothing within a day: it can accept in every
+ * trial and refuse in every block, and it signs for nothing. Who is beyond this pays from another one.
+ */
+const REVERTS_MAX = 2n;
+const DAY_MS = 24 * 60 * 60 * 1000;
+/** As many of one payer are sent at once: none of them knows of the others' failure. */
+const SENT_AT_ONCE_MAX = 16;
 /** What a settlement takes, headroom included, for the outlook on the wallet. */
 const SETTLEMENT_GAS = 110_000n;
 
 /** Settles from a hot wallet of ours, through its one writer. */
 export function createWalletMover(deps: WalletMoverDeps): Mover {
   const { writer } = deps;
+  const turns = createTurns(SENT_AT_ONCE_MAX);
   return {
     wallet: writer.address,
     // What the token takes from anybody it takes from us.
-    accepts: async () => true,
+    accepts: async (form, _token, signal) => !(await hasWastedGas(deps, form, signal)),
     async move(intent, _token, signal) {
       const followed = await writer.follow(intent.claimKey, signal);
-      return followed ? toAttempt(deps, followed) : attempt(deps, intent, signal);
+      if (followed) return toAttempt(deps, followed);
+      const { from } = expectForm(intent.form, 'eip3009');
+      return turns.take(from, signal, () => attempt(deps, intent, signal));
     },
     async find(intent, signal) {
       const sent = await writer.find(intent.claimKey, signal);
@@ -66,7 +79,10 @@ async function attempt(
       estimateGas(rpc, { ...transfer, account: writer.address }),
       call(rpc, { ...transfer, account: writer.address }),
     ]);
-    if (await isTooMuchGas(deps, { gas, payer: form.from }, signal)) {
+    if (
+      (await isTooMuchGas(deps, { gas, payer: form.from }, signal)) ||
+      (await hasWastedGas(deps, form, signal))
+    ) {
       const sent = await writer.find(intent.claimKey, signal);
       return sent ? toAttempt(deps, sent) : { ...NOTHING_SENT, isTooDear: true };
     }
@@ -76,6 +92,13 @@ async function attempt(
     if (!isRevert(error)) throw error;
     return toAttempt(deps, await writer.find(intent.claimKey, signal));
   }
+}
+
+/** A payer with a key has to spend its money elsewhere to make a transfer fail, and pays for that itself. */
+async function hasWastedGas(deps: WalletMoverDeps, form: Eip3009Form, signal: AbortSignal): Promise<boolean> {
+  const wasted = { refPrefix: claimKeysOf(form), withinMs: DAY_MS };
+  if ((await deps.writer.countReverted(wasted)) < REVERTS_MAX) return false;
+  return (await getCode(deps.client.within(signal), { address: form.from })) !== undefined;
 }
 
 /** The code at the payer decides, not the signature's shape: wallets take signatures of 65 bytes too. */

@@ -1,0 +1,1 @@
+CREATE INDEX "chain_transaction_reverted" ON "chain_transaction" USING btree ("chain_id","wallet","mined_at") WHERE "chain_transaction"."state" = 'reverted';
