@@ -12,18 +12,24 @@ export function answerProblem(log: Log, thrown: unknown, c: Ctx): Response {
   return new Response(body, { status: problem.status, headers: toHeaders(problem, requestId) });
 }
 
-/** A plain object where it can be: a `Headers` for a name that is there twice costs as much as the answer. */
-function toHeaders(problem: Problem, requestId: string): Record<string, string> | [string, string][] {
+/**
+ * A plain object with one value for each name, those of several joined as any recipient may (RFC 9110, 5.3):
+ * `Headers` would join them too, and costs more than all the rest of the answer.
+ */
+function toHeaders(problem: Problem, requestId: string): Record<string, string> {
   const { headers = [], retryAfterSeconds } = problem.options;
-  const pairs: [string, string][] = [
-    ['content-type', 'application/problem+json'],
-    ['x-request-id', requestId],
-  ];
-  for (const [name, value] of headers) pairs.push([name, value]);
-  if (problem.type === 'unauthorized') pairs.push(['www-authenticate', 'Bearer error="invalid_token"']);
-  if (retryAfterSeconds !== undefined) pairs.push(['retry-after', String(retryAfterSeconds)]);
-  const single = Object.fromEntries(pairs);
-  return Object.keys(single).length === pairs.length ? single : pairs;
+  const joined: Record<string, string> = {
+    'content-type': 'application/problem+json',
+    'x-request-id': requestId,
+  };
+  for (const [name, value] of headers) {
+    const key = name.toLowerCase();
+    const earlier = joined[key];
+    joined[key] = earlier === undefined ? value : `${earlier}, ${value}`;
+  }
+  if (problem.type === 'unauthorized') joined['www-authenticate'] = 'Bearer error="invalid_token"';
+  if (retryAfterSeconds !== undefined) joined['retry-after'] = String(retryAfterSeconds);
+  return joined;
 }
 
 /** Our bugs are errors with their trace; what waits behind a refusal is worth a warning; a refusal is neither. */
