@@ -68,7 +68,29 @@ export function openApiDocument(deps: HttpDeps): Record<string, unknown> {
         },
       },
       '/v1/balance': get('readBalance', 'What a key can still spend', keySecurity),
-      '/v1/keys': get('listKeys', 'The keys of an account', keySecurity),
+      '/v1/topup/checkout': post('openCheckout', 'A page on which a card fills a key', keySecurity, {
+        ...{ amount_mcents: whole },
+      }),
+      '/v1/keys': {
+        ...get('listKeys', 'The keys of an account, with their caps and what is used of them', keySecurity),
+        ...post('createChildKey', 'A key that spends this account within caps', keySecurity, {
+          ...{ label: text, scopes: {}, tools: {}, expires_at: text, caps: object(capFields) },
+        }),
+      },
+      '/v1/keys/{id}/rotate': {
+        ...{ parameters: keyId },
+        ...post('rotateKey', 'A new secret for the same rights', keySecurity, { overlap_seconds: whole }),
+      },
+      '/v1/keys/{id}/revoke': {
+        ...{ parameters: keyId },
+        ...post('revokeKey', 'Ends a key and its children', keySecurity, {}),
+      },
+      '/v1/credit/challenge': post('challengeCredit', "The message that opens a payer's credit", [], {
+        ...{ payer: text },
+      }),
+      '/v1/credit': post('claimCredit', 'A key for credit that payments left here', [], {
+        ...{ payer: text, nonce: text, issued_at: text, signature: text },
+      }),
       '/v1/calls': get('listCalls', 'The calls of an account', keySecurity),
       '/v1/pricing': get('readPricing', 'Prices, rails and wires of this gateway', []),
       '/mcp': get('searchServers', 'The catalog', []),
@@ -102,6 +124,19 @@ function invokeOperation(): Record<string, unknown> {
 function get(operationId: string, summary: string, security: object[]): Record<string, unknown> {
   return { get: { operationId, summary, security, responses: ok({ type: 'object' }) } };
 }
+
+function post(
+  operationId: string,
+  summary: string,
+  security: object[],
+  fields: Record<string, object>,
+): Record<string, unknown> {
+  const requestBody = json(object(fields));
+  return { post: { operationId, summary, security, requestBody, responses: ok({ type: 'object' }) } };
+}
+
+const capFields = { per_call_mcents: whole, per_hour_mcents: whole, total_mcents: whole };
+const keyId = [{ name: 'id', in: 'path', required: true, schema: { type: 'string', format: 'uuid' } }];
 
 /** For agents that read prose: what this is, what it costs, and how to pay. */
 export function llmsText(deps: HttpDeps): string {

@@ -1,0 +1,37 @@
+import { expect, test } from 'vitest';
+import { openApiDocument } from '../../src/http/openapi/document.ts';
+
+const deps = {
+  version: '1.2.3',
+  rails: [{ name: 'evm' }, { name: 'stripe' }],
+  wires: [{ name: 'x402' }, { name: 'mpp' }],
+  settings: { publicUrl: 'https://tools.example', signupPrice: 10_000n },
+};
+// Only these members are read.
+const document = JSON.parse(JSON.stringify(openApiDocument(deps as never)));
+
+type Operation = { operationId?: string; responses?: Record<string, unknown>; requestBody?: unknown };
+const operations: [string, Operation][] = Object.entries(document.paths).flatMap(([path, item]) =>
+  Object.entries(item as Record<string, Operation>)
+    .filter(([method]) => method !== 'parameters')
+    .map(([method, operation]): [string, Operation] => [`${method} ${path}`, operation]),
+);
+
+test('every operation has a name of its own, and says what a 402 is', () => {
+  const names = operations.map(([, { operationId }]) => operationId);
+  expect(new Set(names).size).toBe(names.length);
+  for (const [name, { responses, requestBody }] of operations) {
+    expect(Object.keys(responses ?? {}), name).toContain('402');
+    if (name.startsWith('post ')) expect(requestBody, name).toBeDefined();
+  }
+});
+
+test('a price is told in the words of both directories, and a card only from fifty cents', () => {
+  const info = document.paths['/v1/signup'].post['x-payment-info'];
+  expect(info.offers).toEqual([{ intent: 'charge', method: 'evm', amount: '100000', currency: 'USD' }]);
+  expect(info.price).toEqual({ mode: 'fixed', currency: 'USD', amount: '0.10' });
+  expect(info.protocols).toEqual([
+    { x402: {} },
+    { mpp: { method: 'evm', intent: 'charge', currency: 'USD' } },
+  ]);
+});
