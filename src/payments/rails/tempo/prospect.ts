@@ -130,12 +130,16 @@ async function isAccessKeyGood(
   { sender, accessKey }: SignedTransaction,
   signal: AbortSignal,
 ): Promise<boolean> {
-  if (accessKey === undefined || accessKey.isGrantedHere) return true;
+  if (accessKey === undefined) return true;
   const key = await readContract(context.client.within(signal), {
     ...{ address: ACCOUNT_KEYCHAIN, abi: keychainAbi, functionName: 'getKey' },
     args: [sender, accessKey.address],
   });
-  return !key.isRevoked && key.expiry > BigInt(toUnixSeconds(context.clock.now()));
+  const now = toUnixSeconds(context.clock.now());
+  // A key that the chain has never known is good by the word that comes with it, and by that alone.
+  const isKnown = key.isRevoked || key.expiry > 0n;
+  if (!isKnown) return (accessKey.grantedUntil ?? 0) > now;
+  return !key.isRevoked && key.expiry > BigInt(now);
 }
 
 const FEE_MANAGER = '0xfeec000000000000000000000000000000000000';

@@ -8,6 +8,7 @@ import type { TempoRailContext, TempoRailDeps } from './context.ts';
 import { type TempoHealthWatch, watchHealth } from './health.ts';
 import { identityOf, readShown } from './identity.ts';
 import { lookUpIntent, settleIntent } from './settle.ts';
+import { isSignedByPayer } from './signed-message.ts';
 import { toLowerHex } from './transaction.ts';
 import { verifyPayment } from './verify.ts';
 
@@ -44,6 +45,7 @@ export function createTempoRail(deps: TempoRailDeps): TempoRail {
     lookup: (intent, signal) => lookUpIntent(context, intent, within(signal, lookMs)),
     // What is signed and not sent is still the payer's; what was sent cannot be called back.
     cancel: async () => {},
+    isSignedBy: (input, signal) => isSignedByPayer(context, input, within(signal, lookMs)),
     balances: (signal) => readBalances(context, within(signal, lookMs)),
   };
 }

@@ -13,8 +13,8 @@ export type SignedTransaction = {
   terms: TxEnvelopeTempo.TxEnvelopeTempo;
 };
 
-/** `isGrantedHere`: the transaction itself brings the owner's signature that lends the key. */
-export type AccessKey = { address: Hex; isGrantedHere: boolean };
+/** `grantedUntil`: the transaction itself brings the owner's signature that lends the key, until then (Unix time). */
+export type AccessKey = { address: Hex; grantedUntil: number | undefined };
 
 /**
  * Reads a signed transaction and checks who signed it; undefined when it is none, or by nobody we can name.
@@ -47,16 +47,18 @@ function readSigner(terms: TxEnvelopeTempo.TxEnvelopeTempo): Signer | undefined 
     const payload = TxEnvelopeTempo.getSignPayload(signed, { from: sender });
     const address = recoverSigner(signature.inner, payload);
     if (address === undefined) return undefined;
-    const isGrantedHere = keyAuthorization !== undefined;
-    if (isGrantedHere && !isGrantOf(keyAuthorization, { owner: sender, key: address })) return undefined;
-    return { sender, accessKey: { address, isGrantedHere } };
+    if (keyAuthorization === undefined) return { sender, accessKey: { address, grantedUntil: undefined } };
+    const expected = { owner: sender, key: address, chainId: BigInt(terms.chainId) };
+    if (!isGrantOf(keyAuthorization, expected)) return undefined;
+    const grantedUntil = keyAuthorization.expiry ?? Number.POSITIVE_INFINITY;
+    return { sender, accessKey: { address, grantedUntil } };
   }
   const sender = recoverSigner(signature, TxEnvelopeTempo.getSignPayload(signed));
   return sender && { sender, accessKey: undefined };
 }
 
 /** The address whose key made the signature over the payload; undefined when none did. */
-function recoverSigner(signature: SignatureEnvelope.SignatureEnvelope, payload: Hex): Hex | undefined {
+export function recoverSigner(signature: SignatureEnvelope.SignatureEnvelope, payload: Hex): Hex | undefined {
   if (signature.type === 'keychain' || signature.type === 'multisig') return undefined;
   if (signature.signature.s > CANONICAL_S_MAX[signature.type]) return undefined;
   const address = SignatureEnvelope.extractAddress({ payload, signature });
@@ -65,8 +67,13 @@ function recoverSigner(signature: SignatureEnvelope.SignatureEnvelope, payload: 
   return isGood ? toLowerHex(address) : undefined;
 }
 
-function isGrantOf(grant: KeyAuthorization.Signed, expected: { owner: Hex; key: Hex }): boolean {
+function isGrantOf(
+  grant: KeyAuthorization.Signed,
+  expected: { owner: Hex; key: Hex; chainId: bigint },
+): boolean {
   if (toLowerHex(grant.address) !== expected.key) return false;
+  // Zero is every chain; what an owner lends on a test network it does not lend here.
+  if (grant.chainId !== 0n && grant.chainId !== expected.chainId) return false;
   return recoverSigner(grant.signature, KeyAuthorization.getSignPayload(grant)) === expected.owner;
 }
 

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { Hex } from 'viem';
-import { generatePrivateKey } from 'viem/accounts';
+import { generatePrivateKey, privateKeyToAddress } from 'viem/accounts';
 import { signTransaction } from 'viem/actions';
 import { Account, Actions } from 'viem/tempo';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -119,6 +119,11 @@ test('a key that nobody has lent, that somebody else has lent, or that was taken
     kind: 'refused',
     reason: expect.stringContaining('no longer is'),
   });
+  // The owner's old word for it does not lend it again.
+  expect(await rail.verify(await signAs(key, own), quoteOf(), anySignal())).toMatchObject({
+    kind: 'refused',
+    reason: expect.stringContaining('no longer is'),
+  });
   const others = lend(owner);
   const foreign = await stranger.signKeyAuthorization(others, { chainId: 42_431n, expiry: inSeconds(3_600) });
   expect((await rail.verify(await signAs(others, foreign), quoteOf(), anySignal())).kind).toBe('refused');
@@ -126,4 +131,38 @@ test('a key that nobody has lent, that somebody else has lent, or that was taken
     kind: 'refused',
     reason: expect.stringContaining('not lent'),
   });
+});
+
+test('a key is lent on this chain, and until the owner said', async () => {
+  const owner = Account.fromSecp256k1(await lab.tempo.fundPayer());
+  for (const terms of [
+    { chainId: 1n, expiry: inSeconds(3_600) },
+    { chainId: 42_431n, expiry: inSeconds(-60) },
+  ]) {
+    const key = lend(owner);
+    const form = await signAs(key, await owner.signKeyAuthorization(key, terms));
+    expect((await rail.verify(form, quoteOf(), anySignal())).kind).toBe('refused');
+  }
+});
+
+test('credit is opened by a key of the account, a passkey too, and not by a lent key or a stranger', async () => {
+  const owner = Account.fromSecp256k1(generatePrivateKey());
+  const message = 'Open the credit that payments of this account left here.';
+  const passkey = Account.fromHeadlessWebAuthn(generatePrivateKey(), {
+    rpId: 'wallet.example',
+    origin: 'https://wallet.example',
+  });
+  const ask = (address: string, signature: Hex, chainId: number = lab.tempo.chainId) =>
+    rail.isSignedBy?.(
+      { payer: `eip155:${chainId}:${address.toLowerCase()}`, message, signature },
+      anySignal(),
+    );
+  for (const account of [owner, Account.fromP256(generatePrivateKey()), passkey]) {
+    const signature = await account.signMessage({ message });
+    expect(await ask(account.address, signature)).toBe(true);
+    expect(await ask(privateKeyToAddress(generatePrivateKey()), signature)).toBe(false);
+    expect(await ask(account.address, await account.signMessage({ message: 'another' }))).toBe(false);
+    expect(await ask(account.address, signature, 1)).toBeUndefined();
+  }
+  expect(await ask(owner.address, await lend(owner).signMessage({ message }))).toBe(false);
 });
