@@ -13,6 +13,7 @@ import {
   type Rail,
   type RefusalCode,
   toIntent,
+  type Verification,
 } from '../payments/index.ts';
 import { creditStray, STRAY, type Stray } from './credit-stray.ts';
 import { type Demand, demandPayment, railOf } from './demand.ts';
@@ -85,15 +86,7 @@ export async function admitCredential(
         isUncharged: true,
       });
     case 'spent':
-      await creditStray(
-        deps,
-        toStray(demand, credential, verification.authorization),
-        verification.settlement,
-      );
-      throw new Problem(STRAY.problem, {
-        detail: STRAY.detail,
-        members: { reference: verification.settlement.reference },
-      });
+      throw await refuseSpent(deps, demand, credential, verification);
     default:
       throw verification satisfies never;
   }
@@ -176,6 +169,8 @@ async function creditStale(
   const { form } = credential;
   const quote = { ...opening.quote, resource: demand.resource };
   const verification = await rail.verify(form, quote, signal);
+  // It buys nothing with any request, so it need not wait for its own.
+  if (verification.kind === 'spent') throw await refuseSpent(deps, demand, credential, verification);
   if (verification.kind !== 'authorised' || verification.authorization.state !== 'paid') return undefined;
   if (staleness.isForAnother) {
     throw new Problem('credential-used', {
@@ -192,6 +187,18 @@ async function creditStale(
 }
 
 const LATE = 'This payment came after its challenge had expired. It is kept as credit of its payer.';
+
+/** Credits a payment that came by itself, before its request, and says so. */
+async function refuseSpent(
+  deps: GatewayDeps,
+  demand: Demand,
+  credential: Credential,
+  { authorization, settlement }: Extract<Verification, { kind: 'spent' }>,
+): Promise<Problem> {
+  await creditStray(deps, toStray(demand, credential, authorization), settlement);
+  const members = { reference: settlement.reference };
+  return new Problem(STRAY.problem, { detail: STRAY.detail, members });
+}
 
 function toStray(demand: Demand, { wire }: Credential, authorization: Authorization): Stray {
   const { claimKey, rail, payer, unit, units, amount } = authorization;

@@ -68,6 +68,18 @@ test('a payment that bought nothing is credit, and its payer opens it with a fre
   expect(await readBooks(gateway)).toMatchObject({ balanced: true });
 });
 
+test('it is credit also when it is shown with another request, and no new payment is asked for it', async () => {
+  const agent = await createAgent(anvil);
+  const credential = await agent.sign(await gateway.fetch(tool.call, call()));
+  await broadcastForeign(anvil, credential);
+  const other = jsonBody({ tool: 'echo', arguments: { text: 'another' } });
+  const init = { ...other, headers: { ...other.headers, ...credential } };
+  for (const _ of [1, 2]) expect((await gateway.fetch(tool.call, init)).status).toBe(409);
+  const response = await claim(agent, await challengeOf(payerOf(agent)));
+  expect(await readAnswer(response)).toMatchObject({ ok: true, balance_mcents: 250 });
+  expect(await readBooks(gateway)).toMatchObject({ balanced: true });
+});
+
 test('the same signature twenty times at once is one key, and the credit is there once', async () => {
   const agent = await createCreditor();
   const challenge = await challengeOf(payerOf(agent));
