@@ -27,18 +27,28 @@ const LEASE_MS = 60_000;
 export async function creditLateArrivals(deps: GatewayDeps, signal: AbortSignal): Promise<number> {
   const claims = await takeVoidedClaims(deps.sql, { rowsMax: ROWS_MAX, leaseMs: LEASE_MS });
   for (const claim of claims) {
-    const rail = deps.rails.find(({ name }) => name === claim.rail);
-    if (!rail || !claim.intent || signal.aborted) continue;
-    const bound = AbortSignal.any([signal, AbortSignal.timeout(deps.settings.settleTimeoutMs)]);
-    await cancelOnRail(deps, claim);
-    if (claim.intent.validUntil > deps.clock.now()) continue;
-    const settlement = await rail.lookup(claim.intent, bound);
-    if (settlement.kind === 'refused') await watchNoLonger(deps.sql, claim.id);
-    if (settlement.kind !== 'settled') continue;
-    await bookLateArrival(deps, claim, settlement);
-    deps.log.warn({ claimId: claim.id, reference: settlement.reference }, 'a payment we let go arrived late');
+    if (signal.aborted) break;
+    try {
+      await look(deps, claim, signal);
+    } catch (cause) {
+      // One that cannot be looked at must not keep the others waiting; it is due again later.
+      deps.log.error({ err: cause, claimId: claim.id }, 'could not look at a payment we let go');
+    }
   }
   return claims.length;
+}
+
+async function look(deps: GatewayDeps, claim: Claim, signal: AbortSignal): Promise<void> {
+  const rail = deps.rails.find(({ name }) => name === claim.rail);
+  if (!rail || !claim.intent) return;
+  const bound = AbortSignal.any([signal, AbortSignal.timeout(deps.settings.settleTimeoutMs)]);
+  await cancelOnRail(deps, claim);
+  if (claim.intent.validUntil > deps.clock.now()) return;
+  const settlement = await rail.lookup(claim.intent, bound);
+  if (settlement.kind === 'refused') await watchNoLonger(deps.sql, claim.id);
+  if (settlement.kind !== 'settled') return;
+  await bookLateArrival(deps, claim, settlement);
+  deps.log.warn({ claimId: claim.id, reference: settlement.reference }, 'a payment we let go arrived late');
 }
 
 async function bookLateArrival(deps: GatewayDeps, claim: Claim, settled: Settled): Promise<void> {

@@ -2,6 +2,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { uuidFrom } from '../../src/core/ids.ts';
 import type { Queryable } from '../../src/db/index.ts';
 import { creditLateArrivals } from '../../src/gateway/index.ts';
+import { findClaim } from '../../src/payments/index.ts';
+import type { Rail } from '../../src/payments/rail.ts';
 import { type RpcProxy, startRpcProxy } from '../chain/rpc-proxy.ts';
 import type { TestGateway } from '../harness/gateway.ts';
 import { waitUntil } from '../harness/process.ts';
@@ -335,6 +337,35 @@ describe('a stranger who broadcasts the authorization', () => {
     const reference = await broadcastForeign(lab.anvil, call.credential);
     await expectLateCredit({ ...call, label: 'let go' }, reference, OTHER_PRICE_UNITS);
   });
+});
+
+test('a payment that cannot be looked at keeps no other one from being credited', async () => {
+  const letGo = async (label: string) => {
+    const call = await prepare({ path, init: jsonBody({ tool: 'fail', arguments: { label } }) }, 1);
+    expect((await call.send()).status).toBe(502);
+    const reference = await broadcastForeign(lab.anvil, call.credential);
+    return { call, reference, id: (await call.claim())?.id ?? '' };
+  };
+  const [broken, good] = [await letGo('broken'), await letGo('good')];
+  // The broken one is due first.
+  for (const { id } of [broken, good]) {
+    await lab.database.sql`UPDATE payment_claim SET next_attempt_at = clock_timestamp(),
+      intent = jsonb_set(intent, '{validUntil}', '"2020-01-01T00:00:00.000Z"') WHERE id = ${id}`;
+  }
+  const { http } = gateway.deps;
+  const { claimKey } = (await findClaim(http.sql, broken.id)) ?? { claimKey: '' };
+  const rails = http.rails.map(
+    (rail): Rail => ({
+      ...rail,
+      lookup: (intent, signal) =>
+        intent.claimKey === claimKey ? Promise.reject(new Error('broken')) : rail.lookup(intent, signal),
+    }),
+  );
+  await creditLateArrivals({ ...http, rails }, AbortSignal.timeout(10_000));
+  expect(await good.call.claim()).toMatchObject({ reference: good.reference });
+  // And the broken one is looked at again.
+  await creditLateArrivals(http, AbortSignal.timeout(10_000));
+  expect(await broken.call.claim()).toMatchObject({ reference: broken.reference });
 });
 
 /** The server gives up on a statement, as it does when a disk is full or an operator stops it. */

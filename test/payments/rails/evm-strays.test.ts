@@ -79,6 +79,18 @@ test('neither a plain transfer to us nor an authorization that pays somebody els
   expect(await walk(sinceBlock)).toEqual([]);
 });
 
+test('more than the books can hold is left out, and what comes with it is listed all the same', async () => {
+  const sinceBlock = await begin();
+  const units = 10n ** 30n;
+  const key = await lab.createPayer(units);
+  const offer = await offerOf(lab.rail(), quoteOf());
+  const usual = await lab.sign(offer);
+  await lab.broadcast([await lab.sign(offer, { key, value: units }), usual]);
+  await lab.chain.mine(3);
+  const strays = await walk(sinceBlock);
+  expect(strays.map(({ claimKey }) => claimKey)).toEqual([lab.rail().identify(usual).claimKey]);
+});
+
 test('a node that fails in the middle throws, and the same cursor finds everything later', async () => {
   const sinceBlock = await begin();
   await lab.broadcast([await signed()]);

@@ -1,7 +1,13 @@
 import { type Hex, hexToBigInt, numberToHex } from 'viem';
 import { getTransactionReceipt } from 'viem/actions';
 import { readFinalNumber } from '../../../chain/index.ts';
-import { fromTokenUnitsRoundedDown, type Millicents } from '../../../core/money.ts';
+import {
+  AMOUNT_MILLICENTS_MAX,
+  fromTokenUnitsRoundedDown,
+  type Millicents,
+  millicents,
+  toTokenUnits,
+} from '../../../core/money.ts';
 import type { EvmPartContext } from './context.ts';
 import { claimKeyOf, payerOf, unitOf } from './identity.ts';
 import { listPayments, paymentTopics, referenceOf } from './payment-event.ts';
@@ -36,6 +42,8 @@ export type StrayInput = {
 
 /** How many transactions are read at once. */
 const RECEIPTS_AT_ONCE = 4;
+/** What the books can hold: beyond it something is wrong, or the token costs nothing. */
+const UNITS_MAX = toTokenUnits(millicents(AMOUNT_MILLICENTS_MAX));
 
 /**
  * Looks for payments to us that nobody claimed, a page of final blocks at a time. Plain transfers are not
@@ -97,8 +105,14 @@ async function readPayments(
 ): Promise<StrayPayment[]> {
   const { network, asset, payTo } = context;
   const receipt = await getTransactionReceipt(context.client.within(signal), { hash });
-  return listPayments(receipt.logs, { asset, payTo }).map(({ from, nonce, units, ordinal }) => {
+  return listPayments(receipt.logs, { asset, payTo }).flatMap(({ from, nonce, units, ordinal }) => {
     const name = { network, asset, from, nonce };
+    if (units > UNITS_MAX) {
+      // It must not keep those behind it from being credited.
+      const claimKey = claimKeyOf(name);
+      context.log.error({ claimKey, hash, units }, 'a payment is too large to be credited: book it by hand');
+      return [];
+    }
     return {
       ...{ claimKey: claimKeyOf(name), payer: payerOf(name), unit: unitOf(name), units },
       amount: fromTokenUnitsRoundedDown(units),
