@@ -13,7 +13,7 @@ export function answerProblem(log: Log, thrown: unknown, c: Ctx): Response {
 }
 
 /**
- * A plain object with one value for each name, those of several joined as any recipient may (RFC 9110, 5.3):
+ * A plain object with one value for each name, several joined the way RFC 9110 (5.3) lets anyone join them:
  * `Headers` would join them too, and costs more than all the rest of the answer.
  */
 function toHeaders(problem: Problem, requestId: string): Record<string, string> {

@@ -170,9 +170,10 @@ export type Rail = {
   identify(form: Form): { claimKey: string; payer: string };
   /**
    * How to pay this quote; empty when the rail cannot take it now (down, too small, no rate, limit reached).
-   * May mint, and then keeps what `verify` needs under the quote's id.
+   * May mint, and then keeps what `verify` needs under the quote's id. Nobody changes an offer: a rail gives
+   * the same object for the same terms, and wires spell it once.
    */
-  offer(input: OfferInput, signal: AbortSignal): Promise<Offer[]>;
+  offer(input: OfferInput, signal: AbortSignal): Offer[] | Promise<Offer[]>;
   /** Checks a form against the quote; changes nothing. */
   verify(form: Form, quote: Quote, signal: AbortSignal): Promise<Verification>;
   /**

@@ -96,7 +96,7 @@ export function tillOf(rail: Rail): Till {
   return {
     name: rail.name,
     forms: rail.forms,
-    offer: (quote) => rail.offer({ quote, address: undefined }, anySignal()),
+    offer: async (quote) => rail.offer({ quote, address: undefined }, anySignal()),
     async take({ form }, quote) {
       const verification = await rail.verify(form, quote, anySignal());
       if (verification.kind === 'refused') return { kind: 'refused', reason: verification.reason };

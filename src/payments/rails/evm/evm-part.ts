@@ -1,5 +1,6 @@
 import { getAddress, type Hex } from 'viem';
 import { isSignedByAccount } from '../../../chain/index.ts';
+import { createMemo } from '../../../core/memo.ts';
 import { toTokenUnits } from '../../../core/money.ts';
 import type { Eip3009Form } from '../../form.ts';
 import type { Quote } from '../../quote.ts';
@@ -41,6 +42,7 @@ type SignedMessage = { payer: string; message: string; signature: Hex };
 const OFFER_SECONDS_MIN = 120;
 /** For the way to us, and for a client whose clock is behind. */
 const OFFER_SLACK_SECONDS = 60;
+const OFFERS_KEPT_MAX = 1_000;
 
 export function createEvmPart(deps: EvmPartDeps): EvmPart {
   const network = `eip155:${deps.client.chainId}`;
@@ -54,12 +56,12 @@ export function createEvmPart(deps: EvmPartDeps): EvmPart {
   const watch = watchHealth(deps, { network, asset });
   const within = (signal: AbortSignal, ms: number) => AbortSignal.any([signal, AbortSignal.timeout(ms)]);
   const { lookMs, settleMs } = deps.timeouts;
-  const terms = toTerms(context);
+  const offers = createOffers(context);
   return {
     network,
     asset,
     wallet: deps.mover.wallet,
-    offer: (quote) => (watch.current().isUp ? offer(context, terms, quote) : undefined),
+    offer: (quote) => (watch.current().isUp ? offers(quote) : undefined),
     isSignedBy: (input, signal) => isSignedByAccount(deps.client, input, within(signal, lookMs)),
     verify: (input, signal) => verifyAuthorization(context, input, within(signal, lookMs)),
     settle: (intent, signal) => settleIntent(context, intent, within(signal, settleMs)),
@@ -71,29 +73,25 @@ export function createEvmPart(deps: EvmPartDeps): EvmPart {
   };
 }
 
-/** All of an offer but the price and the time: made once, because the checksums are Keccak hashes. */
-function toTerms(context: EvmPartContext) {
-  return {
+/** Makes an offer once for its terms: the checksums are Keccak hashes, and wires spell what they see again once. */
+function createOffers(context: EvmPartContext): (quote: Quote) => Eip3009Offer | undefined {
+  const made = createMemo<Eip3009Offer>(OFFERS_KEPT_MAX);
+  const { network, token, amountMin } = context;
+  const terms = {
     kind: 'eip3009',
-    network: context.network,
+    network,
     asset: getAddress(context.asset),
     payTo: getAddress(context.payTo),
-    tokenName: context.token.name,
-    tokenVersion: context.token.version,
+    tokenName: token.name,
+    tokenVersion: token.version,
   } as const;
-}
-
-function offer(
-  context: EvmPartContext,
-  terms: ReturnType<typeof toTerms>,
-  quote: Quote,
-): Eip3009Offer | undefined {
-  const units = toTokenUnits(quote.amount);
-  if (units === 0n || quote.amount < context.amountMin) return undefined;
-  const runSeconds = Math.ceil((quote.runTimeoutMs + SETTLE_MARGIN_MS) / 1000);
-  const timeoutSeconds = Math.max(OFFER_SECONDS_MIN, runSeconds + OFFER_SLACK_SECONDS);
-  const { kind, network, asset, payTo, tokenName, tokenVersion } = terms;
-  return { kind, network, asset, payTo, units, tokenName, tokenVersion, timeoutSeconds };
+  return ({ amount, runTimeoutMs }) => {
+    const units = toTokenUnits(amount);
+    if (units === 0n || amount < amountMin) return undefined;
+    const runSeconds = Math.ceil((runTimeoutMs + SETTLE_MARGIN_MS) / 1000);
+    const timeoutSeconds = Math.max(OFFER_SECONDS_MIN, runSeconds + OFFER_SLACK_SECONDS);
+    return made(`${units} ${timeoutSeconds}`, () => ({ ...terms, units, timeoutSeconds }));
+  };
 }
 
 /** Addresses are compared as text, so one case only. */

@@ -24,7 +24,7 @@ export function createEvmRail({ parts, log }: EvmRailDeps): Rail {
       const form = expectForm(given, 'eip3009');
       return { claimKey: claimKeyOf(form), payer: payerOf(form) };
     },
-    offer: async ({ quote }) => {
+    offer({ quote }) {
       const offers: Offer[] = [];
       for (const part of parts) {
         const offer = part.offer(quote);

@@ -1,8 +1,9 @@
 import { z } from 'zod';
 import { invariant } from '../../../core/invariant.ts';
+import { createMemo } from '../../../core/memo.ts';
 import type { CheckoutForm, Form, SptForm } from '../../form.ts';
 import type { Quote } from '../../quote.ts';
-import type { Offer, Rail, RailBalance } from '../../rail.ts';
+import type { Rail, RailBalance, SptOffer } from '../../rail.ts';
 import { expireCheckout, lookUpCheckout } from './checkout-session.ts';
 import { type StripeRailDeps, toCentsRoundedUp, UNITS_MAX, within } from './context.ts';
 import { ACCOUNT, claimKeyOf, payerOf, UNIT } from './identity.ts';
@@ -12,6 +13,7 @@ import { verifySpt } from './spt-verify.ts';
 /** The rail on which Stripe charges a card: by a shared payment token at once, by Checkout in a browser. */
 export function createStripeRail(deps: StripeRailDeps): Rail {
   const { lookMs, settleMs } = deps.timeouts;
+  const offers = createOffers(deps);
   return {
     name: 'stripe',
     forms: ['spt', 'checkout'],
@@ -19,7 +21,7 @@ export function createStripeRail(deps: StripeRailDeps): Rail {
       const form = expectStripeForm(given);
       return { claimKey: claimKeyOf(form), payer: payerOf(form) };
     },
-    offer: async ({ quote }) => offer(deps, quote),
+    offer: ({ quote }) => offers(quote),
     async verify(given, quote, signal) {
       const form = expectStripeForm(given);
       if (form.kind === 'checkout') return { kind: 'refused', reason: BY_BROWSER };
@@ -50,12 +52,18 @@ function expectStripeForm(form: Form): SptForm | CheckoutForm {
   return form;
 }
 
-function offer(deps: StripeRailDeps, quote: Quote): Offer[] {
-  const { networkId, paymentMethodTypes } = deps;
-  const units = toCentsRoundedUp(quote.amount);
-  if (networkId === undefined || quote.amount < deps.amountMin || units > UNITS_MAX) return [];
-  if (!deps.client.health.isUp()) return [];
-  return [{ kind: 'spt', currency: 'usd', units, networkId, paymentMethodTypes }];
+const OFFERS_KEPT_MAX = 1_000;
+
+/** Makes an offer once for its terms: wires spell what they see again once. */
+function createOffers(deps: StripeRailDeps): (quote: Quote) => SptOffer[] {
+  const made = createMemo<SptOffer>(OFFERS_KEPT_MAX);
+  const { networkId, paymentMethodTypes, amountMin, client } = deps;
+  return ({ amount }) => {
+    const units = toCentsRoundedUp(amount);
+    if (networkId === undefined || amount < amountMin || units > UNITS_MAX) return [];
+    if (!client.health.isUp()) return [];
+    return [made(`${units}`, () => ({ kind: 'spt', currency: 'usd', units, networkId, paymentMethodTypes }))];
+  };
 }
 
 const balanceSchema = z.object({

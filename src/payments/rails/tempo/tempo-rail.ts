@@ -1,4 +1,5 @@
 import { getAddress } from 'viem';
+import { createMemo } from '../../../core/memo.ts';
 import { toTokenUnits } from '../../../core/money.ts';
 import { expectForm } from '../../form.ts';
 import type { Quote } from '../../quote.ts';
@@ -15,6 +16,8 @@ import { verifyPayment } from './verify.ts';
 /** The rail, and how its node is: to be looked at in the background, for a rail that is down is not offered. */
 export type TempoRail = Rail & { health: TempoHealthWatch };
 
+const OFFERS_KEPT_MAX = 1_000;
+
 /**
  * The rail on which a TIP-20 transfer on Tempo moves the money (MPP draft-tempo-charge-00): signed by the
  * payer and sent by us (pull), or sent by the payer and shown by its hash (push).
@@ -27,8 +30,7 @@ export function createTempoRail(deps: TempoRailDeps): TempoRail {
     recipient: toLowerHex(deps.recipient),
   };
   const within = (signal: AbortSignal, ms: number) => AbortSignal.any([signal, AbortSignal.timeout(ms)]);
-  // The checksum is a Keccak hash, so it is made once.
-  const addresses = { currency: getAddress(deps.currency), recipient: getAddress(deps.recipient) };
+  const offers = createOffers(deps, context.network);
   const { lookMs, settleMs } = deps.timeouts;
   const health = watchHealth(deps);
   return {
@@ -36,7 +38,7 @@ export function createTempoRail(deps: TempoRailDeps): TempoRail {
     name: 'tempo',
     forms: ['tempo'],
     identify: (given) => identityOf(readShown(expectForm(given, 'tempo'))),
-    offer: async ({ quote }) => (health.current().isUp ? offer(context, addresses, quote) : []),
+    offer: ({ quote }) => (health.current().isUp ? offers(quote) : []),
     verify(given, quote, signal) {
       const form = expectForm(given, 'tempo');
       return verifyPayment(context, { form, quote }, within(signal, lookMs));
@@ -50,12 +52,18 @@ export function createTempoRail(deps: TempoRailDeps): TempoRail {
   };
 }
 
-function offer(
-  context: TempoRailContext,
-  addresses: Pick<TempoOffer, 'currency' | 'recipient'>,
-  quote: Quote,
-): TempoOffer[] {
-  const units = toTokenUnits(quote.amount);
-  if (units === 0n || quote.amount < context.amountMin) return [];
-  return [{ kind: 'tempo', network: context.network, ...addresses, units }];
+/** Makes an offer once for its terms: the checksums are Keccak hashes, and wires spell what they see again once. */
+function createOffers(deps: TempoRailDeps, network: string): (quote: Quote) => TempoOffer[] {
+  const made = createMemo<TempoOffer>(OFFERS_KEPT_MAX);
+  const terms = {
+    kind: 'tempo',
+    network,
+    currency: getAddress(deps.currency),
+    recipient: getAddress(deps.recipient),
+  } as const;
+  return ({ amount }) => {
+    const units = toTokenUnits(amount);
+    if (units === 0n || amount < deps.amountMin) return [];
+    return [made(`${units}`, () => ({ ...terms, units }))];
+  };
 }

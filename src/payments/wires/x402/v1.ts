@@ -1,18 +1,17 @@
 import { z } from 'zod';
 import { formSchema } from '../../form.ts';
 import type { Eip3009Offer } from '../../rail.ts';
-import type { Challenge, ChallengeInput, CredentialReading } from '../../wire.ts';
+import type { CredentialReading } from '../../wire.ts';
 import {
   CREDENTIAL_CHARS_MAX,
   DESCRIPTION_CHARS_MAX,
   decodeHeader,
   exactPayloadSchema,
-  isEip3009,
   malformed,
   toHeader,
   toTransaction,
 } from './spelling.ts';
-import type { X402Settled, X402Version } from './version.ts';
+import type { X402Settled, X402Template, X402Terms, X402Version } from './version.ts';
 
 /** A token that is taken: a credential of version 1 names its network alone. */
 export type X402Network = { chainId: number; token: `0x${string}` };
@@ -34,7 +33,7 @@ export function createV1(networks: readonly X402Network[]): X402Version {
     );
   return {
     credentialHeader: 'x-payment',
-    challenge: (input) => challenge(input, tokenOf),
+    prepare: (terms) => prepare(terms, tokenOf),
     read: (header) => read(header, tokens),
     receipt: (settled) => receipt(settled, tokens),
   };
@@ -61,12 +60,11 @@ const NAMES: Readonly<Record<number, string>> = {
   324705682: 'skale-base-sepolia',
 };
 
-function challenge(
-  input: ChallengeInput,
+function prepare(
+  { offers, resource: { url, description }, error }: X402Terms,
   tokenOf: (offer: Eip3009Offer) => Token | undefined,
-): Challenge | undefined {
-  const { url, description } = input.quote.resource;
-  const accepts = input.offers.filter(isEip3009).flatMap((offer) => {
+): X402Template | undefined {
+  const accepts = offers.flatMap((offer) => {
     const token = tokenOf(offer);
     if (!token) return [];
     return {
@@ -83,10 +81,7 @@ function challenge(
     };
   });
   if (accepts.length === 0) return undefined;
-  return {
-    headers: [],
-    body: { x402Version: 1, accepts, error: input.refusal?.detail ?? 'Payment required' },
-  };
+  return { headers: () => [], body: { x402Version: 1, accepts, error } };
 }
 
 const envelopeSchema = z.object({

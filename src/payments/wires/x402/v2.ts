@@ -1,24 +1,24 @@
 import { PaymentPayloadV2Schema } from '@x402/core/schemas';
 import type { PaymentRequired, PaymentRequirements, SettleResponse } from '@x402/core/types';
 import { z } from 'zod';
+import { startBase64 } from '../../../core/base64.ts';
 import { invariant } from '../../../core/invariant.ts';
 import { formSchema } from '../../form.ts';
 import type { Eip3009Offer } from '../../rail.ts';
-import type { Challenge, ChallengeInput, CredentialReading } from '../../wire.ts';
+import type { CredentialReading } from '../../wire.ts';
 import {
   CREDENTIAL_CHARS_MAX,
   DESCRIPTION_CHARS_MAX,
   decodeHeader,
   exactPayloadSchema,
-  isEip3009,
   malformed,
   toHeader,
   toTransaction,
 } from './spelling.ts';
-import type { X402Settled, X402Version } from './version.ts';
+import type { X402Settled, X402Template, X402Terms, X402Version } from './version.ts';
 
 /** x402 version 2 (specs/x402-specification-v2.md, specs/transports-v2/http.md). */
-export const v2: X402Version = { credentialHeader: 'payment-signature', challenge, read, receipt };
+export const v2: X402Version = { credentialHeader: 'payment-signature', prepare, read, receipt };
 
 /** The extension by which a client hands the quote back to us. */
 const QUOTE_EXTENSION = 'millicent-quote';
@@ -33,28 +33,35 @@ const QUOTE_SCHEMA = {
   required: ['quote'],
 };
 
+/** The last member of a challenge, cut where the quote stands. */
+const BEFORE_QUOTE = `"extensions":{"${QUOTE_EXTENSION}":{"info":{"quote":`;
+const AFTER_QUOTE = `},"schema":${JSON.stringify(QUOTE_SCHEMA)}}}}`;
+
 const quoteExtensionSchema = z.object({
   info: z.object({ quote: z.string().min(1).max(QUOTE_TOKEN_CHARS_MAX) }),
 });
 
-function challenge(input: ChallengeInput): Challenge | undefined {
-  const accepts = input.offers.filter(isEip3009).map(toRequirements);
-  if (accepts.length === 0) return undefined;
-  const error = input.refusal?.detail ?? 'Payment required';
+function prepare({ offers, resource, error }: X402Terms): X402Template {
+  const accepts = offers.map(toRequirements);
   const required: PaymentRequired = {
     x402Version: 2,
     error,
     resource: {
-      url: input.quote.resource.url,
-      description: input.quote.resource.description.slice(0, DESCRIPTION_CHARS_MAX),
+      url: resource.url,
+      description: resource.description.slice(0, DESCRIPTION_CHARS_MAX),
       mimeType: 'application/json',
     },
     accepts,
-    extensions: { [QUOTE_EXTENSION]: { info: { quote: input.quoteToken }, schema: QUOTE_SCHEMA } },
   };
-  const header = toHeader(required);
-  invariant(header.length <= CHALLENGE_CHARS_MAX, `an x402 challenge of ${header.length} characters`);
-  return { headers: [['PAYMENT-REQUIRED', header]], body: { x402Version: 2, accepts, error } };
+  const spell = startBase64(`${JSON.stringify(required).slice(0, -1)},${BEFORE_QUOTE}`, 'base64');
+  return {
+    headers(quoteToken) {
+      const header = spell(JSON.stringify(quoteToken) + AFTER_QUOTE);
+      invariant(header.length <= CHALLENGE_CHARS_MAX, `an x402 challenge of ${header.length} characters`);
+      return [['PAYMENT-REQUIRED', header]];
+    },
+    body: { x402Version: 2, accepts, error },
+  };
 }
 
 function toRequirements(offer: Eip3009Offer): PaymentRequirements {

@@ -1,5 +1,6 @@
 import type { Log } from '../../../core/log.ts';
 import type { Carried, Wire } from '../../wire.ts';
+import { createTemplates } from './template.ts';
 import { createV1, type X402Network } from './v1.ts';
 import { v2 } from './v2.ts';
 import type { X402Version } from './version.ts';
@@ -13,17 +14,14 @@ export type X402WireDeps = {
 /** The wire of the x402 protocol over HTTP, scheme `exact` with EIP-3009 authorizations. */
 export function createX402Wire(deps: X402WireDeps): Wire {
   const versions = listVersions(deps.networks ?? []);
+  const templateOf = createTemplates(versions);
   const versionOf = (carried: Carried) =>
     versions.find(({ credentialHeader }) => carried.header(credentialHeader) !== undefined);
   return {
     name: 'x402',
     challenge(input) {
-      const parts = versions.map((version) => version.challenge(input)).filter((part) => part !== undefined);
-      if (parts.length === 0) return undefined;
-      return {
-        headers: parts.flatMap((part) => part.headers),
-        body: Object.assign({}, ...parts.map((part) => part.body)),
-      };
+      const template = templateOf(input);
+      return template && { headers: template.headers(input.quoteToken), body: template.body };
     },
     read(carried) {
       const version = versionOf(carried);
