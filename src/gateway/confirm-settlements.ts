@@ -4,11 +4,13 @@ import {
   type Claim,
   finishClaim,
   lockClaim,
+  type Rail,
   type SettlementCost,
   takeUnconfirmed,
 } from '../payments/index.ts';
 import { bookLoss } from './book-funds.ts';
 import type { GatewayDeps } from './deps.ts';
+import { onEachRail } from './on-each-rail.ts';
 
 const ROWS_MAX = 100;
 const LEASE_MS = 60_000;
@@ -17,8 +19,13 @@ const LEASE_MS = 60_000;
  * Looks again at payments that were booked before they were final: a chain may replace the block they were in.
  * One that vanished is sent once more, and one that can never come back is booked as a loss.
  */
-export async function confirmSettlements(deps: GatewayDeps, signal: AbortSignal): Promise<number> {
-  const claims = await takeUnconfirmed(deps.sql, { rowsMax: ROWS_MAX, leaseMs: LEASE_MS });
+export function confirmSettlements(deps: GatewayDeps, signal: AbortSignal): Promise<number> {
+  return onEachRail(deps, (rail) => confirmRail(deps, rail, signal));
+}
+
+async function confirmRail(deps: GatewayDeps, rail: Rail, signal: AbortSignal): Promise<number> {
+  const booked = { rail: rail.name, rowsMax: ROWS_MAX, leaseMs: LEASE_MS };
+  const claims = await takeUnconfirmed(deps.sql, booked);
   for (const claim of claims) {
     if (signal.aborted) break;
     try {

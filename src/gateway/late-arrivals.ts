@@ -4,6 +4,7 @@ import {
   type Claim,
   type Failure,
   lockClaim,
+  type Rail,
   type Settled,
   takeVoidedClaims,
   updateClaim,
@@ -11,6 +12,7 @@ import {
 } from '../payments/index.ts';
 import { bookFunds } from './book-funds.ts';
 import type { GatewayDeps } from './deps.ts';
+import { onEachRail } from './on-each-rail.ts';
 import { cancelOnRail } from './settle-claim.ts';
 
 const LATE: Failure = {
@@ -24,12 +26,17 @@ const LEASE_MS = 60_000;
  * Looks at payments we let go (the tool failed, the settlement was refused) once they can no longer settle:
  * one that somebody else sent to us all the same is its payer's credit.
  */
-export async function creditLateArrivals(deps: GatewayDeps, signal: AbortSignal): Promise<number> {
-  const claims = await takeVoidedClaims(deps.sql, { rowsMax: ROWS_MAX, leaseMs: LEASE_MS });
+export function creditLateArrivals(deps: GatewayDeps, signal: AbortSignal): Promise<number> {
+  return onEachRail(deps, (rail) => lookAtRail(deps, rail, signal));
+}
+
+async function lookAtRail(deps: GatewayDeps, rail: Rail, signal: AbortSignal): Promise<number> {
+  const voided = { rail: rail.name, rowsMax: ROWS_MAX, leaseMs: LEASE_MS };
+  const claims = await takeVoidedClaims(deps.sql, voided);
   for (const claim of claims) {
     if (signal.aborted) break;
     try {
-      await look(deps, claim, signal);
+      await look(deps, rail, claim, signal);
     } catch (cause) {
       // One that cannot be looked at must not keep the others waiting; it is due again later.
       deps.log.error({ err: cause, claimId: claim.id }, 'could not look at a payment we let go');
@@ -38,9 +45,8 @@ export async function creditLateArrivals(deps: GatewayDeps, signal: AbortSignal)
   return claims.length;
 }
 
-async function look(deps: GatewayDeps, claim: Claim, signal: AbortSignal): Promise<void> {
-  const rail = deps.rails.find(({ name }) => name === claim.rail);
-  if (!rail || !claim.intent) return;
+async function look(deps: GatewayDeps, rail: Rail, claim: Claim, signal: AbortSignal): Promise<void> {
+  if (!claim.intent) return;
   const bound = AbortSignal.any([signal, AbortSignal.timeout(deps.settings.settleTimeoutMs)]);
   await cancelOnRail(deps, claim);
   if (claim.intent.validUntil > deps.clock.now()) return;

@@ -3,9 +3,11 @@ import {
   type Claim,
   listOrphanedRuns,
   loseAnswersOfStoppedWorkers,
+  type Rail,
   takeDueSettlements,
 } from '../payments/index.ts';
 import type { GatewayDeps } from './deps.ts';
+import { onEachRail } from './on-each-rail.ts';
 import { releaseRun } from './run-sale.ts';
 import { applySettlement, cancelOnRail, INTERRUPTED } from './settle-claim.ts';
 
@@ -24,25 +26,29 @@ export async function adoptOrphans(deps: GatewayDeps): Promise<number> {
   await loseAnswersOfStoppedWorkers(deps.sql);
   await adoptSettlements(deps.sql, deps.worker.id);
   const orphans = await listOrphanedRuns(deps.sql, { rowsMax: ROWS_MAX, runMsMax: RUN_MS_MAX });
+  const released: Claim[] = [];
   for (const claimId of orphans) {
     try {
-      await cancelOnRail(deps, await releaseRun(deps, claimId, INTERRUPTED));
+      released.push(await releaseRun(deps, claimId, INTERRUPTED));
       deps.log.info({ claimId }, 'released the run of a gateway that is gone');
     } catch (cause) {
       // One claim that cannot be read must not keep a gateway from starting.
       deps.log.error({ err: cause, claimId }, 'could not release a run');
     }
   }
+  // All at once: a rail that hangs must not keep a gateway from starting for longer than one of them takes.
+  await Promise.all(released.map((claim) => cancelOnRail(deps, claim)));
   return orphans.length;
 }
 
 /** Finishes settlements whose request could not: asks the rail again until it knows. */
-export async function reconcileSettlements(deps: GatewayDeps, signal: AbortSignal): Promise<number> {
-  const claims = await takeDueSettlements(deps.sql, {
-    worker: deps.worker.id,
-    rowsMax: ROWS_MAX,
-    leaseMs: LEASE_MS,
-  });
+export function reconcileSettlements(deps: GatewayDeps, signal: AbortSignal): Promise<number> {
+  return onEachRail(deps, (rail) => reconcileRail(deps, rail, signal));
+}
+
+async function reconcileRail(deps: GatewayDeps, rail: Rail, signal: AbortSignal): Promise<number> {
+  const due = { rail: rail.name, rowsMax: ROWS_MAX, leaseMs: LEASE_MS };
+  const claims = await takeDueSettlements(deps.sql, due);
   for (let first = 0; first < claims.length; first += AT_ONCE) {
     await Promise.all(claims.slice(first, first + AT_ONCE).map((claim) => reconcile(deps, claim, signal)));
   }

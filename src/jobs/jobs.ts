@@ -22,28 +22,36 @@ export function listJobs(deps: GatewayDeps): Job[] {
   return [
     { name: 'heartbeat', everyMs: 2 * SECOND_MS, run: () => beat(deps) },
     { name: 'adopt-orphans', everyMs: 5 * SECOND_MS, run: () => adoptOrphans(deps) },
-    {
-      name: 'reconcile-settlements',
-      everyMs: SECOND_MS,
-      run: (signal) => reconcileSettlements(deps, signal),
-    },
-    {
-      name: 'credit-late-arrivals',
-      everyMs: 30 * SECOND_MS,
-      run: (signal) => creditLateArrivals(deps, signal),
-    },
-    {
-      name: 'confirm-settlements',
-      everyMs: 15 * SECOND_MS,
-      run: (signal) => confirmSettlements(deps, signal),
-    },
     { name: 'credit-strays', everyMs: 30 * SECOND_MS, run: (signal) => creditStrays(deps, signal) },
     { name: 'note-openings', everyMs: MINUTE_MS, run: (signal) => noteOpenings(deps, signal) },
     { name: 'expire-holds', everyMs: 5 * SECOND_MS, run: () => deps.ledger.expireDue() },
     { name: 'seal-receipts', everyMs: SECOND_MS, run: () => deps.receipts.sealOpenBatches() },
     { name: 'check-ledger', everyMs: 10 * MINUTE_MS, run: () => checkBooks(deps) },
     { name: 'prune', everyMs: MINUTE_MS, run: () => prune(deps) },
-    ...deps.rails.flatMap((rail) => watchRail(deps, rail)),
+    ...deps.rails.flatMap((rail) => [...settleRail(deps, rail), ...watchRail(deps, rail)]),
+  ];
+}
+
+/** A rail has jobs of its own: while its node hangs, what is open on the others goes on. */
+function settleRail(deps: GatewayDeps, rail: Rail): Job[] {
+  const alone = () => ({ ...deps, rails: [rail] });
+  const { name } = rail;
+  return [
+    {
+      name: `reconcile-settlements-${name}`,
+      everyMs: SECOND_MS,
+      run: (signal) => reconcileSettlements(alone(), signal),
+    },
+    {
+      name: `credit-late-arrivals-${name}`,
+      everyMs: 30 * SECOND_MS,
+      run: (signal) => creditLateArrivals(alone(), signal),
+    },
+    {
+      name: `confirm-settlements-${name}`,
+      everyMs: 15 * SECOND_MS,
+      run: (signal) => confirmSettlements(alone(), signal),
+    },
   ];
 }
 

@@ -10,7 +10,7 @@ import {
   type NewClaim,
   toIntentJson,
 } from './claim.ts';
-import type { SettlementIntent } from './rail.ts';
+import type { RailName, SettlementIntent } from './rail.ts';
 import type { paymentClaim } from './schema.ts';
 
 type ClaimRow = typeof paymentClaim.$inferSelect;
@@ -141,44 +141,44 @@ export async function isAnswerInDoubt(
   return rows.length > 0;
 }
 
-/** Settlements due, taken so that another gateway does not take them for the next `leaseMs`. */
+/** One rail's settlements due, taken so that another gateway does not take them for the next `leaseMs`. */
 export async function takeDueSettlements(
   sql: Sql,
-  input: { worker: string; rowsMax: number; leaseMs: number },
+  input: { rail: RailName; rowsMax: number; leaseMs: number },
 ): Promise<Claim[]> {
   const rows = await sql<ClaimRow[]>`
     UPDATE payment_claim SET attempts = attempts + 1,
       next_attempt_at = now() + (${input.leaseMs} * power(2, least(attempts, 5))) * interval '1 millisecond'
     WHERE (id, bucket) IN (SELECT id, bucket FROM payment_claim
-      WHERE state = 'settling' AND next_attempt_at <= now()
+      WHERE state = 'settling' AND rail = ${input.rail} AND next_attempt_at <= now()
       ORDER BY next_attempt_at FOR UPDATE SKIP LOCKED LIMIT ${input.rowsMax})
     RETURNING *`;
   return rows.map(toClaim);
 }
 
-/** Failed claims that brought nothing, each due for its cancellation or for a last look for late money. */
+/** One rail's failed claims that brought nothing, each due for its cancellation or for a last look for late money. */
 export async function takeVoidedClaims(
   sql: Sql,
-  input: { rowsMax: number; leaseMs: number },
+  input: { rail: RailName; rowsMax: number; leaseMs: number },
 ): Promise<Claim[]> {
   const rows = await sql<ClaimRow[]>`
     UPDATE payment_claim SET next_attempt_at = now() + ${input.leaseMs} * interval '1 millisecond'
     WHERE (id, bucket) IN (SELECT id, bucket FROM payment_claim
-      WHERE state = 'failed' AND rail IS NOT NULL AND reference IS NULL AND next_attempt_at <= now()
+      WHERE state = 'failed' AND rail = ${input.rail} AND reference IS NULL AND next_attempt_at <= now()
       ORDER BY next_attempt_at FOR UPDATE SKIP LOCKED LIMIT ${input.rowsMax})
     RETURNING *`;
   return rows.map(toClaim);
 }
 
-/** Booked payments that a chain may still take back, each for the next `leaseMs`. */
+/** One rail's booked payments that a chain may still take back, each for the next `leaseMs`. */
 export async function takeUnconfirmed(
   sql: Sql,
-  input: { rowsMax: number; leaseMs: number },
+  input: { rail: RailName; rowsMax: number; leaseMs: number },
 ): Promise<Claim[]> {
   const rows = await sql<ClaimRow[]>`
     UPDATE payment_claim SET next_attempt_at = now() + ${input.leaseMs} * interval '1 millisecond'
     WHERE (id, bucket) IN (SELECT id, bucket FROM payment_claim
-      WHERE state IN ('delivered', 'failed') AND reference IS NOT NULL AND final_at IS NULL AND rail IS NOT NULL
+      WHERE state IN ('delivered', 'failed') AND reference IS NOT NULL AND final_at IS NULL AND rail = ${input.rail}
         AND intent IS NOT NULL AND next_attempt_at <= now()
       ORDER BY next_attempt_at FOR UPDATE SKIP LOCKED LIMIT ${input.rowsMax})
     RETURNING *`;

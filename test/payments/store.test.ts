@@ -62,7 +62,7 @@ test('a settlement whose intent cannot be read does not hold up the others', asy
   const { sql } = database;
   await insertBeside(BROKEN);
   await adoptSettlements(sql, WORKER);
-  const claims = await takeDueSettlements(sql, { worker: WORKER, rowsMax: 10, leaseMs: 1_000 });
+  const claims = await takeDueSettlements(sql, { rail: 'evm', rowsMax: 10, leaseMs: 1_000 });
   expect(keysWith(claims, true)).toEqual(['good']);
   expect(keysWith(claims, false)).toHaveLength(BROKEN.length);
 });
@@ -71,6 +71,6 @@ test('a failed claim whose validity is no date does not hide the late money of t
   const { sql } = database;
   await insertBeside(BROKEN);
   await sql`UPDATE payment_claim SET state = 'failed'`;
-  const claims = await takeVoidedClaims(sql, { rowsMax: 10, leaseMs: 1_000 });
+  const claims = await takeVoidedClaims(sql, { rail: 'evm', rowsMax: 10, leaseMs: 1_000 });
   expect(keysWith(claims, true)).toEqual(['good']);
 });
