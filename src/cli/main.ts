@@ -1,4 +1,3 @@
-#!/usr/bin/env -S node --import tsx
 import { parseArgs } from 'node:util';
 import { reconcile } from './reconcile.ts';
 

@@ -23,8 +23,8 @@ afterAll(async () => {
 
 /** Runs the command as an operator does, with the admin key on standard input. */
 async function millicent(args: string[], input = ''): Promise<{ code: number; out: string; err: string }> {
-  const main = join(import.meta.dirname, '../../src/cli/main.ts');
-  const child = spawn(process.execPath, ['--import', 'tsx', main, ...args]);
+  const main = join(import.meta.dirname, '../../src/cli/millicent.mjs');
+  const child = spawn(main, args);
   let [out, err] = ['', ''];
   child.stdout.on('data', (chunk) => {
     out += chunk;
