@@ -35,7 +35,8 @@ export async function callWithCredential(
   const answerOwed = (claim: Claim) =>
     watch(claim.id, () => answerCall(deps, demand, claim, { isProven: true, isOwed: true, wire }));
   if (admission.kind === 'owed') return answerOwed(admission.claim);
-  refuseIfBlocked(deps, sale, admission.authorization.payer);
+  // Money that has arrived is not sent away: what its call does not deliver is credit.
+  if (admission.authorization.state !== 'paid') refuseIfBlocked(deps, sale, admission.authorization.payer);
   const opened = await openCallClaim(deps, sale, demand, toPayment(admission));
   switch (opened.kind) {
     case 'owed':

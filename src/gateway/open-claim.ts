@@ -112,7 +112,8 @@ export async function openPurchaseClaim(
     if (!(await enterClaim(deps, tx, { demand, payment, mode: 'before-run', ...claim }))) {
       return { kind: 'taken', claimId };
     }
-    await limit?.(tx);
+    // Money that has arrived is not sent away.
+    if (authorization.state !== 'paid') await limit?.(tx);
     await deps.ledger.openPayer(tx, input.accountId);
     await enterExposure(tx, { claimId, payment, payeeId: input.payeeId, state: 'settling' });
     return { kind: 'before-run', claimId };
