@@ -26,6 +26,33 @@ export function hmacSha256(key: Uint8Array, ...parts: (Uint8Array | string)[]): 
   return mac.digest();
 }
 
+export type Mac = (message: Uint8Array | string, encoding: 'hex' | 'base64url') => string;
+
+const BLOCK_BYTES = 64;
+const DIGEST_BYTES = 32;
+const MESSAGE_BYTES = 2_048;
+
+/**
+ * HMAC-SHA256 under one key for many short messages: the two hashes of RFC 2104, each in one call, take half
+ * the time of an HMAC object and leave nothing to collect.
+ */
+export function createMac(key: Uint8Array): Mac {
+  const block = Buffer.alloc(BLOCK_BYTES);
+  block.set(key.length > BLOCK_BYTES ? sha256(key) : key);
+  let inner = Buffer.alloc(BLOCK_BYTES + MESSAGE_BYTES);
+  const outer = Buffer.alloc(BLOCK_BYTES + DIGEST_BYTES);
+  inner.set(block.map((byte) => byte ^ 0x36));
+  outer.set(block.map((byte) => byte ^ 0x5c));
+  return (message, encoding) => {
+    const end = BLOCK_BYTES + Buffer.byteLength(message);
+    if (end > inner.length) inner = Buffer.concat([inner.subarray(0, BLOCK_BYTES)], end);
+    if (typeof message === 'string') inner.write(message, BLOCK_BYTES, 'utf8');
+    else inner.set(message, BLOCK_BYTES);
+    outer.write(hashAtOnce('sha256', inner.subarray(0, end), 'binary'), BLOCK_BYTES, 'binary');
+    return hashAtOnce('sha256', outer, encoding);
+  };
+}
+
 /** A 32-byte key for one purpose, derived from the master secret (HKDF-SHA256, RFC 5869). */
 export function deriveKey(master: Uint8Array, purpose: string): Buffer {
   return Buffer.from(hkdfSync('sha256', master, new Uint8Array(0), `millicent/v1/${purpose}`, 32));

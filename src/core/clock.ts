@@ -8,6 +8,15 @@ export function toUnixSeconds(date: Date): number {
   return Math.floor(date.getTime() / 1000);
 }
 
+let lastSpelled = { time: Number.NaN, text: '' };
+
+/** ISO 8601 in UTC. What an answer says in several places, and many answers say within a millisecond, is spelled once. */
+export function toIsoText(date: Date): string {
+  const time = date.getTime();
+  if (time !== lastSpelled.time) lastSpelled = { time, text: date.toISOString() };
+  return lastSpelled.text;
+}
+
 export function addMs(date: Date, ms: number): Date {
   return new Date(date.getTime() + ms);
 }

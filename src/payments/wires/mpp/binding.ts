@@ -25,13 +25,26 @@ export function toBindingKey(secret: Buffer): Buffer {
   return Buffer.from(deriveKey(secret, 'mpp').toString('base64url'), 'latin1');
 }
 
-/** The challenge's id: an HMAC over all it says, members in fixed places (draft-httpauth-payment, 5.1.2.1.1). */
-export function bindChallenge(key: Buffer, terms: ChallengeTerms): string {
-  const { realm, method, intent, request, expires = '', digest = '', header, opaque = '' } = terms;
+/** What every challenge of an offer says alike. */
+export type OfferTerms = Pick<ChallengeTerms, 'realm' | 'method' | 'intent' | 'request'>;
+/** What every challenge of a 402 says alike. */
+export type AnswerTerms = Omit<ChallengeTerms, keyof OfferTerms>;
+
+/** The first half of what a challenge's id covers, members in fixed places (draft-httpauth-payment, 5.1.2.1.1). */
+export function spellBoundOffer({ realm, method, intent, request }: OfferTerms): string {
+  return `${realm}|${method}|${intent}|${request}|`;
+}
+
+/** The second half. */
+export function spellBoundAnswer({ expires = '', digest = '', header, opaque = '' }: AnswerTerms): string {
   // The place of the header name exists only where one is named; `Authorization` is what no name means.
   const named = header === undefined || header.toLowerCase() === 'authorization' ? '' : `${header}|`;
-  const bound = `${realm}|${method}|${intent}|${request}|${expires}|${digest}|${named}${opaque}`;
-  return hmacSha256(key, bound).toString('base64url');
+  return `${expires}|${digest}|${named}${opaque}`;
+}
+
+/** The challenge's id: an HMAC over all it says. */
+export function bindChallenge(key: Buffer, terms: ChallengeTerms): string {
+  return hmacSha256(key, spellBoundOffer(terms) + spellBoundAnswer(terms)).toString('base64url');
 }
 
 /** Whether one of the keys gave the challenge this id. */

@@ -1,39 +1,50 @@
+import { createMac } from '../../../core/bytes.ts';
+import { toIsoText } from '../../../core/clock.ts';
 import type { Offer } from '../../rail.ts';
 import type { ChallengeInput } from '../../wire.ts';
 import { type Preference, readPreferences, weigh } from './accept-payment.ts';
-import { bindChallenge, type ChallengeTerms, CREDENTIAL_HEADER } from './binding.ts';
-import { METHODS, methodOf, spellRequest } from './methods.ts';
+import { CREDENTIAL_HEADER } from './binding.ts';
+import { METHODS, methodOf } from './methods.ts';
+import {
+  createOfferParts,
+  createScopes,
+  type Part,
+  spellAnswerPart,
+  spellOfferPart,
+  spellScopeAlone,
+} from './template.ts';
 
-/** The member by which other implementations name what a challenge is for. */
-const SCOPE = '_mppx_scope';
-const INTENT = 'charge';
-const PATH_CHARS_MAX = 256;
 /** Clients stop reading headers at 16 KB in all; the other wires need room as well. */
 const CHALLENGES_CHARS_MAX = 6 * 1024;
 
 /**
- * One `WWW-Authenticate` value for each offer (draft-httpauth-payment, section 5.1), in the order of the
- * methods or of the client's preferences. Written by hand: every unpaid request makes all of them.
+ * Spells one `WWW-Authenticate` value for each offer (draft-httpauth-payment, section 5.1), in the order of
+ * the methods or of the client's preferences.
  */
-export function spellChallenges(key: Buffer, realm: string, input: ChallengeInput): string[] {
-  const offers = arrange(input.offers, readPreferences(input.carried.header('accept-payment')));
-  if (offers.length === 0) return [];
-  const digest = spellDigest(input.carried.bodyDigest?.());
-  const scope = spellScope(input);
-  const [opaque, scopeAlone] = [spellOpaque(scope, input.quoteToken), spellOpaque(scope)];
-  const reference = spellReference({ quoteToken: input.quoteToken, digest, scope });
-  const expires = input.quote.expiresAt.toISOString();
-  const spelled = offers.map((offer) => {
-    const method = methodOf(offer);
-    const request = toBase64url(spellRequest(offer, reference));
-    const terms: ChallengeTerms = {
-      ...{ realm, method, intent: INTENT, request, expires, digest, header: CREDENTIAL_HEADER },
+export function createSpeller(key: Buffer, realm: string): (input: ChallengeInput) => string[] {
+  const sign = createMac(key);
+  const partOf = createOfferParts(realm);
+  const scopeOf = createScopes();
+  // The id is an HMAC over all that is said.
+  const join = (offer: Part, answer: Part) =>
+    `Payment id="${sign(offer.bound + answer.bound, 'base64url')}", ${offer.said}${answer.said}`;
+  return (input) => {
+    const { carried, quote, quoteToken } = input;
+    const offers = arrange(input.offers, readPreferences(carried.header('accept-payment')));
+    if (offers.length === 0) return [];
+    const scope = scopeOf(input);
+    const digest = spellDigest(carried.bodyDigest?.());
+    const terms = { expires: toIsoText(quote.expiresAt), digest, header: CREDENTIAL_HEADER };
+    const answer = spellAnswerPart({ ...terms, opaque: scope.spellOpaque(quoteToken) });
+    const spelled = offers.map((offer) => {
+      if (offer.kind !== 'bolt11') return join(partOf(offer), answer);
       // The reference inside a Lightning request has the quote already.
-      opaque: method === 'lightning' ? scopeAlone : opaque,
-    };
-    return spellChallenge(bindChallenge(key, terms), terms);
-  });
-  return dropSurplus(spelled, offers);
+      const reference = spellReference({ quoteToken, digest, scope: scope.text });
+      const opaque = spellScopeAlone(scope.text);
+      return join(spellOfferPart(realm, offer, reference), spellAnswerPart({ ...terms, opaque }));
+    });
+    return dropSurplus(spelled, offers);
+  };
 }
 
 /** `sha-256=<base64>` of the request's content, or undefined when it has none. */
@@ -54,44 +65,28 @@ export function readReference(text: string): Reference | undefined {
   return { quoteToken, digest: digest === '' ? undefined : digest, scope };
 }
 
-/** The correlation data of a challenge, base64url of canonical JSON. */
-export function spellOpaque(scope: string, quoteToken?: string): string {
-  const quoted = quoteToken === undefined ? '' : `,"quote":${JSON.stringify(quoteToken)}`;
-  return toBase64url(`{"${SCOPE}":${JSON.stringify(scope)}${quoted}}`);
-}
-
-export function toBase64url(text: string): string {
-  return Buffer.from(text, 'utf8').toString('base64url');
-}
-
-/** Method and path, as in `POST /v1/topup`. */
-function spellScope({ quote, carried }: ChallengeInput): string {
-  const path = quote.resource.url.replace(/^[a-z]+:\/\/[^/]*/, '').slice(0, PATH_CHARS_MAX);
-  return `${carried.method ?? quote.purpose} ${path}`;
-}
-
-function spellChallenge(id: string, terms: ChallengeTerms): string {
-  const { realm, method, intent, request, digest, expires, header, opaque } = terms;
-  const digested = digest === undefined ? '' : `, digest="${digest}"`;
-  return `Payment id="${id}", realm="${realm}", method="${method}", intent="${intent}", request="${request}"${digested}, expires="${expires}", header="${header}", opaque="${opaque}"`;
-}
-
 /**
  * Methods in their order, or by how gladly the client pays by them. A client that accepts none of them is
  * shown all: it may know more than it says, and a 402 without a challenge helps nobody.
  */
-function arrange(offers: readonly Offer[], preferences: Preference[] | undefined): Offer[] {
-  const inOrder = METHODS.flatMap((method) => offers.filter((offer) => methodOf(offer) === method));
+function arrange(offers: readonly Offer[], preferences: Preference[] | undefined): readonly Offer[] {
+  const inOrder = offers.toSorted((one, other) => placeOf(one) - placeOf(other));
   if (!preferences) return inOrder;
   const weighed = inOrder.map((offer) => ({ offer, q: weigh(preferences, methodOf(offer)) }));
   const accepted = weighed.filter(({ q }) => q > 0).sort((one, other) => other.q - one.q);
   return accepted.length === 0 ? inOrder : accepted.map(({ offer }) => offer);
 }
 
+function placeOf(offer: Offer): number {
+  return METHODS.indexOf(methodOf(offer));
+}
+
 /** With many networks the last of a method that has several go, until what is left fits. */
 function dropSurplus(spelled: string[], offers: readonly Offer[]): string[] {
+  let chars = 0;
+  for (const value of spelled) chars += value.length;
+  if (chars <= CHALLENGES_CHARS_MAX) return spelled;
   const kept = spelled.map((value, index) => ({ value, kind: offers[index]?.kind }));
-  let chars = spelled.reduce((sum, value) => sum + value.length, 0);
   while (chars > CHALLENGES_CHARS_MAX) {
     const surplus = kept.findLastIndex(
       ({ kind }, index) => kept.findIndex((other) => other.kind === kind) !== index,

@@ -3,9 +3,10 @@ import { canonicalJson } from '../../../core/canonical-json.ts';
 import type { Clock } from '../../../core/clock.ts';
 import type { Carried, Credential, CredentialReading, Refusal, RefusalCode } from '../../wire.ts';
 import { CREDENTIAL_HEADER, isBound } from './binding.ts';
-import { readReference, spellDigest, spellOpaque, toBase64url } from './challenge.ts';
+import { readReference, spellDigest } from './challenge.ts';
 import { findPaymentScheme } from './header-value.ts';
 import { isMethodName, type MethodName, readForm } from './methods.ts';
+import { spellScopeAlone, toBase64url } from './template.ts';
 
 export type Reader = { keys: readonly Buffer[]; realm: string; clock: Clock };
 
@@ -103,7 +104,7 @@ function recoverDropped(request: unknown) {
   const reference = readReference(referenceSchema.safeParse(request).data?.externalId ?? '');
   if (!reference) return undefined;
   const { quoteToken, digest, scope } = reference;
-  return { quoteToken, digest, header: CREDENTIAL_HEADER, opaque: spellOpaque(scope) };
+  return { quoteToken, digest, header: CREDENTIAL_HEADER, opaque: spellScopeAlone(scope) };
 }
 
 const referenceSchema = z.object({ externalId: z.string().optional() });

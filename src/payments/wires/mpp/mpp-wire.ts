@@ -5,7 +5,7 @@ import type { RailName } from '../../rail.ts';
 import type { ChallengeInput, PaymentReceiptInput, Wire } from '../../wire.ts';
 import { readPreferences, weigh } from './accept-payment.ts';
 import { toBindingKey } from './binding.ts';
-import { spellChallenges } from './challenge.ts';
+import { createSpeller } from './challenge.ts';
 import { peekChallenge, type Reader, readCredential } from './credential.ts';
 import { METHODS } from './methods.ts';
 import { toProblemType } from './problem-type.ts';
@@ -27,11 +27,12 @@ export function createMppWire(deps: MppWireDeps): Wire {
   const [bindingKey] = keys;
   if (!bindingKey) throw new RangeError('the MPP wire needs a secret');
   invariant(REALM.test(deps.realm), 'a realm that needs no quoting in headers and ids');
+  const spell = createSpeller(bindingKey, deps.realm);
   const reader: Reader = { keys, realm: deps.realm, clock: deps.clock };
   return {
     name: 'mpp',
     challenge(input) {
-      const values = spellChallenges(bindingKey, deps.realm, input);
+      const values = spell(input);
       if (values.length === 0) return undefined;
       const problemType = nameRefusal(input);
       return {
@@ -49,7 +50,8 @@ export function createMppWire(deps: MppWireDeps): Wire {
     },
     wants(carried) {
       const preferences = readPreferences(carried.header('accept-payment'));
-      const accepted = METHODS.filter((method) => preferences && weigh(preferences, method) > 0);
+      if (!preferences) return undefined;
+      const accepted = METHODS.filter((method) => weigh(preferences, method) > 0);
       // Methods are named like our rails. A client that names none of ours may pay by another wire.
       return accepted.length === 0 ? undefined : new Set<RailName>(accepted);
     },
