@@ -80,7 +80,7 @@ export async function liveAsClient(world: World, random: Random, signal: AbortSi
       continue;
     }
     world.attempts.push(attempt);
-    await pursue(world, random, attempt);
+    await pursue(world, random, attempt, signal);
   }
 }
 
@@ -178,14 +178,14 @@ function unitsOf({ rail }: RailCase, mcents: number): bigint {
 }
 
 /** Sends it: often more than once, to either gateway, and now and then without waiting for the answer. */
-async function pursue(world: World, random: Random, attempt: Attempt): Promise<void> {
+async function pursue(world: World, random: Random, attempt: Attempt, signal: AbortSignal): Promise<void> {
   if (attempt.paying) {
     const wait = sleep(TIMEOUT_MS, 'late', { ref: false });
     if ((await Promise.race([attempt.paying, wait])) === 'late') return;
   }
   const copies = random.isTrue(0.3) ? random.between(2, 4) : 1;
   const tries = random.between(1, 3);
-  for (let round = 0; round < tries; round += 1) {
+  for (let round = 0; round < tries && !signal.aborted; round += 1) {
     const isHasty = random.isTrue(0.15);
     const timeoutMs = isHasty ? random.between(5, 150) : TIMEOUT_MS;
     await Promise.all(Array.from({ length: copies }, () => send(world, random, attempt, timeoutMs)));

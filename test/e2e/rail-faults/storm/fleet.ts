@@ -56,7 +56,7 @@ export async function makeTrouble(
   const troubles = listTroubles(input, signal);
   const restarts: Promise<void>[] = [];
   while (!signal.aborted) {
-    await pause(random.between(100, 500), signal);
+    await pause(random.between(200, 900), signal);
     if (signal.aborted) break;
     const [name, work] = random.pick(troubles);
     done.push(name);
