@@ -142,8 +142,10 @@ function admitQuote(
   }
   const { refusal } = credential;
   if (refusal || !quote) {
-    const detail = refusal?.detail ?? 'The payment answers no challenge of ours.';
-    return stale(refusal?.code ?? 'verification-failed', detail);
+    const { detail = 'The payment answers no challenge of ours.', code = 'verification-failed' } =
+      refusal ?? {};
+    // What is not over was made for a request that was sent otherwise: that one can still be sent.
+    return stale(code, detail, code !== 'expired');
   }
   return { kind: 'good', quote };
 }

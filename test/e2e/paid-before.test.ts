@@ -60,6 +60,16 @@ test('a payment that is here already runs its call also for a payer who failed t
   expect(response.status).toBe(200);
 });
 
+test('a payment that is here already waits for its own request when it is shown with another body', async () => {
+  const server = await publishEcho(gateway, PRICED);
+  const paying = await pushFor(server.call, jsonBody({ tool: 'random' }));
+  // The same call, and not the same bytes: the challenge was bound to those.
+  const response = await gateway.fetch(server.call, { ...paying, body: '{ "tool": "random" }' });
+  expect(response.status).toBe(409);
+  expect(response.headers.get('www-authenticate')).toBeNull();
+  expect((await gateway.fetch(server.call, paying)).status).toBe(200);
+});
+
 test('a signup that is paid already gets its key beyond the limit of an hour', async () => {
   const signUp = jsonBody({ role: 'agent' });
   const [first, second] = [await pushFor('/v1/signup', signUp), await pushFor('/v1/signup', signUp)];

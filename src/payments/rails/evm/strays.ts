@@ -110,7 +110,10 @@ async function readPayments(
     if (units > UNITS_MAX) {
       // It must not keep those behind it from being credited.
       const claimKey = claimKeyOf(name);
-      context.log.error({ claimKey, hash, units }, 'a payment is too large to be credited: book it by hand');
+      context.log.error(
+        { claimKey, hash, units: `${units}` },
+        'a payment is too large to be credited: book it by hand',
+      );
       return [];
     }
     return {
