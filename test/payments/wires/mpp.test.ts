@@ -347,6 +347,29 @@ describe('credentials', () => {
     });
   });
 
+  test('a challenge whose members are cut elsewhere is none, although the id covers the same text', () => {
+    for (const method of ['evm', 'tempo', 'stripe']) {
+      const challenge = readChallenge(challengeOf(wire, { carried: request({}, '{}') }), method);
+      const { expires = '', digest = '', header = '', opaque = '' } = challenge;
+      const cuts = [
+        { header: undefined, opaque: `${header}|${opaque}` },
+        { header: undefined, digest: `${digest}|${header}` },
+        { header: undefined, digest: undefined, opaque: `${digest}|${header}|${opaque}` },
+        { expires: `${expires}|${digest}`, digest: header, header: undefined },
+      ];
+      const payloads = {
+        evm: {},
+        tempo: { type: 'hash', hash: `0x${'ab'.repeat(32)}` },
+        stripe: { spt: 'spt_1' },
+      };
+      for (const cut of cuts) {
+        const forged = { ...challenge, ...cut, meta: undefined };
+        const reading = read(spell(forged, payloads[method as keyof typeof payloads]), '{}');
+        expect(reading?.kind === 'credential' ? reading.credential.refusal : reading).toBeDefined();
+      }
+    }
+  });
+
   test('a secret is replaced with an overlap: the new one signs, the old one still verifies', () => {
     const renewed = Buffer.alloc(32, 9);
     const both = wireOf([renewed, secret]);

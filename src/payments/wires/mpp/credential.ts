@@ -79,7 +79,7 @@ function parseToken(token: string): Shown | undefined {
 type Issued = {
   method: MethodName;
   request: unknown;
-  quoteToken: string | undefined;
+  quoteToken: string;
   expires: string | undefined;
   digest: string | undefined;
 };
@@ -96,7 +96,10 @@ function findIssued({ keys, realm }: Reader, echo: Echo): Issued | undefined {
   const opaque = given ?? dropped?.opaque;
   const terms = { realm, method, intent, request: canonical, expires, digest, header, opaque };
   if (!isBound(keys, echo.id, terms)) return undefined;
-  return { method, request, quoteToken: dropped?.quoteToken ?? readOpaque(opaque), expires, digest };
+  const quoteToken = dropped?.quoteToken ?? readOpaque(opaque);
+  // The id covers its members joined: the same text with its members cut elsewhere has no quote of ours in it.
+  if (quoteToken === undefined) return undefined;
+  return { method, request, quoteToken, expires, digest };
 }
 
 /** What a stock Lightning client does not hand back, from the request that it does: see README.md. */
@@ -116,7 +119,7 @@ function readOpaque(opaque: string | undefined): string | undefined {
 
 /** Why a challenge of ours cannot be answered any more, or not by this request. */
 function judge(clock: Clock, issued: Issued, carried: Carried): Refusal | undefined {
-  if (issued.expires !== undefined && new Date(issued.expires) <= clock.now()) {
+  if (issued.expires !== undefined && !(new Date(issued.expires) > clock.now())) {
     return refuse('The challenge has expired. Pay the one in this answer.', 'expired');
   }
   if (issued.digest !== spellDigest(carried.bodyDigest?.())) {
