@@ -5,6 +5,7 @@ import { hashQuoteId } from '../../quote-seal.ts';
 import type { Bolt11Offer, OfferInput } from '../../rail.ts';
 import { readInvoice } from './bolt11.ts';
 import type { LightningRailDeps } from './context.ts';
+import { HttpError } from './http.ts';
 import type { MintLimit } from './mint-limit.ts';
 import { type RateReading, toSatsRoundedUp } from './rate/index.ts';
 
@@ -33,10 +34,15 @@ export async function offerInvoice(
   try {
     return [await mint(deps, { quote, rate, expirySeconds }, signal)];
   } catch (cause) {
-    if (!signal.aborted) deps.health.noteDown();
+    if (!signal.aborted && !isRefusal(cause)) deps.health.noteDown();
     deps.log.warn({ err: cause, node: deps.provider.name }, 'an invoice could not be minted');
     return [];
   }
+}
+
+/** The node is there and does not want this invoice: anybody can ask for more than it may receive. */
+function isRefusal(cause: unknown): boolean {
+  return cause instanceof HttpError && cause.answer.status >= 400 && cause.answer.status < 500;
 }
 
 function isHoldFor(deps: LightningRailDeps, quote: Quote): boolean {

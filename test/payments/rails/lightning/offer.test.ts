@@ -5,6 +5,7 @@ import type { Quote } from '../../../../src/payments/quote.ts';
 import { hashQuoteId } from '../../../../src/payments/quote-seal.ts';
 import type { Rail } from '../../../../src/payments/rail.ts';
 import { readInvoice } from '../../../../src/payments/rails/lightning/bolt11.ts';
+import { HttpError } from '../../../../src/payments/rails/lightning/http.ts';
 import { createMintLimit } from '../../../../src/payments/rails/lightning/mint-limit.ts';
 import { anySignal, expectOffer, offerOf, quoteOf } from '../conformance.ts';
 import { type LightningLab, RATE_MILLICENTS_PER_BTC, SPREAD_BPS, startLightningLab } from './lab.ts';
@@ -77,6 +78,24 @@ test('no offer: too small an amount, no rate, a node that nobody has seen health
   const noRate = { current: () => undefined, refresh: async () => {}, run: async () => {} };
   expect(await ask(await lab.rail({ rate: noRate }), quoteOf())).toEqual([]);
   expect(await ask(await lab.rail({ isUnchecked: true }), quoteOf())).toEqual([]);
+});
+
+test('an invoice that the node refuses takes no other offer away; a node that fails does', async () => {
+  const answering = (status: number): typeof lab.provider => ({
+    ...lab.provider,
+    async createInvoice(input, signal) {
+      if (input.amountMsat < 1_000_000n) return lab.provider.createInvoice(input, signal);
+      throw new HttpError({ method: 'POST', path: '/api/v1/payments' }, { status, body: 'too much' });
+    },
+  });
+  for (const { status, left } of [
+    { status: 400, left: 1 },
+    { status: 502, left: 0 },
+  ]) {
+    const rail = await lab.rail({ provider: answering(status) });
+    expect(await ask(rail, quoteOf({ amount: millicents(1_000_000n) }))).toEqual([]);
+    expect(await ask(rail, quoteOf())).toHaveLength(left);
+  }
 });
 
 test('minting is limited by address and in all, and the limits end with the minute', async () => {
