@@ -1,5 +1,5 @@
 import { expect } from 'vitest';
-import { creditLateArrivals, reconcileRails } from '../../../../src/gateway/index.ts';
+import { confirmSettlements, creditLateArrivals, reconcileRails } from '../../../../src/gateway/index.ts';
 import type { GatewayClient, TestGateway } from '../../../harness/gateway.ts';
 import { waitUntil } from '../../../harness/process.ts';
 import type { RailLab } from '../../../harness/rail-lab.ts';
@@ -22,11 +22,11 @@ export async function readHoldings(lab: RailLab): Promise<Holdings> {
   return { evm, tempo: onTempo, lightning: node.msat, agent, stripe: BigInt(stripe.sums().gross) };
 }
 
-const WAIT_MS = 90_000;
+const WAIT_MS = 60_000;
 
 /**
- * Until nothing is open any more: no claim, hold or exposure, no payment held by a node or by Stripe. The
- * jobs of the gateways do it; what they would only do in a minute is made due now.
+ * Until nothing is open any more: no claim, hold or exposure, no payment held by a node or by Stripe, none
+ * that its chain could still take back. The jobs of the gateways do it; what they would only do in a minute is made due now.
  */
 export async function settleDown(lab: RailLab, gateway: TestGateway): Promise<void> {
   const hasten = async () => {
@@ -35,6 +35,10 @@ export async function settleDown(lab: RailLab, gateway: TestGateway): Promise<vo
         AND next_attempt_at < now() + interval '70 seconds'`;
     await lab.database.sql`UPDATE payment_claim SET next_attempt_at = now()
       WHERE state = 'failed' AND reference IS NULL AND rail IN ('stripe', 'lightning')`;
+    await lab.database.sql`UPDATE payment_claim SET next_attempt_at = now()
+      WHERE state IN ('delivered', 'failed') AND reference IS NOT NULL AND final_at IS NULL`;
+    await Promise.all([lab.anvil, lab.tempo].map(({ rpc }) => rpc('anvil_mine', ['0x2'])));
+    await confirmSettlements(gateway.deps.http, AbortSignal.timeout(20_000));
     await creditLateArrivals(gateway.deps.http, AbortSignal.timeout(20_000));
     for (const { name, run } of gateway.deps.jobs) {
       if (name === 'resume-evm') await run(AbortSignal.timeout(20_000));
@@ -51,10 +55,12 @@ export async function settleDown(lab: RailLab, gateway: TestGateway): Promise<vo
 }
 
 async function readUnfinished(lab: RailLab) {
-  const [row] = await lab.database.sql<{ held: bigint }[]>`
-    SELECT count(*) AS held FROM payment_invoice WHERE state IN ('held', 'paid')`;
+  const [row] = await lab.database.sql<{ invoices: bigint; unconfirmed: bigint }[]>`
+    SELECT (SELECT count(*) FROM payment_invoice WHERE state IN ('held', 'paid')) AS invoices,
+      (SELECT count(*) FROM payment_claim WHERE rail IS NOT NULL AND reference IS NOT NULL
+        AND final_at IS NULL) AS unconfirmed`;
   const cards = lab.stripe.payments().filter(({ status }) => status === 'requires_capture').length;
-  return { ...(await readOpen(lab)), invoices: row?.held ?? 0n, cards };
+  return { ...(await readOpen(lab)), ...row, cards };
 }
 
 const isQuiet = (open: object) => Object.values(open).every((count) => Number(count) === 0);

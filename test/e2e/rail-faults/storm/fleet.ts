@@ -117,6 +117,12 @@ function listTroubles(
       });
     },
   ];
+  const reorg: Trouble = [
+    'evm reorg',
+    async () => {
+      await anvil.rpc('anvil_reorg', [random.between(1, 2), []]);
+    },
+  ];
   let restarted = false;
   const restart: Trouble = [
     'lightning node killed',
@@ -133,7 +139,7 @@ function listTroubles(
       chain('tempo', fate),
     ]),
     ...[node('refuse'), node('swallow'), card, card, card, card],
-    ...[still('evm', anvil), still('tempo', tempo), restart],
+    ...[still('evm', anvil), still('tempo', tempo), reorg, restart],
     ...([0, 1, 0, 1] as const).map((place): Trouble => [`kill ${place}`, () => fleet.kill(place)]),
   ];
 }
