@@ -7,6 +7,7 @@ import { type LightningConfig, lightningEnvironment, readLightning } from './con
 import { readStripe, type StripeConfig, stripeEnvironment } from './config/stripe.ts';
 import { readTempo, type TempoConfig, tempoEnvironment } from './config/tempo.ts';
 import { readTiers, tiersEnvironment } from './config/tiers.ts';
+import { createMemo } from './core/memo.ts';
 import { type Millicents, millicents } from './core/money.ts';
 
 export { ConfigError } from './config/config-error.ts';
@@ -138,6 +139,8 @@ export function readConfig(environment: Record<string, string | undefined> = pro
   });
 }
 
+const ADDRESSES_KEPT_MAX = 10_000;
+
 /** Addresses and networks (CIDR), separated by commas. */
 function readProxies(text: string): (address: string) => boolean {
   const list = new BlockList();
@@ -152,7 +155,12 @@ function readProxies(text: string): (address: string) => boolean {
       throw new ConfigError(`TRUSTED_PROXIES: ${entry} is neither an address nor a network`);
     }
   }
-  return (address) => list.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4');
+  // Every request asks, and the list takes longer to answer than the request to be read.
+  const known = createMemo<{ isTrusted: boolean }>(ADDRESSES_KEPT_MAX);
+  const check = (address: string) => ({
+    isTrusted: list.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4'),
+  });
+  return (address) => known(address, () => check(address)).isTrusted;
 }
 
 /** PEM in one line: `\n` spelled out, as environments carry it. */

@@ -1,5 +1,5 @@
 import { timingSafeEqual } from 'node:crypto';
-import { deriveKey, hmacSha256, sha256, takeRandomBytes } from '../core/bytes.ts';
+import { createMac, deriveKey, type Mac, sha256, takeRandomBytes } from '../core/bytes.ts';
 import { addMs, type Clock } from '../core/clock.ts';
 import { invariant } from '../core/invariant.ts';
 import { millicents } from '../core/money.ts';
@@ -45,26 +45,29 @@ export function createQuoteSealer(deps: {
   clock: Clock;
   lifetimeMs: number;
 }): QuoteSealer {
-  const keys = deps.secrets.map((secret) => deriveKey(secret, 'quote-mac'));
-  const [signingKey] = keys;
-  if (!signingKey) throw new RangeError('a quote sealer needs a secret');
+  const macs = deps.secrets.map((secret) => createMac(deriveKey(secret, 'quote-mac')));
+  const [sign] = macs;
+  if (!sign) throw new RangeError('a quote sealer needs a secret');
   return {
-    issue: (terms) => ({
-      ...terms,
+    issue: ({ purpose, amount, requestDigest, resource, runTimeoutMs }) => ({
       id: takeRandomBytes(ID_BYTES).toString('base64url'),
+      purpose,
+      amount,
+      requestDigest,
+      resource,
       expiresAt: addMs(deps.clock.now(), deps.lifetimeMs),
+      runTimeoutMs,
     }),
     seal(quote) {
       const bytes = Buffer.allocUnsafe(QUOTE_BYTES + MAC_BYTES);
       encode(quote, bytes);
-      macOf(signingKey, bytes).copy(bytes, QUOTE_BYTES, 0, MAC_BYTES);
+      writeMac(sign, bytes);
       return PREFIX + bytes.toString('base64url');
     },
     open(token) {
       if (!TOKEN.test(token)) return { kind: 'tampered' };
       const bytes = Buffer.from(token.slice(PREFIX.length), 'base64url');
-      const mac = bytes.subarray(QUOTE_BYTES);
-      const isOurs = keys.some((key) => timingSafeEqual(macOf(key, bytes).subarray(0, MAC_BYTES), mac));
+      const isOurs = macs.some((mac) => isMarkedBy(mac, bytes));
       return isOurs ? judge(decode(bytes), deps.clock.now()) : { kind: 'tampered' };
     },
   };
@@ -79,8 +82,15 @@ function judge(quote: SealedQuote, now: Date): QuoteOpening {
   return quote.expiresAt > now ? { kind: 'open', quote } : { kind: 'expired', quote };
 }
 
-function macOf(key: Buffer, bytes: Buffer): Buffer {
-  return hmacSha256(key, bytes.subarray(0, QUOTE_BYTES));
+/** Puts the MAC behind the quote. */
+function writeMac(mac: Mac, bytes: Buffer): void {
+  bytes.write(mac(bytes.subarray(0, QUOTE_BYTES), 'hex'), QUOTE_BYTES, MAC_BYTES, 'hex');
+}
+
+function isMarkedBy(mac: Mac, bytes: Buffer): boolean {
+  const own = Buffer.from(bytes);
+  writeMac(mac, own);
+  return timingSafeEqual(own, bytes);
 }
 
 function encode(quote: Quote, bytes: Buffer): void {
