@@ -84,6 +84,8 @@ export function exampleSale(deps: Pick<GatewayDeps, 'settings'>, input: { [key: 
     resource: { url: `${deps.settings.publicUrl}/v1/example`, description: 'The example call' },
     runTimeoutMs: 1_000,
     repairedAt: NEVER_REPAIRED,
-    run: async () => ({ kind: 'delivered', result: runExample(input), runMs: 0 }),
+    async run() {
+      return { kind: 'delivered', result: runExample(input), runMs: 0 };
+    },
   };
 }

@@ -1,11 +1,15 @@
+import { toIsoText } from '../core/clock.ts';
 import type { Millicents } from '../core/money.ts';
 import { formatDollars, toWireNumber } from '../core/money.ts';
 import { Problem } from '../core/problem.ts';
 import {
   type Carried,
+  type Challenge,
+  type ChallengeInput,
   type Credential,
   hashQuoteId,
   type Offer,
+  type OfferInput,
   type Purpose,
   type Quote,
   type Rail,
@@ -55,21 +59,36 @@ export async function demandPayment(
   const quoteToken = deps.quotes.seal(quote);
   const offers = await keepOrder(deps, { order: demand.order, quote, quoteToken }, asked);
   const { carried } = demand;
-  const challenges = orderWires(deps.wires, carried, refusal).flatMap(
-    (wire) => wire.challenge({ quote, quoteToken, offers, carried, refusal }) ?? [],
-  );
+  const input = { quote, quoteToken, offers, carried, refusal };
+  const challenges = orderWires(deps.wires, carried, refusal)
+    .map((wire) => wire.challenge(input))
+    .filter((challenge) => challenge !== undefined);
   if (challenges.length === 0) return explainNoOffer(deps, demand, signal, refusal?.detail);
+  return toProblem(input, challenges, refusal?.members);
+}
+
+function toProblem(
+  { quote, refusal }: ChallengeInput,
+  challenges: readonly Challenge[],
+  further: Record<string, unknown> | undefined,
+): Problem {
+  const headers: [name: string, value: string][] = [];
+  const members: Record<string, unknown> = {
+    amount_mcents: toWireNumber(quote.amount),
+    expires_at: toIsoText(quote.expiresAt),
+  };
+  let typeUri: string | undefined;
+  for (const challenge of challenges) {
+    headers.push(...challenge.headers);
+    Object.assign(members, challenge.body);
+    typeUri ??= challenge.problemType;
+  }
   return new Problem('payment-required', {
-    detail: refusal?.detail ?? `${demand.resource.description} costs ${formatDollars(demand.amount)}.`,
+    detail: refusal?.detail ?? `${quote.resource.description} costs ${formatDollars(quote.amount)}.`,
     isUncharged: true,
-    headers: challenges.flatMap((challenge) => challenge.headers),
-    members: {
-      amount_mcents: toWireNumber(demand.amount),
-      expires_at: quote.expiresAt.toISOString(),
-      ...Object.assign({}, ...challenges.map((challenge) => challenge.body)),
-      ...refusal?.members,
-    },
-    typeUri: challenges.find((challenge) => challenge.problemType !== undefined)?.problemType,
+    headers,
+    members: Object.assign(members, further),
+    typeUri,
   });
 }
 
@@ -93,12 +112,26 @@ async function listOffers(
 ): Promise<Offer[]> {
   const wanted = deps.wires.map((wire) => wire.wants?.(carried)).find((rails) => rails !== undefined);
   const input = { quote, address: carried.address };
-  const ask = async (rails: readonly Rail[]) =>
-    (await Promise.all(rails.map((rail) => rail.offer(input, signal)))).flat();
-  if (!wanted) return ask(deps.rails);
-  const offers = await ask(deps.rails.filter(({ name }) => wanted.has(name)));
+  if (!wanted) return askRails(deps.rails, input, signal);
+  const offers = await askRails(
+    deps.rails.filter(({ name }) => wanted.has(name)),
+    input,
+    signal,
+  );
+  if (offers.length > 0) return offers;
   // Nothing of what it can pay by: then it is told what there is.
-  return offers.length > 0 ? offers : ask(deps.rails.filter(({ name }) => !wanted.has(name)));
+  return askRails(
+    deps.rails.filter(({ name }) => !wanted.has(name)),
+    input,
+    signal,
+  );
+}
+
+async function askRails(rails: readonly Rail[], input: OfferInput, signal: AbortSignal): Promise<Offer[]> {
+  const answers = rails.map((rail) => rail.offer(input, signal));
+  // Most rails know without asking anybody.
+  const isKnown = answers.every((answer): answer is Offer[] => Array.isArray(answer));
+  return (isKnown ? answers : await Promise.all(answers)).flat();
 }
 
 /**

@@ -37,4 +37,4 @@ export { receiveWebhook } from './receive-webhook.ts';
 export { adoptDifferences, noteOpenings, type ReconciliationReport, reconcileRails } from './reconcile.ts';
 export { adoptOrphans, reconcileSettlements } from './recover.ts';
 export { type CallInput, resolveSale } from './resolve-sale.ts';
-export { type CallRequest, hashRequest, hashResult, type Sale } from './sale.ts';
+export { type CallRequest, fixSale, hashRequest, hashResult, type Sale } from './sale.ts';

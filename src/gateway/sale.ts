@@ -22,6 +22,8 @@ export type CallRequest = {
 /** One validated call that can be sold: what it costs, who is paid, and how to run it. */
 export type Sale = {
   request: CallRequest;
+  /** `digestCall` of the request, where it is the same for every call. */
+  digest?: string;
   toolId: Uuid;
   versionId: Uuid;
   version: string;
@@ -58,12 +60,17 @@ export function digestCall(request: CallRequest): string {
   return sha256Hex('call', hashRequest(request));
 }
 
+/** A sale that is made again and again with the same request: what follows from it is worked out once. */
+export function fixSale(sale: Sale): Sale {
+  return { ...sale, digest: digestCall(sale.request) };
+}
+
 /** What a payment for this sale has to cover, and the one request it is good for. */
 export function toDemand(sale: Sale, carried: Carried): Demand {
   return {
     purpose: 'call',
     amount: sale.price,
-    requestDigest: digestCall(sale.request),
+    requestDigest: sale.digest ?? digestCall(sale.request),
     resource: sale.resource,
     runTimeoutMs: sale.runTimeoutMs,
     carried,

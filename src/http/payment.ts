@@ -7,7 +7,9 @@ import type { Ctx, HttpDeps } from './env.ts';
 export function carriedBy(deps: HttpDeps, c: Ctx): Carried {
   return {
     method: c.req.method,
-    header: (name) => c.req.header(name),
+    header(name) {
+      return c.req.header(name);
+    },
     address: callerAddress(deps, c),
     bodyDigest() {
       const content = c.get('content');

@@ -21,6 +21,7 @@ export type {
   Authorization,
   Holding,
   Offer,
+  OfferInput,
   Rail,
   RailBalance,
   RailName,
@@ -58,6 +59,7 @@ export type { WebhookEvent, WebhookReader, WebhookReading } from './webhook/webh
 export type {
   Carried,
   Challenge,
+  ChallengeInput,
   Credential,
   CredentialReading,
   Refusal,

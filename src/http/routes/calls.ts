@@ -7,6 +7,7 @@ import {
   answerEarlierCall,
   type CallInput,
   exampleSale,
+  fixSale,
   type PaidCallAnswer,
   paidCall,
   resolveSale,
@@ -38,10 +39,12 @@ const HEAD_REFUSAL = {
 /** Calling tools: the example of every installation, and what publishers listed. */
 export function callRoutes(deps: HttpDeps): App {
   const app = new Hono<Env>();
+  const plainExample = fixSale(exampleSale(deps, {}));
   app.on(['GET', 'POST'], '/v1/example', async (c) => {
     // Hono answers HEAD by the handler of GET: it would charge for a body that is never sent.
     if (c.req.raw.method === 'HEAD') throw new Problem('method-not-allowed', HEAD_REFUSAL);
-    const body = c.req.method === 'POST' ? await readBody(c, jsonObject, BODY_BYTES_MAX.key) : {};
+    if (c.req.method === 'GET') return answerExample(deps, c, plainExample);
+    const body = await readBody(c, jsonObject, BODY_BYTES_MAX.key);
     return answerExample(deps, c, exampleSale(deps, body));
   });
   app.post('/invoke/:id', async (c) => {
