@@ -25,6 +25,9 @@ const isKilling = (method: string) => method === 'eth_sendRawTransaction';
 /** A wallet's code that answers "valid" to every signature while gas costs nothing, as in a trial, and burns it else. */
 const ACCEPTING_IN_TRIALS = '0x3a15600657fe5b631626ba7e60e01b60005260206000f3';
 
+/** The same, and always. */
+const ACCEPTING_ALWAYS = '0x631626ba7e60e01b60005260206000f3';
+
 type Prepared = { rail: Rail; form: Eip3009Form; intent: SettlementIntent; before: bigint };
 
 /** A payment that is authorised and not settled, and what we own before it is. */
@@ -377,6 +380,20 @@ describe('contract wallets', () => {
     expect(await arrivedSince(before)).toBe(0n);
     // More than a transfer by key may take.
     await burnGasOfTestWallet(lab.chain.anvil, { owner, wallet, gas: 200_000n });
+    expect((await rail.settle(intent, anySignal())).kind).toBe('settled');
+    expect(await arrivedSince(before)).toBe(PRICE_UNITS);
+  });
+
+  test('a signature as long as a key’s that ends as no key’s does is handed to the wallet as it is', async () => {
+    const { anvil } = lab.chain;
+    const wallet = privateKeyToAddress(generatePrivateKey());
+    await anvil.mint(wallet, PRICE_UNITS);
+    await anvil.rpc('anvil_setCode', [wallet, ACCEPTING_ALWAYS]);
+    const rail = lab.rail();
+    const form = await lab.sign(await offerOf(rail, quoteOf()), { key: generatePrivateKey(), from: wallet });
+    const signature: Hex = `0x${form.signature.slice(2, -2)}1f`;
+    const before = await lab.received();
+    const intent = intentOf(await authorise(rail, { ...form, signature }, quoteOf()));
     expect((await rail.settle(intent, anySignal())).kind).toBe('settled');
     expect(await arrivedSince(before)).toBe(PRICE_UNITS);
   });

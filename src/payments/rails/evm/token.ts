@@ -24,6 +24,8 @@ export const tokenAbi = parseAbi([
 ]);
 
 const KEY_SIGNATURE_BYTES = 65;
+/** What a key's signature ends in. A contract wallet's may be as long and end otherwise (a Safe adds four). */
+const KEY_RECOVERIES = new Set(['00', '01', '1b', '1c']);
 
 /** Whether a signature has the shape that a key makes; every other one is a contract wallet's. */
 export function isKeySignature(signature: Hex): boolean {
@@ -39,7 +41,7 @@ export function unwrapSignature(signature: Hex): Hex {
 export function encodeTransfer(form: Eip3009Form): Hex {
   const { from, to, value, validAfter, validBefore, nonce } = form;
   const signature = unwrapSignature(form.signature);
-  if (!isKeySignature(signature)) {
+  if (!isKeySignature(signature) || !KEY_RECOVERIES.has(signature.slice(-2))) {
     return encodeFunctionData({
       abi: tokenAbi,
       functionName: 'transferWithAuthorization',
