@@ -39,6 +39,8 @@ export type HaltingGatewayOptions = {
   anvil?: Anvil;
   env?: Record<string, string>;
   haltJobsAt?: HaltPoint;
+  /** Shorter waits than a gateway has, so that outcomes stay unknown. */
+  waits?: { settleTimeoutMs: number; outcomeWaitMs: number };
 };
 
 const lineSchema = z.discriminatedUnion('kind', [
@@ -49,7 +51,8 @@ const lineSchema = z.discriminatedUnion('kind', [
 
 export async function startHaltingGateway(options: HaltingGatewayOptions): Promise<HaltingGateway> {
   const { MILLICENT_DATA_DIR: _, ...env } = gatewayEnvironment(options, '');
-  const input = { databaseUrl: options.database.url, env, haltJobsAt: options.haltJobsAt };
+  const { haltJobsAt, waits } = options;
+  const input = { databaseUrl: options.database.url, env, haltJobsAt, waits };
   const child = startProcess({
     program: 'halting-gateway.ts',
     env: { ...process.env, HALTING_GATEWAY: JSON.stringify(input) },

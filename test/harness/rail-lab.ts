@@ -27,7 +27,9 @@ export type RailLab = {
   /** A gateway in this process, whose parts a test may change. */
   start(options?: Pick<TestGatewayOptions, 'env' | 'change'>): Promise<TestGateway>;
   /** A gateway in a process of its own, that may be killed. */
-  startHalting(options?: Pick<HaltingGatewayOptions, 'env' | 'haltJobsAt'>): Promise<HaltingGateway>;
+  startHalting(
+    options?: Pick<HaltingGatewayOptions, 'env' | 'haltJobsAt' | 'waits'>,
+  ): Promise<HaltingGateway>;
   close(): Promise<void>;
 };
 

@@ -15,6 +15,7 @@ const input = z
     env: z.record(z.string(), z.string()),
     /** Where whatever no request asked for halts: the jobs. */
     haltJobsAt: z.string().optional(),
+    waits: z.object({ settleTimeoutMs: z.number(), outcomeWaitMs: z.number() }).optional(),
   })
   .parse(JSON.parse(process.env.HALTING_GATEWAY ?? '{}'));
 
@@ -31,6 +32,7 @@ async function halt(point: string): Promise<void> {
 
 function haltInside({ http }: Deps): void {
   const { execution, rails, receipts, ledger } = http;
+  http.settings = { ...http.settings, ...input.waits };
   http.execution = {
     ...execution,
     async run(call, signal) {
