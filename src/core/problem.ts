@@ -44,17 +44,21 @@ export type ProblemOptions = {
 
 /** A refusal that travels to the caller as `application/problem+json`. */
 export class Problem extends Error {
-  override name = 'Problem';
-  readonly type: ProblemType;
-  readonly status: number;
-  readonly title: string;
-  readonly options: ProblemOptions;
+  // Only declared: a field of a subclass of Error is defined anew, and slowly, with each object.
+  declare readonly type: ProblemType;
+  declare readonly status: number;
+  declare readonly title: string;
+  declare readonly options: ProblemOptions;
+
+  static {
+    Problem.prototype.name = 'Problem';
+  }
 
   constructor(type: ProblemType, options: ProblemOptions) {
     // A refusal is an answer and no fault: walking its asynchronous stack costs more than charging a call.
     const limit = Error.stackTraceLimit;
     if (type !== 'internal-error') Error.stackTraceLimit = 0;
-    super(options.detail, { cause: options.cause });
+    super(options.detail, options);
     Error.stackTraceLimit = limit;
     const [status, title] = PROBLEMS[type];
     this.type = type;

@@ -13,6 +13,7 @@ import {
   type Purpose,
   type Quote,
   type Rail,
+  type RailName,
   type Refusal,
   type Wire,
 } from '../payments/index.ts';
@@ -110,7 +111,7 @@ async function listOffers(
   quote: Quote,
   signal: AbortSignal,
 ): Promise<Offer[]> {
-  const wanted = deps.wires.map((wire) => wire.wants?.(carried)).find((rails) => rails !== undefined);
+  const wanted = findWanted(deps.wires, carried);
   const input = { quote, address: carried.address };
   if (!wanted) return askRails(deps.rails, input, signal);
   const offers = await askRails(
@@ -127,11 +128,21 @@ async function listOffers(
   );
 }
 
+function findWanted(wires: readonly Wire[], carried: Carried): ReadonlySet<RailName> | undefined {
+  for (const wire of wires) {
+    const rails = wire.wants?.(carried);
+    if (rails) return rails;
+  }
+  return undefined;
+}
+
 async function askRails(rails: readonly Rail[], input: OfferInput, signal: AbortSignal): Promise<Offer[]> {
   const answers = rails.map((rail) => rail.offer(input, signal));
   // Most rails know without asking anybody.
   const isKnown = answers.every((answer): answer is Offer[] => Array.isArray(answer));
-  return (isKnown ? answers : await Promise.all(answers)).flat();
+  const offers: Offer[] = [];
+  for (const answer of isKnown ? answers : await Promise.all(answers)) offers.push(...answer);
+  return offers;
 }
 
 /**
