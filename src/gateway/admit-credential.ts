@@ -1,3 +1,4 @@
+import { invariant } from '../core/invariant.ts';
 import { Problem } from '../core/problem.ts';
 import {
   type Authorization,
@@ -46,12 +47,7 @@ export async function admitCredential(
   const { claimKey } = rail.identify(credential.form);
   const opening = credential.quoteToken === undefined ? undefined : deps.quotes.open(credential.quoteToken);
   const claim = await findClaim(deps.sql, claimIdOf(claimKey));
-  if (claim) {
-    const { wire, form } = credential;
-    const isProven = isEcho(claim, opening) && isPaymentProof(form);
-    // Whatever wire brought it first, the receipt is spelled in the one that asks now.
-    return { kind: 'existing', claim: { ...sameRequest(claim, demand), wire }, isProven };
-  }
+  if (claim) return toExisting(claim, demand, credential, opening);
   const admitted = admitQuote(deps, demand, credential, opening);
   if (admitted.kind === 'stale') {
     // After the look for its claim: a payment that was used is answered, however stale its challenge is.
@@ -86,10 +82,21 @@ export async function admitCredential(
         isUncharged: true,
       });
     case 'spent':
-      throw await refuseSpent(deps, demand, credential, verification);
+      return admitSpent(deps, { demand, credential, opening }, verification);
     default:
       throw verification satisfies never;
   }
+}
+
+/** Whatever wire brought a payment first, its receipt is spelled in the one that asks now. */
+function toExisting(
+  claim: Claim,
+  demand: Demand,
+  { wire, form }: Credential,
+  opening: QuoteOpening | undefined,
+): Admission {
+  const isProven = isEcho(claim, opening) && isPaymentProof(form);
+  return { kind: 'existing', claim: { ...sameRequest(claim, demand), wire }, isProven };
 }
 
 /** A payment buys one request. With any other it is refused for good: a new challenge would pay twice. */
@@ -172,7 +179,9 @@ async function creditStale(
   const quote = { ...opening.quote, resource: demand.resource };
   const verification = await rail.verify(form, quote, signal);
   // It buys nothing with any request, so it need not wait for its own.
-  if (verification.kind === 'spent') throw await refuseSpent(deps, demand, credential, verification);
+  if (verification.kind === 'spent') {
+    return admitSpent(deps, { demand, credential, opening }, verification);
+  }
   if (verification.kind !== 'authorised' || verification.authorization.state !== 'paid') return undefined;
   if (staleness.isForAnother) {
     throw new Problem('credential-used', {
@@ -190,16 +199,22 @@ async function creditStale(
 
 const LATE = 'This payment came after its challenge had expired. It is kept as credit of its payer.';
 
-/** Credits a payment that came by itself, before its request, and says so. */
-async function refuseSpent(
+/**
+ * A payment that is on its rail already: another request was quicker with it an instant ago, or it came by
+ * itself, before any request. Then it is credited, and the problem says so.
+ */
+async function admitSpent(
   deps: GatewayDeps,
-  demand: Demand,
-  credential: Credential,
+  { demand, credential, opening }: Pick<StaleInput, 'demand' | 'credential' | 'opening'>,
   { authorization, settlement }: Extract<Verification, { kind: 'spent' }>,
-): Promise<Problem> {
-  await creditStray(deps, toStray(demand, credential, authorization), settlement);
-  const members = { reference: settlement.reference };
-  return new Problem(STRAY.problem, { detail: STRAY.detail, members });
+): Promise<Admission> {
+  if (await creditStray(deps, toStray(demand, credential, authorization), settlement)) {
+    const members = { reference: settlement.reference };
+    throw new Problem(STRAY.problem, { detail: STRAY.detail, members });
+  }
+  const claim = await findClaim(deps.sql, claimIdOf(authorization.claimKey));
+  invariant(claim, 'a payment that could not be claimed has a claim');
+  return toExisting(claim, demand, credential, opening);
 }
 
 function toStray(demand: Demand, { wire }: Credential, authorization: Authorization): Stray {

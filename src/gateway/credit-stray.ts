@@ -32,28 +32,32 @@ export type Stray = Pick<NewClaim, 'claimKey' | 'payer' | 'amount' | 'wire' | 'p
 
 const PAGES_MAX = 20;
 
-/** Claims a payment that came by itself, so that it is booked once and never serves a call. */
+/**
+ * Claims a payment that came by itself, so that it is booked once and never serves a call. False when it has a
+ * claim already.
+ */
 export async function creditStray(
   deps: Pick<GatewayDeps, 'sql' | 'ledger' | 'worker'>,
   stray: Stray,
   settlement: Settled,
-): Promise<void> {
+): Promise<boolean> {
   const { unit, units, ...claim } = stray;
   const { claimKey, rail, amount } = claim;
   const accountId = uuidFrom('payer', stray.payer);
-  await withTransaction(deps.sql, async (tx) => {
+  return withTransaction(deps.sql, async (tx) => {
     const isOurs = await insertClaim(tx, {
       ...claim,
       ...{ accountId, quoteHash: null, mode: 'before-run', state: 'running' },
       ...{ worker: deps.worker.id, context: { purpose: 'topup' } },
     });
-    if (!isOurs) return;
+    if (!isOurs) return false;
     await deps.ledger.openPayer(tx, accountId);
     await bookFunds(deps, tx, { claimKey, rail, unit, units, amount, accountId }, settlement);
     const { reference, isFinal } = settlement;
     await updateClaim(tx, claimIdOf(claimKey), {
       ...{ state: 'failed', reference, failure: STRAY, isClosed: true, isFinal },
     });
+    return true;
   });
 }
 
