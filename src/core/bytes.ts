@@ -25,7 +25,9 @@ export type Mac = (message: Uint8Array | string, encoding: 'hex' | 'base64url') 
 
 const BLOCK_BYTES = 64;
 const DIGEST_BYTES = 32;
-const MESSAGE_BYTES = 2_048;
+const MESSAGE_BYTES = 4_096;
+/** A UTF-16 code unit takes three bytes at most. */
+const UTF8_BYTES_MAX = 3;
 
 /**
  * HMAC-SHA256 under one key for many short messages: the two hashes of RFC 2104, each in one call, take half
@@ -39,10 +41,14 @@ export function createMac(key: Uint8Array): Mac {
   inner.set(block.map((byte) => byte ^ 0x36));
   outer.set(block.map((byte) => byte ^ 0x5c));
   return (message, encoding) => {
-    const end = BLOCK_BYTES + Buffer.byteLength(message);
-    if (end > inner.length) inner = Buffer.concat([inner.subarray(0, BLOCK_BYTES)], end);
-    if (typeof message === 'string') inner.write(message, BLOCK_BYTES, 'utf8');
-    else inner.set(message, BLOCK_BYTES);
+    const bytesMax = BLOCK_BYTES + message.length * (typeof message === 'string' ? UTF8_BYTES_MAX : 1);
+    if (bytesMax > inner.length) inner = Buffer.concat([inner.subarray(0, BLOCK_BYTES)], bytesMax);
+    let end = BLOCK_BYTES;
+    if (typeof message === 'string') end += inner.write(message, BLOCK_BYTES, 'utf8');
+    else {
+      inner.set(message, BLOCK_BYTES);
+      end += message.length;
+    }
     outer.write(hashAtOnce('sha256', inner.subarray(0, end), 'binary'), BLOCK_BYTES, 'binary');
     return hashAtOnce('sha256', outer, encoding);
   };

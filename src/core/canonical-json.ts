@@ -27,3 +27,18 @@ export function isWithinDepth(value: unknown, depthMax: number = JSON_DEPTH_MAX)
   if (depthMax === 0) return false;
   return Object.values(value).every((member) => isWithinDepth(member, depthMax - 1));
 }
+
+/** What JSON writes as it is: nothing to escape, and one byte a character. */
+const PLAIN_TEXT = /^[\x20\x21\x23-\x5b\x5d-\x7e]*$/;
+const spelled = new WeakMap<object, string>();
+
+/** JSON as `JSON.stringify` makes it, for answers made again and again: a frozen array or object is spelled once. */
+export function spellJson(value: unknown): string {
+  if (typeof value === 'string') return PLAIN_TEXT.test(value) ? `"${value}"` : JSON.stringify(value);
+  if (typeof value !== 'object' || value === null || !Object.isFrozen(value)) return JSON.stringify(value);
+  const known = spelled.get(value);
+  if (known !== undefined) return known;
+  const text = JSON.stringify(value);
+  spelled.set(value, text);
+  return text;
+}

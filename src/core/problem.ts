@@ -1,3 +1,5 @@
+import { spellJson } from './canonical-json.ts';
+
 /** Every kind of refusal a caller can act on: its HTTP status and its title (RFC 9457). */
 export const PROBLEMS = {
   'malformed-request': [400, 'The request cannot be read'],
@@ -68,16 +70,16 @@ export class Problem extends Error {
   }
 }
 
-/** The problem document of a refusal. `instance` is the request id. */
-export function toProblemDocument(problem: Problem, instance: string): Record<string, unknown> {
-  return {
-    type: problem.options.typeUri ?? `https://millicent.dev/problems/${problem.type}`,
-    title: problem.title,
-    status: problem.status,
-    detail: problem.options.detail,
-    instance: `urn:request:${instance}`,
-    ok: false,
-    ...(problem.options.isUncharged ? { note: 'no charge applied' } : {}),
-    ...problem.options.members,
-  };
+/** The problem document of a refusal (RFC 9457) as JSON. `instance` is the request id. */
+export function spellProblem(problem: Problem, instance: string): string {
+  const { typeUri, detail, isUncharged, members } = problem.options;
+  const uri = typeUri ?? `https://millicent.dev/problems/${problem.type}`;
+  let text = `{"type":${spellJson(uri)},"title":"${problem.title}","status":${problem.status}`;
+  text += `,"detail":${spellJson(detail)},"instance":${spellJson(`urn:request:${instance}`)},"ok":false`;
+  if (isUncharged) text += ',"note":"no charge applied"';
+  for (const name in members) {
+    const value = members[name];
+    if (value !== undefined) text += `,${spellJson(name)}:${spellJson(value)}`;
+  }
+  return `${text}}`;
 }

@@ -1,6 +1,6 @@
 import { HTTPException } from 'hono/http-exception';
 import type { Log } from '../core/log.ts';
-import { Problem, toProblemDocument } from '../core/problem.ts';
+import { Problem, spellProblem } from '../core/problem.ts';
 import type { Ctx } from './env.ts';
 
 /** Turns whatever was thrown into `application/problem+json` (RFC 9457). Only a `Problem` may speak. */
@@ -8,8 +8,10 @@ export function answerProblem(log: Log, thrown: unknown, c: Ctx): Response {
   const problem = toProblem(thrown);
   const { requestId = '' } = c.env;
   note(log, problem, { requestId, path: c.req.path });
-  const body = JSON.stringify(toProblemDocument(problem, requestId));
-  return new Response(body, { status: problem.status, headers: toHeaders(problem, requestId) });
+  return new Response(spellProblem(problem, requestId), {
+    status: problem.status,
+    headers: toHeaders(problem, requestId),
+  });
 }
 
 /**

@@ -70,7 +70,8 @@ export function readReference(text: string): Reference | undefined {
  * shown all: it may know more than it says, and a 402 without a challenge helps nobody.
  */
 function arrange(offers: readonly Offer[], preferences: Preference[] | undefined): readonly Offer[] {
-  const inOrder = offers.toSorted((one, other) => placeOf(one) - placeOf(other));
+  const isInOrder = offers.every((offer, at) => placeOf(offer) >= placeOf(offers[at - 1] ?? offer));
+  const inOrder = isInOrder ? offers : offers.toSorted((one, other) => placeOf(one) - placeOf(other));
   if (!preferences) return inOrder;
   const weighed = inOrder.map((offer) => ({ offer, q: weigh(preferences, methodOf(offer)) }));
   const accepted = weighed.filter(({ q }) => q > 0).sort((one, other) => other.q - one.q);

@@ -29,7 +29,13 @@ function prepare(versions: readonly X402Version[], terms: X402Terms): X402Templa
   const parts = versions.map((version) => version.prepare(terms)).filter((part) => part !== undefined);
   if (parts.length === 0) return undefined;
   return {
-    headers: (quoteToken) => parts.flatMap((part) => part.headers(quoteToken)),
+    headers: (quoteToken) => spellHeaders(parts, quoteToken),
     body: Object.assign({}, ...parts.map((part) => part.body)),
   };
+}
+
+function spellHeaders(parts: readonly X402Template[], quoteToken: string): [name: string, value: string][] {
+  const headers: [name: string, value: string][] = [];
+  for (const part of parts) headers.push(...part.headers(quoteToken));
+  return headers;
 }

@@ -81,7 +81,7 @@ function prepare(
     };
   });
   if (accepts.length === 0) return undefined;
-  return { headers: () => [], body: { x402Version: 1, accepts, error } };
+  return { headers: () => [], body: { x402Version: 1, accepts: Object.freeze(accepts), error } };
 }
 
 const envelopeSchema = z.object({

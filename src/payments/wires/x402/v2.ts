@@ -60,7 +60,7 @@ function prepare({ offers, resource, error }: X402Terms): X402Template {
       invariant(header.length <= CHALLENGE_CHARS_MAX, `an x402 challenge of ${header.length} characters`);
       return [['PAYMENT-REQUIRED', header]];
     },
-    body: { x402Version: 2, accepts, error },
+    body: { x402Version: 2, accepts: Object.freeze(accepts), error },
   };
 }
 
