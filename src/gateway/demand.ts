@@ -58,7 +58,10 @@ export async function demandPayment(
   const quote = deps.quotes.issue(demand);
   const asked = await listOffers(deps, demand.carried, quote, signal);
   const quoteToken = deps.quotes.seal(quote);
-  const offers = await keepOrder(deps, { order: demand.order, quote, quoteToken }, asked);
+  const isInvoiced = asked.some(({ kind }) => kind === 'bolt11');
+  const offers = isInvoiced
+    ? await keepOrder(deps, { order: demand.order, quote, quoteToken }, asked)
+    : asked;
   const { carried } = demand;
   const input = { quote, quoteToken, offers, carried, refusal };
   const challenges = orderWires(deps.wires, carried, refusal)
@@ -105,15 +108,23 @@ function orderWires(wires: readonly Wire[], carried: Carried, refusal: Refusal |
 }
 
 /** Asks every rail that the caller can pay by: an offer may have to be minted. */
-async function listOffers(
+function listOffers(
   deps: DemandDeps,
   carried: Carried,
   quote: Quote,
   signal: AbortSignal,
-): Promise<Offer[]> {
+): Offer[] | Promise<Offer[]> {
   const wanted = findWanted(deps.wires, carried);
   const input = { quote, address: carried.address };
-  if (!wanted) return askRails(deps.rails, input, signal);
+  return wanted ? askWanted(deps, wanted, input, signal) : askRails(deps.rails, input, signal);
+}
+
+async function askWanted(
+  deps: DemandDeps,
+  wanted: ReadonlySet<RailName>,
+  input: OfferInput,
+  signal: AbortSignal,
+): Promise<Offer[]> {
   const offers = await askRails(
     deps.rails.filter(({ name }) => wanted.has(name)),
     input,
@@ -136,12 +147,20 @@ function findWanted(wires: readonly Wire[], carried: Carried): ReadonlySet<RailN
   return undefined;
 }
 
-async function askRails(rails: readonly Rail[], input: OfferInput, signal: AbortSignal): Promise<Offer[]> {
+/** Most rails know without asking anybody: nothing is awaited then. */
+function askRails(
+  rails: readonly Rail[],
+  input: OfferInput,
+  signal: AbortSignal,
+): Offer[] | Promise<Offer[]> {
   const answers = rails.map((rail) => rail.offer(input, signal));
-  // Most rails know without asking anybody.
   const isKnown = answers.every((answer): answer is Offer[] => Array.isArray(answer));
+  return isKnown ? join(answers) : Promise.all(answers).then(join);
+}
+
+function join(answers: readonly Offer[][]): Offer[] {
   const offers: Offer[] = [];
-  for (const answer of isKnown ? answers : await Promise.all(answers)) offers.push(...answer);
+  for (const answer of answers) offers.push(...answer);
   return offers;
 }
 
@@ -154,7 +173,6 @@ async function keepOrder(
   input: { order: Order; quote: Quote; quoteToken: string },
   offers: Offer[],
 ): Promise<Offer[]> {
-  if (!offers.some(({ kind }) => kind === 'bolt11')) return offers;
   const { order, quote, quoteToken } = input;
   const body = JSON.stringify({ quoteToken, order });
   const isKept = await deps.pending.store({
@@ -190,20 +208,24 @@ async function explainNoOffer(
 }
 
 /** The first credential any wire finds in what a request carries; a broken one is told so with a new 402. */
-export async function readCredential(
+export function readCredential(
   deps: DemandDeps,
   carried: Carried,
   demand: () => Demand,
-): Promise<Credential | undefined> {
+): Credential | undefined | Promise<never> {
   for (const wire of deps.wires) {
     const reading = wire.read(carried);
     if (reading?.kind === 'credential') return reading.credential;
     if (reading?.kind === 'malformed') {
       const { reason, code } = reading;
-      throw await demandPayment(deps, demand(), { detail: reason, code, wire: wire.name });
+      return demandAgain(deps, demand(), { detail: reason, code, wire: wire.name });
     }
   }
   return undefined;
+}
+
+async function demandAgain(deps: DemandDeps, demand: Demand, refusal: Refusal): Promise<never> {
+  throw await demandPayment(deps, demand, refusal);
 }
 
 /** The same, where there is nothing to sell: what cannot be read is none. */

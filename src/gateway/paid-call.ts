@@ -38,13 +38,14 @@ export type PaidCallAnswer = {
 
 /**
  * One paid call, whatever pays it: a free tool runs, a credential pays before a key does, a key pays from its
- * balance, and with none of them the answer is a 402. Throws a `Problem` for everything but a delivered call.
+ * balance. With none of them it returns the `Problem` that asks for a payment, which is what most strangers come
+ * for; it throws one for everything else but a delivered call.
  */
 export async function paidCall(
   deps: GatewayDeps,
   input: PaidCallInput,
   client: () => AbortSignal,
-): Promise<PaidCallAnswer> {
+): Promise<PaidCallAnswer | Problem> {
   const { sale, principal } = input;
   if (principal) refuseUnauthorised(principal, sale);
   if (sale.price === 0n) return toFreeAnswer(await callFreeTool(deps, sale, principal));
@@ -56,7 +57,7 @@ export async function paidCall(
       tellCredentialPaid(deps, principal, answer),
     );
   }
-  if (!principal) throw await demandPayment(deps, toDemand(sale, input.carried));
+  if (!principal) return demandPayment(deps, toDemand(sale, input.carried));
   if (input.idempotencyKey === undefined) {
     const free = await callUnderAllowance(deps, sale, principal);
     if (free) return toFreeAnswer(free);

@@ -20,6 +20,7 @@ import { BODY_BYTES_MAX, jsonObject, readBody } from '../body.ts';
 import { decodeCallCursor, encodeCallCursor } from '../cursor.ts';
 import type { App, Ctx, Env, HttpDeps } from '../env.ts';
 import { carriedBy } from '../payment.ts';
+import { answerProblem } from '../problems.ts';
 
 const callSchema = z.strictObject({
   tool: z.string().min(1).max(128),
@@ -86,7 +87,8 @@ async function callersOf(deps: HttpDeps, principal: Principal): Promise<Uuid[] |
 }
 
 async function answerCall(deps: HttpDeps, c: Ctx, sale: Sale): Promise<Response> {
-  return toAnswer(deps, c, await pay(deps, c, sale));
+  const answer = await pay(deps, c, sale);
+  return answer instanceof Problem ? answerProblem(deps.log, answer, c) : toAnswer(deps, c, answer);
 }
 
 /** A call that cannot be sold now may have been paid for before; then that is answered, and not why it cannot. */
@@ -114,6 +116,7 @@ function toAnswer(deps: HttpDeps, c: Ctx, answer: PaidCallAnswer): Response {
 /** The example keeps the shape that users of pay-per-call templates know: a bare message. */
 async function answerExample(deps: HttpDeps, c: Ctx, sale: Sale): Promise<Response> {
   const answer = await pay(deps, c, sale);
+  if (answer instanceof Problem) return answerProblem(deps.log, answer, c);
   const { message } = exampleResultSchema.parse(answer.result).structuredContent;
   const body = {
     ok: true,
@@ -129,7 +132,7 @@ async function answerExample(deps: HttpDeps, c: Ctx, sale: Sale): Promise<Respon
 
 const exampleResultSchema = z.object({ structuredContent: z.object({ message: z.string() }) });
 
-async function pay(deps: HttpDeps, c: Ctx, sale: Sale): Promise<PaidCallAnswer> {
+async function pay(deps: HttpDeps, c: Ctx, sale: Sale): Promise<PaidCallAnswer | Problem> {
   const input = { sale, ...(await readPayment(deps, c)) };
   return paidCall(deps, input, () => clientSignal(c));
 }
