@@ -64,6 +64,14 @@ export function equalConstantTime(given: string, expected: string): boolean {
   return timingSafeEqual(sha256(given), sha256(expected));
 }
 
+/** Random bytes as base64url. */
+export function takeRandomText(bytes: number): string {
+  if (pool.length < bytes) pool = randomBytes(POOL_BYTES);
+  const text = pool.toString('base64url', 0, bytes);
+  pool = pool.subarray(bytes);
+  return text;
+}
+
 const POOL_BYTES = 4_096;
 let pool = Buffer.alloc(0);
 

@@ -6,24 +6,21 @@ import type { Ctx } from './env.ts';
 /** Turns whatever was thrown into `application/problem+json` (RFC 9457). Only a `Problem` may speak. */
 export function answerProblem(log: Log, thrown: unknown, c: Ctx): Response {
   const problem = toProblem(thrown);
-  const { requestId = '' } = c.env;
-  note(log, problem, { requestId, path: c.req.path });
-  return new Response(spellProblem(problem, requestId), {
-    status: problem.status,
-    headers: toHeaders(problem, requestId),
-  });
+  const { requestId = '', outgoing } = c.env;
+  note(log, problem, { requestId, path: c.req.path, problem: problem.type });
+  const headers = toHeaders(problem);
+  // On a socket the envelope has said it.
+  if (!outgoing) headers['x-request-id'] = requestId;
+  return new Response(spellProblem(problem, requestId), { status: problem.status, headers });
 }
 
 /**
  * A plain object with one value for each name, several joined the way RFC 9110 (5.3) lets anyone join them:
  * `Headers` would join them too, and costs more than all the rest of the answer.
  */
-function toHeaders(problem: Problem, requestId: string): Record<string, string> {
+function toHeaders(problem: Problem): Record<string, string> {
   const { headers = [], retryAfterSeconds } = problem.options;
-  const joined: Record<string, string> = {
-    'content-type': 'application/problem+json',
-    'x-request-id': requestId,
-  };
+  const joined: Record<string, string> = { 'content-type': 'application/problem+json' };
   for (const [name, value] of headers) {
     const key = name.toLowerCase();
     const earlier = joined[key];
@@ -35,11 +32,11 @@ function toHeaders(problem: Problem, requestId: string): Record<string, string> 
 }
 
 /** Our bugs are errors with their trace; what waits behind a refusal is worth a warning; a refusal is neither. */
-function note(log: Log, problem: Problem, fields: { requestId: string; path: string }): void {
+function note(log: Log, problem: Problem, fields: object): void {
   const { cause } = problem.options;
   if (problem.type === 'internal-error') log.error({ ...fields, err: cause }, 'a request met a bug');
-  else if (cause !== undefined) log.warn({ ...fields, problem: problem.type, err: cause }, problem.title);
-  else log.debug({ ...fields, problem: problem.type }, problem.title);
+  else if (cause !== undefined) log.warn({ ...fields, err: cause }, problem.title);
+  else log.debug(fields, problem.title);
 }
 
 function toProblem(thrown: unknown): Problem {

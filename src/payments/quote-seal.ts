@@ -1,5 +1,5 @@
 import { timingSafeEqual } from 'node:crypto';
-import { createMac, deriveKey, type Mac, sha256, takeRandomBytes } from '../core/bytes.ts';
+import { createMac, deriveKey, type Mac, sha256, takeRandomText } from '../core/bytes.ts';
 import { addMs, type Clock } from '../core/clock.ts';
 import { invariant } from '../core/invariant.ts';
 import { millicents } from '../core/money.ts';
@@ -50,7 +50,7 @@ export function createQuoteSealer(deps: {
   if (!sign) throw new RangeError('a quote sealer needs a secret');
   return {
     issue: ({ purpose, amount, requestDigest, resource, runTimeoutMs }) => ({
-      id: takeRandomBytes(ID_BYTES).toString('base64url'),
+      id: takeRandomText(ID_BYTES),
       purpose,
       amount,
       requestDigest,
