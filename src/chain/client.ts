@@ -1,4 +1,5 @@
 import { BaseError, type Client, createClient, defineChain, http } from 'viem';
+import { timeLimit } from '../core/time-limit.ts';
 
 export type ChainTimeouts = {
   /** The longest one JSON-RPC call may take, its retries included. */
@@ -58,7 +59,7 @@ export function createChainClient(options: ChainClientOptions): ChainClient {
  */
 function bind(base: Client, input: { signal: AbortSignal; callMs: number; rpcUrl: string }): Client {
   const request = async (args: never, options: object | undefined): Promise<unknown> => {
-    const signal = AbortSignal.any([input.signal, AbortSignal.timeout(input.callMs)]);
+    const signal = timeLimit(input.signal, input.callMs);
     try {
       return await base.request(args, { ...options, signal });
     } catch (error) {

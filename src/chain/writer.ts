@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Hex, keccak256 } from 'viem';
 import { getTransactionCount } from 'viem/actions';
+import { timeLimit } from '../core/time-limit.ts';
 import { withTransaction } from '../db/index.ts';
 import { broadcast, type WriterContext, type WriterDeps } from './broadcast.ts';
 import { type Fees, readFees } from './fees.ts';
@@ -86,7 +87,7 @@ async function follow(
 }
 
 function boundReceipt(context: WriterContext, signal: AbortSignal): AbortSignal {
-  return AbortSignal.any([signal, AbortSignal.timeout(context.timeouts.receiptMs)]);
+  return timeLimit(signal, context.timeouts.receiptMs);
 }
 
 async function find(

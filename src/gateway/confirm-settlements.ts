@@ -1,3 +1,4 @@
+import { timeLimit } from '../core/time-limit.ts';
 import { withTransaction } from '../db/index.ts';
 import { moveExposure } from '../ledger/index.ts';
 import {
@@ -41,7 +42,7 @@ async function confirmRail(deps: GatewayDeps, rail: Rail, signal: AbortSignal): 
 async function confirm(deps: GatewayDeps, claim: Claim, signal: AbortSignal): Promise<void> {
   const rail = deps.rails.find(({ name }) => name === claim.rail);
   if (!rail || !claim.intent) return;
-  const bound = () => AbortSignal.any([signal, AbortSignal.timeout(deps.settings.settleTimeoutMs)]);
+  const bound = () => timeLimit(signal, deps.settings.settleTimeoutMs);
   const seen = await rail.lookup(claim.intent, bound());
   switch (seen.kind) {
     case 'settled':

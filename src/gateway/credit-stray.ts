@@ -1,4 +1,5 @@
 import { uuidFrom } from '../core/ids.ts';
+import { timeLimit } from '../core/time-limit.ts';
 import { withTransaction } from '../db/index.ts';
 import {
   claimIdOf,
@@ -75,7 +76,7 @@ export async function creditStrays(deps: GatewayDeps, signal: AbortSignal): Prom
 
 async function creditFrom(deps: GatewayDeps, source: StraySource, signal: AbortSignal): Promise<void> {
   for (let page = 0; page < PAGES_MAX && !signal.aborted; page += 1) {
-    const bound = AbortSignal.any([signal, AbortSignal.timeout(deps.settings.settleTimeoutMs)]);
+    const bound = timeLimit(signal, deps.settings.settleTimeoutMs);
     const sinceBlock = await findStrayCursor(deps.sql, source.name);
     const found = await source.findStrayPayments(
       { sinceBlock, isClaimed: (claimKeys) => findClaimed(deps.sql, claimKeys) },

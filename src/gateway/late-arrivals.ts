@@ -1,4 +1,5 @@
 import { uuidFrom } from '../core/ids.ts';
+import { timeLimit } from '../core/time-limit.ts';
 import { withTransaction } from '../db/index.ts';
 import {
   type Claim,
@@ -47,7 +48,7 @@ async function lookAtRail(deps: GatewayDeps, rail: Rail, signal: AbortSignal): P
 
 async function look(deps: GatewayDeps, rail: Rail, claim: Claim, signal: AbortSignal): Promise<void> {
   if (!claim.intent) return;
-  const bound = AbortSignal.any([signal, AbortSignal.timeout(deps.settings.settleTimeoutMs)]);
+  const bound = timeLimit(signal, deps.settings.settleTimeoutMs);
   await cancelOnRail(deps, claim);
   if (claim.intent.validUntil > deps.clock.now()) return;
   const settlement = await rail.lookup(claim.intent, bound);

@@ -1,3 +1,4 @@
+import { timeLimit } from '../core/time-limit.ts';
 import {
   adoptSettlements,
   type Claim,
@@ -58,7 +59,7 @@ async function reconcileRail(deps: GatewayDeps, rail: Rail, signal: AbortSignal)
 async function reconcile(deps: GatewayDeps, claim: Claim, signal: AbortSignal): Promise<void> {
   const rail = deps.rails.find(({ name }) => name === claim.rail);
   if (!rail || !claim.intent || signal.aborted) return;
-  const bound = AbortSignal.any([signal, AbortSignal.timeout(deps.settings.settleTimeoutMs)]);
+  const bound = timeLimit(signal, deps.settings.settleTimeoutMs);
   try {
     const settlement = await rail.settle(claim.intent, bound);
     const { state } = await applySettlement(deps, claim.id, settlement, { runsNext: false });

@@ -1,4 +1,5 @@
 import type { Clock } from '../../core/clock.ts';
+import { timeLimit } from '../../core/time-limit.ts';
 import type { Budget } from './budget.ts';
 import { InvoiceNotPaidError, PaymentFailedError, type SpendingLimitError } from './errors.ts';
 import type { LogicalCall, Payment } from './logical-calls.ts';
@@ -85,7 +86,7 @@ function reserve(deps: PayDeps, call: LogicalCall, request: Outgoing, payable: P
 
 /** Bounded even when the payer does not heed its signal. */
 async function sign(deps: PayDeps, payable: Payable, caller: AbortSignal): Promise<PaymentHeader> {
-  const signal = AbortSignal.any([caller, AbortSignal.timeout(deps.payTimeoutMs)]);
+  const signal = timeLimit(caller, deps.payTimeoutMs);
   const aborted = new Promise<never>((_, reject) => {
     signal.addEventListener('abort', () => reject(signal.reason), { once: true });
   });

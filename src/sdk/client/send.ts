@@ -1,3 +1,4 @@
+import { timeLimit } from '../../core/time-limit.ts';
 import { RequestRefusedError } from './errors.ts';
 
 /** A request that can be sent any number of times: its body is bytes. */
@@ -50,7 +51,7 @@ export async function send(
   for (const [name, value] of extra.headers) headers.set(name, value);
   let { url, method, body } = outgoing;
   for (let redirects = 0; redirects <= REDIRECTS_MAX; redirects += 1) {
-    const signal = AbortSignal.any([outgoing.signal, AbortSignal.timeout(deps.attemptTimeoutMs)]);
+    const signal = timeLimit(outgoing.signal, deps.attemptTimeoutMs);
     const response = await deps.fetch(url, {
       ...{ method, headers, signal, redirect: 'manual' },
       ...(body === undefined ? {} : { body }),

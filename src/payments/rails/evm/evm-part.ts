@@ -2,6 +2,7 @@ import { getAddress, type Hex } from 'viem';
 import { isSignedByAccount } from '../../../chain/index.ts';
 import { createMemo } from '../../../core/memo.ts';
 import { toTokenUnits } from '../../../core/money.ts';
+import { timeLimit } from '../../../core/time-limit.ts';
 import type { Eip3009Form } from '../../form.ts';
 import type { Quote } from '../../quote.ts';
 import type { Eip3009Offer, RailBalance, Settlement, SettlementIntent, Verification } from '../../rail.ts';
@@ -54,7 +55,7 @@ export function createEvmPart(deps: EvmPartDeps): EvmPart {
     readPayer: createPayerReader(deps.client),
   };
   const watch = watchHealth(deps, { network, asset });
-  const within = (signal: AbortSignal, ms: number) => AbortSignal.any([signal, AbortSignal.timeout(ms)]);
+  const within = (signal: AbortSignal, ms: number) => timeLimit(signal, ms);
   const { lookMs, settleMs } = deps.timeouts;
   const offers = createOffers(context);
   return {

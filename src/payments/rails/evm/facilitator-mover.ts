@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Hex } from 'viem';
 import { readReceipt } from '../../../chain/index.ts';
 import type { Log } from '../../../core/log.ts';
+import { timeLimit } from '../../../core/time-limit.ts';
 import { type Eip3009Form, expectForm } from '../../form.ts';
 import type { SettlementIntent } from '../../rail.ts';
 import type { Facilitator } from './facilitator.ts';
@@ -82,7 +83,7 @@ async function awaitPayment(
   signal: AbortSignal,
 ): Promise<Mined | undefined> {
   const { hash, form } = input;
-  const bounded = AbortSignal.any([signal, AbortSignal.timeout(deps.timeouts.receiptMs)]);
+  const bounded = timeLimit(signal, deps.timeouts.receiptMs);
   for (;;) {
     const receipt = await readReceipt(deps, hash, bounded);
     if (receipt !== undefined) {

@@ -1,5 +1,6 @@
 import { getAddress } from 'viem';
 import { z } from 'zod';
+import { timeLimit } from '../../../core/time-limit.ts';
 import type { Eip3009Form } from '../../form.ts';
 import type { Token } from './token.ts';
 
@@ -103,7 +104,7 @@ async function request(
     ...(input.body ? { body: JSON.stringify(input.body) } : {}),
     // The header with our key goes to nobody else.
     redirect: 'error',
-    signal: AbortSignal.any([signal, AbortSignal.timeout(timeouts.callMs)]),
+    signal: timeLimit(signal, timeouts.callMs),
   });
   const text = await readBounded(response);
   // A failed settlement comes with a status of its own and the same body.

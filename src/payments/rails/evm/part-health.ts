@@ -1,5 +1,6 @@
 import { getChainId } from 'viem/actions';
 import { readFinalNumber } from '../../../chain/index.ts';
+import { timeLimit } from '../../../core/time-limit.ts';
 import type { EvmPartDeps } from './context.ts';
 
 /** How one part stands; `detail` is for the operator, and empty when there is nothing to tell. */
@@ -27,7 +28,7 @@ export function watchHealth(
   return {
     current: () => health,
     async check(signal) {
-      const bounded = AbortSignal.any([signal, AbortSignal.timeout(deps.timeouts.lookMs)]);
+      const bounded = timeLimit(signal, deps.timeouts.lookMs);
       const before = health;
       try {
         health = { ...name, ...(await look(deps, bounded)) };

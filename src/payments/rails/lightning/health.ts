@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Log } from '../../../core/log.ts';
+import { timeLimit } from '../../../core/time-limit.ts';
 import type { LightningProvider } from './provider.ts';
 
 /** Whether the node can be paid now, as of the last look. */
@@ -24,7 +25,7 @@ export function createHealth(deps: {
   async function check(signal: AbortSignal): Promise<void> {
     const was = isUp;
     try {
-      isUp = await provider.health(AbortSignal.any([signal, AbortSignal.timeout(deps.timeoutMs)]));
+      isUp = await provider.health(timeLimit(signal, deps.timeoutMs));
     } catch (cause) {
       isUp = false;
       if (was) log.warn({ err: cause, node: provider.name }, 'the lightning node does not answer');

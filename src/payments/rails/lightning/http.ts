@@ -1,4 +1,5 @@
 import { Agent, type Dispatcher, request } from 'undici';
+import { timeLimit } from '../../../core/time-limit.ts';
 
 export type HttpEndpoint = {
   baseUrl: string;
@@ -54,7 +55,7 @@ export function createHttp(endpoint: HttpEndpoint): Http {
     });
   return {
     async send(call, signal) {
-      const bound = AbortSignal.any([signal, AbortSignal.timeout(endpoint.timeoutMs)]);
+      const bound = timeLimit(signal, endpoint.timeoutMs);
       const response = await open(call, bound, endpoint.timeoutMs);
       return { status: response.statusCode, body: parse(await readText(response.body)) };
     },

@@ -1,3 +1,4 @@
+import { timeLimit } from '../../../core/time-limit.ts';
 import { expectForm } from '../../form.ts';
 import type { Rail } from '../../rail.ts';
 import type { LightningRailDeps } from './context.ts';
@@ -12,7 +13,7 @@ import { watchInvoices } from './watch.ts';
 export function createLightningRail(deps: LightningRailDeps): Rail {
   const { clock, settings, timeouts, provider } = deps;
   const limit = createMintLimit({ clock, perAddress: settings.mintsPerAddress, total: settings.mintsTotal });
-  const within = (signal: AbortSignal, ms: number) => AbortSignal.any([signal, AbortSignal.timeout(ms)]);
+  const within = (signal: AbortSignal, ms: number) => timeLimit(signal, ms);
   return {
     name: 'lightning',
     forms: ['preimage'],

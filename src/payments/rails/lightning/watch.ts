@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { addMs } from '../../../core/clock.ts';
+import { timeLimit } from '../../../core/time-limit.ts';
 import type { Invoice } from '../../invoice/invoice.ts';
 import type { Arrival } from '../../rail.ts';
 import type { LightningRailDeps } from './context.ts';
@@ -153,7 +154,7 @@ async function confirm(
   signal: AbortSignal,
 ): Promise<InvoiceStanding> {
   if (standing.state !== 'held') return standing;
-  const bound = AbortSignal.any([signal, AbortSignal.timeout(deps.timeouts.lookMs)]);
+  const bound = timeLimit(signal, deps.timeouts.lookMs);
   return deps.provider.lookup(paymentHash, bound);
 }
 
@@ -242,7 +243,7 @@ async function look(
   invoice: Invoice,
   signal: AbortSignal,
 ): Promise<void> {
-  const bound = AbortSignal.any([signal, AbortSignal.timeout(deps.timeouts.lookMs)]);
+  const bound = timeLimit(signal, deps.timeouts.lookMs);
   const standing = await deps.provider.lookup(invoice.paymentHash, bound);
   const isGone = standing.state === 'open' && addMs(invoice.expiresAt, ARRIVAL_GRACE_MS) <= deps.clock.now();
   await delivery.take(invoice, isGone ? { state: 'expired', receivedMsat: 0n } : standing);

@@ -1,6 +1,7 @@
 import type { Clock } from '../../../core/clock.ts';
 import type { Log } from '../../../core/log.ts';
 import type { Millicents } from '../../../core/money.ts';
+import { timeLimit } from '../../../core/time-limit.ts';
 import type { StripeClient } from './client.ts';
 
 export type StripeRailDeps = {
@@ -49,5 +50,5 @@ export function toCentsRoundedUp(amount: bigint): bigint {
 }
 
 export function within(signal: AbortSignal, ms: number): AbortSignal {
-  return AbortSignal.any([signal, AbortSignal.timeout(ms)]);
+  return timeLimit(signal, ms);
 }

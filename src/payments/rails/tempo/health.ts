@@ -1,5 +1,6 @@
 import { getChainId } from 'viem/actions';
 import { readFinalNumber } from '../../../chain/index.ts';
+import { timeLimit } from '../../../core/time-limit.ts';
 import type { TempoRailDeps } from './context.ts';
 
 /** How the node was seen last; `detail` is for the operator, and empty when there is nothing to tell. */
@@ -21,7 +22,7 @@ export function watchHealth(deps: Pick<TempoRailDeps, 'client' | 'log' | 'timeou
   return {
     current: () => health,
     async check(signal) {
-      const bounded = AbortSignal.any([signal, AbortSignal.timeout(deps.timeouts.lookMs)]);
+      const bounded = timeLimit(signal, deps.timeouts.lookMs);
       const before = health;
       try {
         health = await look(deps, bounded);

@@ -1,6 +1,7 @@
 import { getAddress } from 'viem';
 import { createMemo } from '../../../core/memo.ts';
 import { toTokenUnits } from '../../../core/money.ts';
+import { timeLimit } from '../../../core/time-limit.ts';
 import { expectForm } from '../../form.ts';
 import type { Quote } from '../../quote.ts';
 import type { Rail, TempoOffer } from '../../rail.ts';
@@ -29,7 +30,7 @@ export function createTempoRail(deps: TempoRailDeps): TempoRail {
     currency: toLowerHex(deps.currency),
     recipient: toLowerHex(deps.recipient),
   };
-  const within = (signal: AbortSignal, ms: number) => AbortSignal.any([signal, AbortSignal.timeout(ms)]);
+  const within = (signal: AbortSignal, ms: number) => timeLimit(signal, ms);
   const offers = createOffers(deps, context.network);
   const { lookMs, settleMs } = deps.timeouts;
   const health = watchHealth(deps);

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { timeLimit } from '../../../../core/time-limit.ts';
 import { toJson } from './api.ts';
 import { Refusal } from './refusal.ts';
 
@@ -29,7 +30,7 @@ export async function ask<T extends z.ZodType>(
     method,
     headers: { authorization: `Bearer ${service.token}`, 'content-type': 'application/json' },
     ...(body === undefined ? {} : { body: toJson(body) }),
-    signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
+    signal: timeLimit(signal, timeoutMs),
   });
   const text = await response.text();
   if (text.length > ANSWER_MAX_BYTES) throw new Error('the embedded node answered with too much');

@@ -17,6 +17,7 @@ import {
   UtilMethods,
 } from 'lightningdevkit';
 import type { Clock } from '../../../../core/clock.ts';
+import { timeLimit } from '../../../../core/time-limit.ts';
 import type { PayInput, PaymentStanding } from '../provider.ts';
 import { toPaymentStanding } from './book.ts';
 import { countUsable } from './channels.ts';
@@ -43,11 +44,11 @@ export function createPayer(deps: { node: LightningNode; clock: Clock }): Payer 
     pay: async (input, signal) => {
       const plan = readInvoice(input);
       const { paymentHash, amountMsat } = plan;
-      const timeout = AbortSignal.any([signal, AbortSignal.timeout(input.timeoutMs)]);
+      const timeout = timeLimit(signal, input.timeoutMs);
       const earlier = book.payment(paymentHash);
       if (earlier === undefined || earlier.state === 'failed') {
         if (plan.expiresAtMs <= clock.now().getTime()) throw new Refusal('the invoice has expired');
-        await waitForPeer(node, AbortSignal.any([timeout, AbortSignal.timeout(PEER_WAIT_MAX_MS)]));
+        await waitForPeer(node, timeLimit(timeout, PEER_WAIT_MAX_MS));
         // Another caller may have begun while we waited; from here to the record nothing comes between.
         const state = book.payment(paymentHash)?.state;
         if (state === undefined || state === 'failed') {

@@ -2,6 +2,7 @@ import type { Nip47Transaction, NWCClient } from '@getalby/sdk/nwc';
 import { WebSocket } from 'undici';
 import { z } from 'zod';
 import type { Clock } from '../../../../core/clock.ts';
+import { timeLimit } from '../../../../core/time-limit.ts';
 import type { LightningNetwork } from '../../../rail.ts';
 import { readInvoice } from '../bolt11.ts';
 import type { InvoiceChange, InvoiceStanding, LightningProvider, PaymentStanding } from '../provider.ts';
@@ -134,7 +135,7 @@ function createWallet(url: string, timeoutMs: number): Wallet {
   return {
     client,
     async ask(send, signal, boundMs = timeoutMs) {
-      const bound = AbortSignal.any([signal, AbortSignal.timeout(boundMs)]);
+      const bound = timeLimit(signal, boundMs);
       bound.throwIfAborted();
       const answer = client().then(send);
       return Promise.race([answer, whenAborted(bound)]);

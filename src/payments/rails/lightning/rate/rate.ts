@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Clock } from '../../../../core/clock.ts';
 import type { Log } from '../../../../core/log.ts';
+import { timeLimit } from '../../../../core/time-limit.ts';
 import type { RateSource } from './sources.ts';
 
 /** What a bitcoin is worth, and how sure we are of it. */
@@ -104,7 +105,7 @@ type SourceReading = { name: string; millicentsPerBtc: bigint };
 async function askAll(deps: RateDeps, limits: RateLimits, signal: AbortSignal): Promise<SourceReading[]> {
   const asked = deps.sources.map(async (source): Promise<SourceReading[]> => {
     try {
-      const bound = AbortSignal.any([signal, AbortSignal.timeout(limits.sourceMs)]);
+      const bound = timeLimit(signal, limits.sourceMs);
       return [{ name: source.name, millicentsPerBtc: await source.read(bound) }];
     } catch (cause) {
       deps.log.debug({ err: cause, source: source.name }, 'a source of the rate does not answer');

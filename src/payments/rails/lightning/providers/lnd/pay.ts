@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { timeLimit } from '../../../../../core/time-limit.ts';
 import { readInvoice } from '../../bolt11.ts';
 import { type Http, type HttpCall, HttpError, readLines } from '../../http.ts';
 import type { LightningProvider, PaymentStanding } from '../../provider.ts';
@@ -34,11 +35,7 @@ export async function payByRouter(
     },
   };
   try {
-    return await readPayment(
-      http,
-      call,
-      AbortSignal.any([signal, AbortSignal.timeout(input.timeoutMs + 5_000)]),
-    );
+    return await readPayment(http, call, timeLimit(signal, input.timeoutMs + 5_000));
   } catch (cause) {
     const known = await track(http, paymentHash, signal).catch(() => undefined);
     if (known && known.kind !== 'missing') return known;
@@ -56,11 +53,7 @@ export async function track(
 ): Promise<PaymentStanding | { kind: 'missing' }> {
   const path = `/v2/router/track/${hexToBase64Url(paymentHash)}?no_inflight_updates=false`;
   try {
-    return await readPayment(
-      http,
-      { method: 'GET', path },
-      AbortSignal.any([signal, AbortSignal.timeout(5_000)]),
-    );
+    return await readPayment(http, { method: 'GET', path }, timeLimit(signal, 5_000));
   } catch (cause) {
     if (cause instanceof HttpError && cause.answer.status === 404) return { kind: 'missing' };
     if (cause instanceof HttpError && /isn't initiated|not found/i.test(cause.message))
