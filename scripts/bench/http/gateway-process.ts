@@ -6,6 +6,7 @@ import { silentLog } from '../../../src/core/log.ts';
 import { newReceiptKeyPem } from '../../../src/provenance/index.ts';
 import { startAnvil } from '../../dev/anvil.ts';
 import { startLightning } from '../../dev/lightning.ts';
+import { startTempo } from '../../dev/tempo.ts';
 import { type ServerProcess, startServer } from './server-process.ts';
 
 /** The gateway as it runs in production, on a database of the bench's own. */
@@ -24,13 +25,6 @@ export type GatewayOptions = {
 
 const BALANCE_MCENTS = 100_000_000;
 const PAY_TO = '0x00000000000000000000000000000000000000aa';
-/** A challenge of tempo is made without asking its node, so none is there. */
-const TEMPO = {
-  TEMPO_RPC_URL: 'http://127.0.0.1:9',
-  TEMPO_CHAIN_ID: '42431',
-  TEMPO_CURRENCY: '0x20c0000000000000000000000000000000000000',
-  TEMPO_RECIPIENT: PAY_TO,
-};
 /** Everything the limits on minting would keep from being measured. */
 const UNLIMITED = { LIGHTNING_MINTS_PER_ADDRESS: '100000', LIGHTNING_MINTS_PER_MINUTE: '1000000' };
 
@@ -40,6 +34,7 @@ export async function startGateway(options: GatewayOptions): Promise<GatewayProc
   const adminKey = randomBytes(24).toString('hex');
   const port = await findFreePort();
   const anvil = await startAnvil({ log: silentLog });
+  const tempo = await startTempo({ log: silentLog });
   const lightning = options.withInvoices
     ? await startLightning({ dataDir: options.dataDir, log: silentLog })
     : undefined;
@@ -60,7 +55,10 @@ export async function startGateway(options: GatewayOptions): Promise<GatewayProc
       ...{ SECRET: randomBytes(32).toString('hex'), RECEIPT_KEY: newReceiptKeyPem() },
       ...{ EVM_RPC_URL: anvil.rpcUrl, EVM_CHAIN_ID: String(anvil.chainId), EVM_TOKEN: anvil.token },
       ...{ EVM_TOKEN_NAME: anvil.tokenName, EVM_TOKEN_VERSION: anvil.tokenVersion },
-      ...{ EVM_PAY_TO: PAY_TO, EVM_WALLET_KEY: anvil.gatewayWalletKey, ...TEMPO },
+      ...{ EVM_PAY_TO: PAY_TO, EVM_WALLET_KEY: anvil.gatewayWalletKey },
+      // A rail whose node does not answer is not on the challenge.
+      ...{ TEMPO_RPC_URL: tempo.rpcUrl, TEMPO_CHAIN_ID: String(tempo.chainId) },
+      ...{ TEMPO_CURRENCY: tempo.currency, TEMPO_RECIPIENT: PAY_TO },
       ...(lightning && {
         ...{ LIGHTNING_PROVIDER: 'embedded', LIGHTNING_RATE: 'fixed:100000', ...UNLIMITED },
         ...{ LIGHTNING_EMBEDDED_URL: lightning.provider.url },
@@ -73,7 +71,7 @@ export async function startGateway(options: GatewayOptions): Promise<GatewayProc
     mint: () => mint(server.url, adminKey),
     async stop() {
       await server.stop();
-      await Promise.all([anvil.close(), lightning?.close()]);
+      await Promise.all([anvil.close(), tempo.close(), lightning?.close()]);
     },
   };
 }
