@@ -2,7 +2,6 @@ import { mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { createCatalog } from './catalog/index.ts';
 import type { Config } from './config.ts';
-import { archiveHash } from './core/archive.ts';
 import { deriveKey } from './core/bytes.ts';
 import { type Clock, systemClock } from './core/clock.ts';
 import type { Log } from './core/log.ts';
@@ -19,7 +18,7 @@ import {
 import { wireRails } from './deps/rails.ts';
 import type { WiredRail } from './deps/wired-rail.ts';
 import { createBubblewrapBackend, defaultWorkDir } from './execution/backends/bubblewrap/index.ts';
-import { createNoBackend } from './execution/backends/none.ts';
+import { createNoBackend, createNoRemote } from './execution/backends/none.ts';
 import { type Backend, createExecution, type Execution } from './execution/index.ts';
 import {
   createFreeCalls,
@@ -73,9 +72,9 @@ export async function createDeps({ config, log, publicUrl, isDraining }: DepsInp
   const { sql, chargeSql } = database;
   const execution = createExecution({
     backend: chooseBackend(config, log),
+    remote: createNoRemote(),
     clock,
     log,
-    hashFiles: archiveHash,
     concurrencyMax: config.sandboxConcurrency,
     queueMax: config.sandboxQueue,
   });

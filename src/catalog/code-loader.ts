@@ -8,29 +8,29 @@ import { createCache } from './cache.ts';
 import type { Version } from './listing.ts';
 import { findArchive } from './store.ts';
 
-type LoadedCode = { files: ReadonlyMap<string, Buffer>; bytes: number };
-
 const CACHED_BYTES_MAX = 64 * 1024 * 1024;
 
 /** Loads the code of versions; what the database gives is run only if it is what was logged. */
 export function createCodeLoader({ sql, clock }: { sql: Sql; clock: Clock }) {
-  const cache = createCache<LoadedCode>(
-    { weightMax: CACHED_BYTES_MAX, weigh: ({ bytes }) => bytes, ttlMs: Number.POSITIVE_INFINITY },
+  const cache = createCache<Buffer>(
+    { weightMax: CACHED_BYTES_MAX, weigh: ({ length }) => length, ttlMs: Number.POSITIVE_INFINITY },
     clock,
   );
   return async ({ codeSha256, runtime, entrypoint }: CodeOf): Promise<Code> => {
     const loaded = await cache.get(codeSha256, () => load(sql, codeSha256));
     invariant(loaded, `code ${codeSha256} is not in the catalog`);
-    return { sha256: codeSha256, runtime, entrypoint, files: loaded.files };
+    return { sha256: codeSha256, runtime, entrypoint, archive: loaded };
   };
 }
 
 /** Two versions may start different files of the same code, so the hash alone does not say what runs. */
 export type CodeOf = Pick<Version, 'codeSha256' | 'runtime' | 'entrypoint'>;
 
-async function load(sql: Sql, sha256: string): Promise<LoadedCode | undefined> {
+async function load(sql: Sql, sha256: string): Promise<Buffer | undefined> {
   const archive = await findArchive(sql, sha256);
   if (!archive) return undefined;
   invariant(sha256Hex(archive) === sha256, `the stored code of ${sha256} has changed`);
-  return { files: readArchive(archive), bytes: archive.length };
+  // Also refuses paths that climb out, and whatever else is not the one canonical form.
+  readArchive(archive);
+  return archive;
 }

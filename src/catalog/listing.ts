@@ -1,6 +1,8 @@
 import type { Uuid } from '../core/ids.ts';
 import type { Millicents } from '../core/money.ts';
 import type { Runtime } from '../execution/backend.ts';
+import type { ServerFace } from '../execution/exchange.ts';
+import type { Limits } from '../execution/limits.ts';
 import type { ToolDefinition } from '../execution/outcome.ts';
 import type { FreeAllowance, PriceList, SettlePolicy } from './price-list.ts';
 
@@ -30,10 +32,22 @@ export type Server = {
 export type Version = {
   id: Uuid;
   version: string;
-  /** SHA-256 of the archive of the code, hex. */
+  /** SHA-256 of the archive of the code, hex; of a self-hosted server: of the file that names its endpoint. */
   codeSha256: string;
   runtime: Runtime;
   entrypoint: string;
+  /** The root file system it was published on, by content hash; null for versions from before it was noted. */
+  rootSha256: string | null;
+  /** Its layer of dependencies, by content hash; null when it has none. */
+  layerSha256: string | null;
+  /** What it declared beside the platform's defaults, inside the ceilings. */
+  limits: Partial<Limits>;
+  /** The exact hosts that it asks to reach, each `name` or `name:port`. */
+  hosts: readonly string[];
+  /** What it said of itself when it was published. */
+  face: ServerFace;
+  /** Where a self-hosted server answers; null for hosted code. */
+  endpointUrl: string | null;
   /** SHA-256 of the canonical JSON of the tools, hex. */
   toolsHash: string;
   changelog: string | null;

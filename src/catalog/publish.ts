@@ -6,6 +6,7 @@ import { invariant } from '../core/invariant.ts';
 import { Problem } from '../core/problem.ts';
 import type { Queryable, Tx } from '../db/index.ts';
 import type { Code } from '../execution/backend.ts';
+import type { ServerFace as McpFace } from '../execution/exchange.ts';
 import type { ToolDefinition } from '../execution/outcome.ts';
 import { refuseUnknownTools, toPricingJson } from './price-list.ts';
 import { hashTools, toPriceList } from './rows.ts';
@@ -46,6 +47,10 @@ export type Publication = {
   submission: Submission;
   /** What the code itself answered to `tools/list`. */
   tools: readonly ToolDefinition[];
+  /** What it said of itself, and what it ran on. */
+  face: McpFace;
+  rootSha256: string | null;
+  layerSha256: string | null;
   publishedAt: Date;
   /** Called last, in the same transaction: the log stays locked until it commits. */
   appendLeaf(leaf: VersionLeaf): Promise<bigint>;
@@ -74,11 +79,12 @@ const NAMESPACES_MAX = 10;
 
 /** The code of a submission as the sandbox runs it. */
 export function toCode(submission: Submission): Code {
+  const archive = writeArchive(submission.files);
   return {
-    sha256: archiveHash(submission.files),
+    sha256: sha256Hex(archive),
     runtime: submission.language,
     entrypoint: submission.entrypoint,
-    files: submission.files,
+    archive,
   };
 }
 
@@ -140,10 +146,10 @@ async function appendVersion(
   publication: Publication,
   ids: { serverId: Uuid; versionId: Uuid },
 ): Promise<Omit<Published, 'isNewServer'>> {
-  const { publisherId, submission, tools, publishedAt } = publication;
+  const { publisherId, submission, tools, face, rootSha256, layerSha256, publishedAt } = publication;
   const code = toCode(submission);
   const toolsHash = hashTools(tools);
-  await insertCode(tx, { sha256: code.sha256, archive: writeArchive(code.files), createdAt: publishedAt });
+  await insertCode(tx, { sha256: code.sha256, archive: Buffer.from(code.archive), createdAt: publishedAt });
   await appendPrices(tx, publication, ids.serverId);
   const logIndex = await publication.appendLeaf({
     ...{ name: submission.name, version: submission.version, publisherId },
@@ -156,6 +162,7 @@ async function appendVersion(
     codeSha256: code.sha256,
     runtime: code.runtime,
     entrypoint: code.entrypoint,
+    ...{ rootSha256, layerSha256, face, limits: {}, hosts: [], endpointUrl: null },
     tools,
     toolNames: tools.map(({ name }) => name),
     toolsHash,

@@ -1,10 +1,29 @@
+import { z } from 'zod';
 import { sha256Hex } from '../core/bytes.ts';
-import { canonicalJson } from '../core/canonical-json.ts';
+import { canonicalJson, type Json } from '../core/canonical-json.ts';
 import { invariant } from '../core/invariant.ts';
 import type { ToolDefinition } from '../execution/outcome.ts';
 import type { Server, Version } from './listing.ts';
 import { type PriceList, readPriceList } from './price-list.ts';
 import type { PriceListRow, ServerRow, VersionRow } from './store.ts';
+
+const bound = z.int().positive().exactOptional();
+const storedLimits = z.strictObject({
+  ...{
+    runTimeoutMs: bound,
+    memoryBytesMax: bound,
+    pidsMax: bound,
+    outputBytesMax: bound,
+    tmpBytesMax: bound,
+  },
+});
+const jsonObject = z.custom<JsonObject>((value) => typeof value === 'object' && value !== null);
+const storedFace = z.strictObject({
+  capabilities: jsonObject,
+  info: jsonObject,
+  instructions: z.string().exactOptional(),
+});
+type JsonObject = { [key: string]: Json };
 
 /** A server as its row and nothing else of the row says. */
 export function toServer(row: ServerRow): Server {
@@ -40,7 +59,13 @@ export function toPriceList(row: PriceListRow): PriceList {
 
 export function toVersion(row: Omit<VersionRow, 'tools'>): Version {
   const { id, version, codeSha256, runtime, entrypoint, toolsHash, changelog, logIndex, createdAt } = row;
-  return { id, version, codeSha256, runtime, entrypoint, toolsHash, changelog, logIndex, createdAt };
+  const { rootSha256, layerSha256, hosts, endpointUrl } = row;
+  return {
+    ...{ id, version, codeSha256, runtime, entrypoint, toolsHash, changelog, logIndex, createdAt },
+    ...{ rootSha256, layerSha256, hosts, endpointUrl },
+    limits: storedLimits.parse(row.limits),
+    face: storedFace.parse(row.face),
+  };
 }
 
 /** The tools of a version, as they were when its leaf was logged. */

@@ -109,6 +109,18 @@ export const catalogVersion = pgTable(
       .references(() => catalogCode.sha256),
     runtime: text('runtime', { enum: ['python', 'node', 'elf'] }).notNull(),
     entrypoint: text('entrypoint').notNull(),
+    /** The root file system it was inspected on; null for versions from before it was noted. */
+    rootSha256: text('root_sha256'),
+    layerSha256: text('layer_sha256'),
+    /** `Limits` that it declared; the defaults stand for the rest. */
+    limits: json('limits').notNull().default({}),
+    hosts: text('hosts').array().notNull().default([]),
+    /** What it said of itself (`ServerFace`). */
+    face: json('face')
+      .notNull()
+      .default({ capabilities: { tools: {} }, info: {} }),
+    /** Where a self-hosted server answers; null for hosted code. */
+    endpointUrl: text('endpoint_url'),
     /** `json` and not `jsonb`: agents see the members of a schema in the order its author chose. */
     tools: json('tools').notNull(),
     toolNames: text('tool_names').array().notNull(),

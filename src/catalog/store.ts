@@ -25,7 +25,10 @@ export type ServerFace = Pick<
   'description' | 'category' | 'language' | 'license' | 'repoUrl' | 'latestVersionId' | 'listedAmountMcents'
 > & { searchNames: string; searchText: string; updatedAt: Date };
 export type NewServerRow = ServerFace & Pick<ServerColumns, 'id' | 'name' | 'publisherId' | 'tier'>;
-export type NewVersionRow = Omit<VersionColumns, 'tools'> & { tools: readonly ToolDefinition[] };
+export type NewVersionRow = Omit<VersionColumns, 'tools' | 'hosts'> & {
+  tools: readonly ToolDefinition[];
+  hosts: readonly string[];
+};
 
 export async function insertPublisher(tx: Tx, row: { id: Uuid; createdAt: Date }): Promise<void> {
   await tx`
@@ -136,9 +139,12 @@ export async function findArchive(sql: Sql, sha256: string): Promise<Buffer | un
 
 export async function insertVersion(tx: Tx, row: NewVersionRow): Promise<void> {
   await tx`
-    INSERT INTO catalog_version (id, server_id, version, code_sha256, runtime, entrypoint, tools, tool_names,
+    INSERT INTO catalog_version (id, server_id, version, code_sha256, runtime, entrypoint, root_sha256,
+      layer_sha256, limits, hosts, face, endpoint_url, tools, tool_names,
       tools_hash, metadata_hash, changelog, log_index, created_at)
     VALUES (${row.id}, ${row.serverId}, ${row.version}, ${row.codeSha256}, ${row.runtime}, ${row.entrypoint},
+      ${row.rootSha256}, ${row.layerSha256}, ${JSON.stringify(row.limits)}::text::json, ${[...row.hosts]}::text[],
+      ${JSON.stringify(row.face)}::text::json, ${row.endpointUrl},
       ${JSON.stringify(row.tools)}::text::json, ${row.toolNames}::text[], ${row.toolsHash}, ${row.metadataHash},
       ${row.changelog}, ${row.logIndex}, ${row.createdAt})`;
 }
@@ -164,7 +170,8 @@ export async function findVersion(
   input: { serverId: Uuid; version: string },
 ): Promise<VersionRow | undefined> {
   const [row] = await sql<VersionRow[]>`
-    SELECT id, version, code_sha256, runtime, entrypoint, tools, tools_hash, changelog, log_index, created_at
+    SELECT id, version, code_sha256, runtime, entrypoint, root_sha256, layer_sha256, limits, hosts,
+      face, endpoint_url, tools, tools_hash, changelog, log_index, created_at
     FROM catalog_version WHERE server_id = ${input.serverId} AND version = ${input.version}`;
   return row;
 }
@@ -175,7 +182,8 @@ export function listVersions(
   input: { serverId: Uuid; rowsMax: number },
 ): Promise<Omit<VersionRow, 'tools'>[]> {
   return sql<Omit<VersionRow, 'tools'>[]>`
-    SELECT id, version, code_sha256, runtime, entrypoint, tools_hash, changelog, log_index, created_at
+    SELECT id, version, code_sha256, runtime, entrypoint, root_sha256, layer_sha256, limits, hosts,
+      face, endpoint_url, tools_hash, changelog, log_index, created_at
     FROM catalog_version WHERE server_id = ${input.serverId}
     ORDER BY log_index DESC LIMIT ${input.rowsMax}`;
 }

@@ -4,11 +4,7 @@ import type { Break, McpSession } from './mcp-session.ts';
 import type { CallToolResult, FailureReason } from './outcome.ts';
 import { toPublicDetail } from './public-detail.ts';
 
-export type ToolCall = {
-  toolName: string;
-  arguments: JsonObject;
-  outputSchema: JsonObject | undefined;
-};
+export type ToolCall = { request: { params: JsonObject }; outputSchema: JsonObject | undefined };
 
 export type ToolAnswer =
   | { kind: 'delivered'; result: CallToolResult }
@@ -20,14 +16,21 @@ export async function callTool(
   contracts: Contracts,
   call: ToolCall,
 ): Promise<ToolAnswer | Break> {
-  const reply = await session.request('tools/call', { name: call.toolName, arguments: call.arguments });
-  if (reply.kind === 'broken') return reply;
+  const reply = await session.request('tools/call', call.request.params);
+  return reply.kind === 'broken' ? reply : judgeResult(contracts, reply, call.outputSchema);
+}
+
+/** What an answer is worth: delivered, or why not. */
+export function judgeResult(
+  contracts: Contracts,
+  reply: { kind: 'result'; result: JsonObject } | { kind: 'error'; message: string },
+  outputSchema: JsonObject | undefined,
+): ToolAnswer {
   if (reply.kind === 'error') return fail('tool-error', reply.message);
   const result = readResult(reply.result);
   if (typeof result === 'string') return fail('protocol', result);
   if (result.isError === true) return fail('tool-error', readErrorText(result));
-  const breach =
-    call.outputSchema === undefined ? undefined : findBreach(contracts, call.outputSchema, result);
+  const breach = outputSchema === undefined ? undefined : findBreach(contracts, outputSchema, result);
   return breach === undefined ? { kind: 'delivered', result } : fail('contract-broken', breach);
 }
 

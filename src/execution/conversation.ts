@@ -2,10 +2,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Clock } from '../core/clock.ts';
 import type { Log } from '../core/log.ts';
 import { Problem } from '../core/problem.ts';
-import type { Backend, Exit, Jail, JailSpec, KillReason } from './backend.ts';
+import type { Backend, Code, Exit, Jail, JailSpec, KillReason } from './backend.ts';
+import { injectCode } from './inject.ts';
+import type { Limits } from './limits.ts';
 import { type Break, type McpSession, openMcpSession } from './mcp-session.ts';
 import type { FailureReason } from './outcome.ts';
 import type { Queue } from './queue.ts';
+import { awaitReady } from './ready.ts';
 
 export type ConversationDeps = {
   backend: Backend;
@@ -29,7 +32,7 @@ const EXIT_GRACE_MS = 200;
  */
 export async function converse<T extends object>(
   deps: ConversationDeps,
-  spec: JailSpec,
+  spec: { code: Code; limits: Limits },
   signal: AbortSignal,
   script: (session: McpSession) => Promise<T | Break>,
 ): Promise<Conversation<T>> {
@@ -37,7 +40,12 @@ export async function converse<T extends object>(
   if (admission.kind === 'cancelled') return cancelled();
   let jail: Jail;
   try {
-    jail = await deps.backend.acquire(spec, signal);
+    jail = await deps.backend.acquire(toJailSpec(spec), signal);
+    await awaitReady(jail, signal).catch(async (error: unknown) => {
+      await jail.kill('cancelled');
+      throw error;
+    });
+    injectCode(jail, spec.code);
   } catch (error) {
     admission.leave();
     if (signal.aborted) return cancelled();
@@ -68,11 +76,15 @@ export async function converse<T extends object>(
   return { ...explain(ending, await jail.exit), runMs, stderr };
 }
 
+function toJailSpec({ code, limits }: { code: Code; limits: Limits }): JailSpec {
+  return { runtime: code.runtime, limits, layer: code.layer, rootSha256: code.rootSha256 };
+}
+
 type Ending<T> = { kind: 'finished'; value: T } | Break;
 
 async function talk<T extends object>(
   session: McpSession,
-  { limits }: JailSpec,
+  { limits }: { limits: Limits },
   signal: AbortSignal,
   script: (session: McpSession) => Promise<T | Break>,
 ): Promise<Ending<T>> {

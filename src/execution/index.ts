@@ -1,6 +1,26 @@
-export type { Backend, BackendStatus, Capabilities, Code, Jail, JailSpec, Runtime } from './backend.ts';
-export { createNoBackend } from './backends/none.ts';
+export type {
+  Backend,
+  BackendStatus,
+  Capabilities,
+  Code,
+  Jail,
+  JailSpec,
+  Layer,
+  Root,
+  Runtime,
+} from './backend.ts';
+export { createNoBackend, createNoRemote } from './backends/none.ts';
 export type { Validation } from './contracts.ts';
+export type {
+  Caller,
+  ClientFace,
+  Exchange,
+  Exchanged,
+  RemoteServers,
+  ServerEvents,
+  ServerFace,
+  ServerRef,
+} from './exchange.ts';
 export { createExecution, type Execution, type ExecutionDeps, type RunInput } from './execution.ts';
-export { DEFAULT_LIMITS, type Limits } from './limits.ts';
+export { DEFAULT_LIMITS, LIMIT_CEILINGS, LIMIT_FLOORS, type Limits } from './limits.ts';
 export type { CallToolResult, FailureReason, Inspection, Outcome, ToolDefinition } from './outcome.ts';

@@ -10,7 +10,7 @@ export type Break = { kind: 'broken'; reason: FailureReason; detail: string };
 export type Reply =
   | { kind: 'result'; result: JsonObject }
   /** A JSON-RPC error. */
-  | { kind: 'error'; message: string }
+  | { kind: 'error'; code: number; message: string }
   | Break;
 
 /** One conversation with one MCP server over stdio (MCP 2025-11-25, "Transports: stdio"). */
@@ -28,6 +28,7 @@ export type McpSession = {
 
 const PROTOCOL_VERSION = '2025-11-25';
 const METHOD_NOT_FOUND = -32601;
+const INTERNAL_ERROR = -32603;
 /** A server that asks more than this of a client that offers nothing is not serious. */
 const SERVER_REQUESTS_MAX = 64;
 
@@ -130,7 +131,8 @@ function readMessage(message: JsonObject, expectedId: number | undefined): Readi
     return { kind: 'violation', why: 'sent an answer that holds neither a result nor an error, or both' };
   }
   const text = typeof error.message === 'string' ? error.message : 'an error without a message';
-  return { kind: 'reply', reply: { kind: 'error', message: text } };
+  const code = typeof error.code === 'number' ? error.code : INTERNAL_ERROR;
+  return { kind: 'reply', reply: { kind: 'error', code, message: text } };
 }
 
 /** Answers what a server asks of its client; false once it asked too often. */

@@ -1,4 +1,5 @@
 import type { Json } from '../core/canonical-json.ts';
+import type { ServerFace } from './exchange.ts';
 
 /** An MCP `CallToolResult` (2025-11-25) as it goes to the caller. */
 export type CallToolResult = {
@@ -20,6 +21,10 @@ export type FailureReason =
   | 'protocol'
   /** Its structured result breaks its own `outputSchema`. */
   | 'contract-broken'
+  /** A publisher's own endpoint could not be reached, or its circuit is open. */
+  | 'unreachable'
+  /** It wants something of the caller first (MCP 2026-07-28, "input_required"); nothing is charged for asking. */
+  | 'input-required'
   /** The caller or the gateway stopped it. */
   | 'cancelled';
 
@@ -37,9 +42,11 @@ export type ToolDefinition = {
   inputSchema: { [key: string]: Json };
   outputSchema?: { [key: string]: Json };
   annotations?: { [key: string]: Json };
+  /** What it says to its clients' hosts, such as a page to show; ours are added beside it. */
+  _meta?: { [key: string]: Json };
 };
 
 export type Inspection =
-  | { kind: 'listed'; tools: ToolDefinition[] }
+  | { kind: 'listed'; tools: ToolDefinition[]; face: ServerFace }
   /** `stderr` is the tail of what the server wrote there, for its publisher. */
   | { kind: 'refused'; detail: string; stderr: string };

@@ -66,6 +66,8 @@ export function readServerOutput(
     // A broken pipe says only that the server is gone, which the end of stdout says as well.
     stream.on('error', () => {});
   }
+  // Whoever waited for the jail to be ready left it paused.
+  jail.stdout.resume();
   return { stop, stderrTail: () => decodeTail(tail) };
 }
 

@@ -18,7 +18,7 @@ import {
 import type { GatewayDeps } from './deps.ts';
 import { noteFailure, refuseIfBlocked, toProblem } from './failure.ts';
 import { runSale } from './run-sale.ts';
-import type { Sale } from './sale.ts';
+import { FREE_TERMS, type Sale } from './sale.ts';
 
 /** Longer than any run with its queue takes: see `toHoldRequest`. */
 const LEASE_SLACK_MS = 60_000;
@@ -53,7 +53,7 @@ export async function callFreeTool(
   const tier = principal && (await tierOfKey(deps, principal));
   const max = tier?.freeToolCallsPerDay;
   if (!principal || max === undefined) {
-    const outcome = await deps.freeCalls.run(() => runSale(deps, sale));
+    const outcome = await deps.freeCalls.run(() => runSale(deps, sale, FREE_TERMS));
     if (outcome.kind === 'delivered') return { result: outcome.result, freeCallsLeft: undefined };
     const { problem, detail } = toProblem(outcome);
     throw new Problem(problem, { detail, isUncharged: true });
@@ -83,7 +83,7 @@ export async function takeAllowance(
 /** Runs what nobody pays for in its own share of the sandbox; having no place there is a failure like others. */
 export async function runLimited(deps: GatewayDeps, sale: Sale): Promise<Ran> {
   try {
-    return await deps.freeCalls.run(() => runSale(deps, sale));
+    return await deps.freeCalls.run(() => runSale(deps, sale, FREE_TERMS));
   } catch (cause) {
     return { kind: 'failed', cause };
   }

@@ -25,7 +25,7 @@ import type { GatewayDeps } from './deps.ts';
 import { noteFailure, refuseIfBlocked, toProblem } from './failure.ts';
 import { guardClaim } from './guard-claim.ts';
 import { commitCovered, type Delivered, releaseRun, runSale, withdrawRun } from './run-sale.ts';
-import { hashRequest, hashResult, type Sale, toDemand, toHoldRequest } from './sale.ts';
+import { hashRequest, hashResult, type RunTerms, type Sale, toDemand, toHoldRequest } from './sale.ts';
 
 /** A delivered call that a key paid; free tools have no receipt. */
 export type KeyAnswer = {
@@ -57,7 +57,7 @@ export async function callWithKey(
   const request = principal.capIds.length === 0 ? hold : { ...hold, capIds: principal.capIds };
   if (sale.isInstant) return chargeInstant(deps, wanted, principal, request);
   const { rest } = await requireHeld(deps, { ...wanted, principal }, await deps.charger.hold(request));
-  const outcome = await runSale(deps, sale);
+  const outcome = await runSale(deps, sale, keyTerms(principal));
   if (outcome.kind === 'failed') {
     await deps.charger.release(request);
     const failure = toProblem(outcome);
@@ -83,7 +83,7 @@ async function chargeInstant(
   request: HoldRequest,
 ): Promise<KeyAnswer> {
   const { sale } = wanted;
-  const outcome = await runSale(deps, sale);
+  const outcome = await runSale(deps, sale, keyTerms(principal));
   invariant(outcome.kind === 'delivered', 'an instant tool cannot fail');
   const { id } = request;
   const receipt = toReceipt(deps, sale, principal, id, outcome);
@@ -168,7 +168,7 @@ async function runCovered(
   principal: Principal,
   claimId: Uuid,
 ): Promise<Pick<KeyAnswer, 'result' | 'charged'>> {
-  const outcome = free ? await runLimited(deps, sale) : await runSale(deps, sale);
+  const outcome = free ? await runLimited(deps, sale) : await runSale(deps, sale, keyTerms(principal));
   if (outcome.kind === 'failed') {
     if (free) await returnFreeCall(deps, free);
     const failure = toProblem(outcome);
@@ -305,4 +305,8 @@ async function refusal(
     default:
       return hold satisfies never;
   }
+}
+
+function keyTerms({ accountId }: Principal): RunTerms {
+  return { paidBy: 'key', mayStream: true, payer: async () => `account:${accountId}` };
 }

@@ -13,6 +13,8 @@ export const orderSchema = z.discriminatedUnion('kind', [
       tool: z.string(),
       arguments: jsonObject,
       version: z.string().optional(),
+      network: z.literal(true).optional(),
+      further: jsonObject.optional(),
     }),
     /** The version it was priced for, whether its caller pinned one or not. */
     version: z.string(),

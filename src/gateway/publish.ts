@@ -3,7 +3,7 @@ import { toUnixSeconds } from '../core/clock.ts';
 import type { Uuid } from '../core/ids.ts';
 import { Problem } from '../core/problem.ts';
 import { type Tx, withTransaction } from '../db/index.ts';
-import { DEFAULT_LIMITS, type ToolDefinition } from '../execution/index.ts';
+import { DEFAULT_LIMITS, type Inspection, type ToolDefinition } from '../execution/index.ts';
 import { hasScope, type Principal } from '../keys/index.ts';
 import { appendLeaf } from '../provenance/index.ts';
 import type { GatewayDeps } from './deps.ts';
@@ -33,12 +33,13 @@ export async function publish(
     const listing = await deps.catalog.findListing(plan.published.serverId, submission.version);
     return { ...plan.published, submission, tools: listing?.tools ?? [] };
   }
-  const tools = await inspect(deps, submission);
+  const { tools, face } = await inspect(deps, submission);
   const published = await withTransaction(deps.sql, async (tx) => {
     await deps.ledger.openPublisher(tx, publisherId);
     await deps.catalog.ensurePublisher(tx, publisherId);
     const publication = {
-      ...{ publisherId, submission, tools, publishedAt: deps.clock.now() },
+      ...{ publisherId, submission, tools, face, publishedAt: deps.clock.now() },
+      ...{ rootSha256: null, layerSha256: null },
       appendLeaf: (leaf: VersionLeaf) => appendToLog(deps, tx, leaf),
     };
     return serverId === undefined
@@ -57,19 +58,21 @@ function requirePublisher(principal: Principal): Uuid {
   });
 }
 
-async function inspect(deps: GatewayDeps, submission: Submission): Promise<ToolDefinition[]> {
+async function inspect(deps: GatewayDeps, submission: Submission): Promise<Listed> {
   const status = await deps.execution.status();
   if (status.kind === 'unavailable') {
     throw new Problem('unavailable', { detail: status.detail, retryAfterSeconds: 60 });
   }
   const bound = AbortSignal.timeout(INSPECT_BOUND_MS);
   const inspection = await deps.execution.inspect(
-    { code: toCode(submission), limits: DEFAULT_LIMITS },
+    { server: { kind: 'hosted', code: toCode(submission), limits: DEFAULT_LIMITS, hosts: [] } },
     bound,
   );
-  if (inspection.kind === 'listed') return inspection.tools;
+  if (inspection.kind === 'listed') return inspection;
   throw new Problem('invalid-code', { detail: inspection.detail, members: { stderr: inspection.stderr } });
 }
+
+type Listed = Extract<Inspection, { kind: 'listed' }>;
 
 const INSPECT_BOUND_MS = 60_000;
 

@@ -1,9 +1,19 @@
-import type { Listing } from '../catalog/index.ts';
+import type { Listing, Version } from '../catalog/index.ts';
 import type { Json } from '../core/canonical-json.ts';
 import { Problem } from '../core/problem.ts';
-import { DEFAULT_LIMITS, type ToolDefinition } from '../execution/index.ts';
+import {
+  type Caller,
+  type ClientFace,
+  DEFAULT_LIMITS,
+  type Limits,
+  type Outcome,
+  type ServerEvents,
+  type ServerRef,
+  type ToolDefinition,
+} from '../execution/index.ts';
+import { opaquePayer } from '../provenance/index.ts';
 import type { GatewayDeps } from './deps.ts';
-import type { CallRequest, Sale } from './sale.ts';
+import { type CallRequest, digestCall, type RunTerms, type Sale } from './sale.ts';
 
 export type CallInput = {
   /** A server's id or its name. */
@@ -11,6 +21,20 @@ export type CallInput = {
   tool: string;
   arguments: { [key: string]: Json };
   version?: string | undefined;
+  /** The caller lets the tool reach the hosts that it declares. */
+  allowNetwork?: boolean | undefined;
+  /** What a call over MCP brings besides. */
+  mcp?: McpCall | undefined;
+};
+
+/** Who asks, and what a server may tell and ask them while the call runs. */
+export type McpCall = {
+  client: ClientFace;
+  events: ServerEvents;
+  /** The request's `_meta` without what is ours: no credential ever reaches a tool. */
+  meta: { [key: string]: Json } | undefined;
+  /** What an earlier answer asked for: `inputResponses` and `requestState` (MCP 2026-07-28). */
+  further: { [key: string]: Json } | undefined;
 };
 
 const TOOLS_NAMED_MAX = 20;
@@ -46,8 +70,14 @@ export async function nameCall(
   return { request: toRequest(server, input), resource: toResource(deps, server, input.tool) };
 }
 
-function toRequest(server: string, { tool, arguments: given, version }: CallInput): CallRequest {
-  return { server, tool, arguments: given, ...(version === undefined ? {} : { version }) };
+function toRequest(server: string, input: CallInput): CallRequest {
+  const { tool, arguments: given, version, allowNetwork, mcp } = input;
+  return {
+    ...{ server, tool, arguments: given },
+    ...(version === undefined ? {} : { version }),
+    ...(allowNetwork ? { network: true } : {}),
+    ...(mcp?.further ? { further: mcp.further } : {}),
+  };
 }
 
 function toResource({ settings }: Pick<GatewayDeps, 'settings'>, server: string, tool: string) {
@@ -94,12 +124,75 @@ function toSale(deps: GatewayDeps, listing: Listing, tool: ToolDefinition, input
     scope: 'invoke',
     resource: toResource(deps, server.name, tool.name),
     isInstant: false,
-    runTimeoutMs: DEFAULT_LIMITS.runTimeoutMs,
+    runTimeoutMs: limitsOf(version).runTimeoutMs,
     repairedAt: server.updatedAt,
-    async run(signal) {
-      const code = await deps.catalog.loadCode(version);
-      const call = { toolName: tool.name, arguments: input.arguments, outputSchema: tool.outputSchema };
-      return deps.execution.run({ code, limits: DEFAULT_LIMITS, ...call }, signal);
+    run: (signal, terms) => runCall(deps, { listing, tool, input }, terms, signal),
+  };
+}
+
+async function runCall(
+  deps: GatewayDeps,
+  { listing, tool, input }: { listing: Listing; tool: ToolDefinition; input: CallInput },
+  terms: RunTerms,
+  signal: AbortSignal,
+): Promise<Outcome> {
+  const { mcp } = input;
+  const request = toRequest(listing.server.name, input);
+  return deps.execution.run(
+    {
+      server: await toServerRef(deps, listing, input),
+      request: {
+        method: 'tools/call',
+        params: {
+          ...{ name: tool.name, arguments: input.arguments },
+          ...mcp?.further,
+          ...(mcp?.meta ? { _meta: mcp.meta } : {}),
+        },
+      },
+      client: mcp?.client,
+      events: mcp && (terms.mayStream ? mcp.events : onlyProgress(mcp.events)),
+      caller: await toCaller(deps, listing, terms, digestCall(request)),
+      outputSchema: tool.outputSchema,
+    },
+    signal,
+  );
+}
+
+/** Where a listed server is to be had, for one caller. */
+export async function toServerRef(
+  deps: Pick<GatewayDeps, 'catalog'>,
+  { server, version }: Listing,
+  { allowNetwork }: Pick<CallInput, 'allowNetwork'>,
+): Promise<ServerRef> {
+  const { endpointUrl, hosts } = version;
+  const limits = limitsOf(version);
+  if (endpointUrl !== null) return { kind: 'remote', serverId: server.id, endpoint: endpointUrl, limits };
+  const code = await deps.catalog.loadCode(version);
+  return { kind: 'hosted', code, limits, hosts: allowNetwork ? hosts : [] };
+}
+
+export function limitsOf({ limits }: Pick<Version, 'limits'>): Limits {
+  return { ...DEFAULT_LIMITS, ...limits };
+}
+
+async function toCaller(
+  deps: Pick<GatewayDeps, 'payerSalt'>,
+  { server, version }: Listing,
+  terms: RunTerms,
+  requestDigest: string,
+): Promise<Caller | undefined> {
+  if (version.endpointUrl === null) return undefined;
+  const subject = opaquePayer(deps.payerSalt, `${server.id} ${await terms.payer()}`);
+  return { subject, tier: terms.paidBy === 'nobody' ? 'free' : terms.paidBy, requestDigest };
+}
+
+/** While it is open whether money comes, how far a call has come is told, and nothing that could be its content. */
+function onlyProgress(events: ServerEvents): ServerEvents {
+  return {
+    notify({ method, params }) {
+      if (method !== 'notifications/progress') return;
+      const { message: _, ...numbers } = params;
+      events.notify({ method, params: numbers });
     },
   };
 }

@@ -10,7 +10,7 @@ import type { GatewayDeps } from './deps.ts';
 import { noteFailure, toProblem } from './failure.ts';
 import { explain } from './purchase.ts';
 import { commitCovered, commitOutcome, releaseRun, runSale } from './run-sale.ts';
-import { type Sale, toHoldRequest } from './sale.ts';
+import { type RunTerms, type Sale, toHoldRequest } from './sale.ts';
 import { applySettlement, cancelOnRail, holdOnRail, settleOnRail } from './settle-claim.ts';
 
 /** A delivered call that a payment of its own paid. */
@@ -28,7 +28,7 @@ export async function runThenSettle(
   // Only where the rail can set money aside is there anything to do before the run.
   const unpaid = call.rail.hold && (await holdFirst(deps, demand, claimId));
   if (unpaid) throw unpaid;
-  const outcome = await runSale(deps, sale);
+  const outcome = await runSale(deps, sale, claimTerms(deps, claimId, { mayStream: false }));
   if (outcome.kind === 'failed') throw await failRun(deps, call, claimId, toProblem(outcome));
   const claim = await commitOutcome(deps, claimId, outcome);
   // Declared gone by another gateway meanwhile: it released the hold, so the result is nobody's.
@@ -68,7 +68,7 @@ export async function settleThenRun(deps: GatewayDeps, call: Call, claimId: Uuid
     ),
   );
   invariant(hold.kind === 'held', `claim ${claimId} was funded and cannot be held`);
-  const outcome = await runSale(deps, sale);
+  const outcome = await runSale(deps, sale, claimTerms(deps, claimId, { mayStream: true }));
   if (outcome.kind === 'failed') throw await failRun(deps, call, claimId, toProblem(outcome));
   const claim = await commitCovered(deps, claimId, outcome);
   if (claim.state !== 'delivered') throw await toFailure(deps, demand, claim, { isProven: true });
@@ -87,4 +87,8 @@ export async function loadClaim(deps: GatewayDeps, id: Uuid): Promise<Claim> {
   const claim = await findClaim(deps.sql, id);
   invariant(claim, `claim ${id} is missing`);
   return claim;
+}
+
+function claimTerms(deps: GatewayDeps, claimId: Uuid, { mayStream }: Pick<RunTerms, 'mayStream'>): RunTerms {
+  return { paidBy: 'credential', mayStream, payer: async () => (await loadClaim(deps, claimId)).payer };
 }

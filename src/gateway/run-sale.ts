@@ -6,7 +6,7 @@ import { moveExposure } from '../ledger/index.ts';
 import { type Claim, type Failure, lockClaim, updateClaim, withdrawClaim } from '../payments/index.ts';
 import { type CallContext, readContext } from './claim-context.ts';
 import type { GatewayDeps } from './deps.ts';
-import { hashResult, type Sale } from './sale.ts';
+import { hashResult, type RunTerms, type Sale } from './sale.ts';
 import { captureCall, failWithCredit, keepSettlement } from './settle-claim.ts';
 
 export type Delivered = Extract<Outcome, { kind: 'delivered' }>;
@@ -19,10 +19,12 @@ const NEVER = new AbortController().signal;
 export async function runSale(
   deps: Pick<GatewayDeps, 'log'>,
   sale: Sale,
+  terms: RunTerms,
 ): Promise<Outcome | { kind: 'failed'; cause: unknown }> {
   try {
     // The client's signal is not handed on: leaving never stops a call that is being paid (rule 6).
-    return await sale.run(sale.isInstant ? NEVER : AbortSignal.timeout(sale.runTimeoutMs + RUN_SLACK_MS));
+    const bound = sale.isInstant ? NEVER : AbortSignal.timeout(sale.runTimeoutMs + RUN_SLACK_MS);
+    return await sale.run(bound, terms);
   } catch (cause) {
     deps.log.warn({ err: cause, tool: sale.request.tool }, 'a call could not run');
     return { kind: 'failed', cause };

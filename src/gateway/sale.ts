@@ -17,6 +17,10 @@ export type CallRequest = {
   arguments: { [key: string]: Json };
   /** Only when the caller pinned one. */
   version?: string;
+  /** Only when the caller consents to the network that the tool declares. */
+  network?: true | undefined;
+  /** What an earlier answer asked the caller for (MCP 2026-07-28: `inputResponses` and `requestState`). */
+  further?: { [key: string]: Json } | undefined;
 };
 
 /** One validated call that can be sold: what it costs, who is paid, and how to run it. */
@@ -42,8 +46,20 @@ export type Sale = {
   runTimeoutMs: number;
   /** When the tool was last published: older failures do not count against it. */
   repairedAt: Date;
-  run(signal: AbortSignal): Promise<Outcome>;
+  run(signal: AbortSignal, terms: RunTerms): Promise<Outcome>;
 };
+
+/** How a run is paid, as far as it changes what may leave the tool before its result does. */
+export type RunTerms = {
+  paidBy: 'nobody' | 'key' | 'credential';
+  /** The money is certain, so what the tool says on its way may be passed on (MONEY.md, rule 6). */
+  mayStream: boolean;
+  /** Who pays: asked for only where a publisher's endpoint is told an opaque name of it. */
+  payer(): Promise<string>;
+};
+
+/** A run that nobody pays for. */
+export const FREE_TERMS: RunTerms = { paidBy: 'nobody', mayStream: true, payer: async () => 'anyone' };
 
 /** The hash a receipt binds: anyone who has the request can compute it. */
 export function hashRequest(request: CallRequest): Buffer {

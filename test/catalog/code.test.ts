@@ -88,11 +88,11 @@ describe('code', () => {
     const { catalog, list, wait } = createMarket(database.sql);
     const { codeSha256 } = await list({ files: unique() });
     const codes = await Promise.all(times(20, () => catalog.loadCode(ofPython(codeSha256))));
-    expect(new Set(codes.map(({ files }) => files)).size).toBe(1);
+    expect(new Set(codes.map(({ archive }) => archive)).size).toBe(1);
     // What is in memory was proven when it was read: a change in the database does not reach it.
     await tamperCode(codeSha256);
     wait(365 * 86_400_000);
-    expect((await catalog.loadCode(ofPython(codeSha256))).files).toBe(codes[0]?.files);
+    expect((await catalog.loadCode(ofPython(codeSha256))).archive).toBe(codes[0]?.archive);
   });
 
   it('that two versions start at different files is one code with two beginnings', async () => {

@@ -64,6 +64,7 @@ export function createMarket(sql: Sql, startsAt = new Date('2026-03-01T12:00:00.
       await catalog.ensurePublisher(tx, publisherId);
       const publication: Publication = {
         ...{ publisherId, submission, tools: input.tools ?? createTools('run'), publishedAt: now },
+        ...{ face: { capabilities: { tools: {} }, info: {} }, rootSha256: null, layerSha256: null },
         appendLeaf: (leaf) => append(tx, leaf),
       };
       return serverId === undefined

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { sha256 } from '../../src/core/bytes.ts';
+import { labelOf } from '../harness/call-label.ts';
 import type { TestGateway } from '../harness/gateway.ts';
 import { type HaltingGateway, type HaltPoint, haltAt } from '../harness/halting-gateway.ts';
 import { waitUntil } from '../harness/process.ts';
@@ -59,7 +60,7 @@ beforeAll(async () => {
       http.execution = {
         ...execution,
         run(call, signal) {
-          runs.push({ label: String(call.arguments.label) });
+          runs.push({ label: labelOf(call) });
           return execution.run(call, signal);
         },
       };

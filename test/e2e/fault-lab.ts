@@ -2,6 +2,7 @@ import { privateKeyToAddress } from 'viem/accounts';
 import { expect } from 'vitest';
 import { silentLog } from '../../src/core/log.ts';
 import { newReceiptKeyPem } from '../../src/provenance/index.ts';
+import { labelOf } from '../harness/call-label.ts';
 import { type Anvil, startAnvil } from '../harness/chain.ts';
 import { createTestDatabase, type TestDatabase } from '../harness/database.ts';
 import {
@@ -132,7 +133,7 @@ export function hookRuns(http: TestGateway['deps']['http'], hooks: RunHooks): vo
   http.execution = {
     ...execution,
     async run(call, signal) {
-      const label = String(call.arguments.label);
+      const label = labelOf(call);
       hooks.runs.push(label);
       await hooks.before?.(label);
       const outcome = await execution.run(call, signal);

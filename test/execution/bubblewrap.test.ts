@@ -175,8 +175,6 @@ describe('the launch chain', () => {
     limits: DEFAULT_LIMITS,
     joinFiles: [],
     uid: undefined,
-    codeFolder: '',
-    entrypoint: '',
   });
   const start = (joinFiles: string[], inherited?: number) => {
     const child = spawn('/bin/sh', [flag, script, 'sh', ...joinFiles, '--', '/bin/true'], {
@@ -395,7 +393,7 @@ it('an inspection of a hung server ends, with its stderr', async () => {
     'server.py': "import sys, time\nprint('waiting for a sign', file=sys.stderr)\ntime.sleep(600)",
   });
   const inspection = await execution.inspect(
-    { code, limits: { ...DEFAULT_LIMITS, runTimeoutMs: 500 } },
+    { server: { kind: 'hosted', code, limits: { ...DEFAULT_LIMITS, runTimeoutMs: 500 }, hosts: [] } },
     never,
   );
   expect(inspection).toEqual({

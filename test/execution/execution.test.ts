@@ -1,12 +1,14 @@
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
+import type { Json } from '../../src/core/canonical-json.ts';
 import { InvariantError } from '../../src/core/invariant.ts';
 import { Problem } from '../../src/core/problem.ts';
-import { createNoBackend, DEFAULT_LIMITS, type Outcome, type RunInput } from '../../src/execution/index.ts';
+import { createNoBackend, type Outcome, type RunInput } from '../../src/execution/index.ts';
 import {
   call,
   codeOf,
   findLastingTraces,
   findTraces,
+  hosted,
   NO_TRACES,
   never,
   testBackend,
@@ -17,13 +19,18 @@ import {
 const backend = testBackend();
 const execution = testExecution(backend);
 const moody = codeOf(['mcp.py', 'moody.py']);
-const mood = (given: RunInput['arguments'], signal?: AbortSignal) =>
+const mood = (given: { [key: string]: Json }, signal?: AbortSignal) =>
   call(execution, {
     code: moody,
     toolName: 'mood',
     arguments: given,
     ...(signal === undefined ? {} : { signal }),
   });
+
+const ofMood = (want: string): Partial<RunInput> => ({
+  server: hosted(moody),
+  request: { method: 'tools/call', params: { name: 'mood', arguments: { want } } },
+});
 
 afterEach(async () => expect(await findLastingTraces()).toEqual(NO_TRACES));
 afterAll(() => execution.close());
@@ -33,11 +40,9 @@ describe('a call', () => {
   const run = (input: Partial<RunInput>) =>
     execution.run(
       {
-        code: textStats,
-        toolName: 'count',
-        arguments: { text: 'a b c' },
+        server: hosted(textStats),
+        request: { method: 'tools/call', params: { name: 'count', arguments: { text: 'a b c' } } },
         outputSchema,
-        limits: DEFAULT_LIMITS,
         ...input,
       },
       never,
@@ -65,12 +70,12 @@ describe('a call', () => {
   });
 
   it('is not delivered when a schema is declared and no structured result came', async () => {
-    const outcome = await run({ code: moody, toolName: 'mood', arguments: { want: 'no structure' } });
+    const outcome = await run(ofMood('no structure'));
     expect(outcome).toMatchObject({ kind: 'failed', reason: 'contract-broken' });
   });
 
   it('is not checked against the schema when the tool itself reports an error', async () => {
-    const outcome = await run({ code: moody, toolName: 'mood', arguments: { want: 'silent error' } });
+    const outcome = await run(ofMood('silent error'));
     expect(outcome).toMatchObject({ kind: 'failed', reason: 'tool-error' });
   });
 
@@ -131,37 +136,15 @@ describe('a failure', () => {
 
 describe('code', () => {
   it('that was changed since it was published does not run', async () => {
-    const files = new Map(textStats.files);
-    files.set('text_stats.py', Buffer.from('import os; os.system("true")'));
-    const tampered = call(execution, { code: { ...textStats, files }, toolName: 'count' });
+    const archive = Buffer.from(textStats.archive);
+    archive.write('import os; os.system("true")', 512);
+    const tampered = call(execution, { code: { ...textStats, archive }, toolName: 'count' });
     await expect(tampered).rejects.toThrow(InvariantError);
     expect(await findTraces()).toEqual(NO_TRACES);
   });
 
-  it('that would be written outside of its folder does not run', async () => {
-    const files = new Map([['../climber.py', Buffer.from('pass')]]);
-    const lax = { ...testExecution(backend) };
-    await expect(
-      lax.run(
-        {
-          code: { ...textStats, files },
-          toolName: 'x',
-          arguments: {},
-          outputSchema: undefined,
-          limits: DEFAULT_LIMITS,
-        },
-        never,
-      ),
-    ).rejects.toThrow();
-    const jail = backend.acquire(
-      { code: { ...textStats, files, entrypoint: '../climber.py' }, limits: DEFAULT_LIMITS },
-      never,
-    );
-    await expect(jail).rejects.toThrow(InvariantError);
-  });
-
   it('of another runtime is refused, not guessed at', async () => {
-    const other = call(execution, { code: { ...textStats, runtime: 'elf' }, toolName: 'count' });
+    const other = call(execution, { code: { ...textStats, runtime: 'node' }, toolName: 'count' });
     await expect(other).rejects.toMatchObject({ type: 'unavailable' });
   });
 });
@@ -208,7 +191,7 @@ describe('the queue', () => {
   it('is left by a call that could not start', async () => {
     const small = testExecution(backend, { concurrencyMax: 1, queueMax: 0 });
     for (let turn = 0; turn < 3; turn += 1) {
-      const code = { ...textStats, runtime: 'elf' } as const;
+      const code = { ...textStats, runtime: 'node' } as const;
       await expect(call(small, { code, toolName: 'count' })).rejects.toMatchObject({ type: 'unavailable' });
     }
     expect((await call(small, { code: textStats, toolName: 'count', arguments: { text: 'x' } })).kind).toBe(

@@ -3,7 +3,9 @@ import { readdir, readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { archiveHash } from '../../src/core/archive.ts';
+import { writeArchive } from '../../src/core/archive.ts';
+import { sha256Hex } from '../../src/core/bytes.ts';
+import type { Json } from '../../src/core/canonical-json.ts';
 import { systemClock } from '../../src/core/clock.ts';
 import { silentLog } from '../../src/core/log.ts';
 import {
@@ -15,10 +17,12 @@ import {
   type Backend,
   type Code,
   createExecution,
+  createNoRemote,
   DEFAULT_LIMITS,
   type Execution,
   type Limits,
   type Outcome,
+  type ServerRef,
 } from '../../src/execution/index.ts';
 
 /** Shared by all test files, so that the root file system is built once. */
@@ -35,7 +39,8 @@ export function codeOf(names: string[], texts: Record<string, string> = {}, entr
     ...Object.entries(texts).map(([name, text]): [string, Uint8Array] => [name, Buffer.from(text)]),
   ]);
   const start = entrypoint ?? names.at(-1) ?? Object.keys(texts)[0] ?? '';
-  return { sha256: archiveHash(files), runtime: 'python', entrypoint: start, files };
+  const archive = writeArchive(files);
+  return { sha256: sha256Hex(archive), runtime: 'python', entrypoint: start, archive };
 }
 
 export const textStats = codeOf(['mcp.py', 'text_stats.py']);
@@ -52,7 +57,7 @@ export function testExecution(
     backend,
     clock: systemClock,
     log: silentLog,
-    hashFiles: archiveHash,
+    remote: createNoRemote(),
     concurrencyMax: 4,
     queueMax: 64,
     ...bounds,
@@ -62,7 +67,7 @@ export function testExecution(
 export type CallInput = {
   code: Code;
   toolName: string;
-  arguments?: Parameters<Execution['run']>[0]['arguments'];
+  arguments?: { [key: string]: Json };
   limits?: Partial<Limits>;
   signal?: AbortSignal;
 };
@@ -70,14 +75,17 @@ export type CallInput = {
 export function call(execution: Execution, input: CallInput): Promise<Outcome> {
   return execution.run(
     {
-      code: input.code,
-      toolName: input.toolName,
-      arguments: input.arguments ?? {},
+      server: hosted(input.code, input.limits),
+      request: { method: 'tools/call', params: { name: input.toolName, arguments: input.arguments ?? {} } },
       outputSchema: undefined,
-      limits: { ...DEFAULT_LIMITS, ...input.limits },
     },
     input.signal ?? new AbortController().signal,
   );
+}
+
+/** Code of ours with the default limits and no network, unless told. */
+export function hosted(code: Code, limits: Partial<Limits> = {}): Extract<ServerRef, { kind: 'hosted' }> {
+  return { kind: 'hosted', code, limits: { ...DEFAULT_LIMITS, ...limits }, hosts: [] };
 }
 
 export type Traces = { processes: string[]; cgroups: string[]; folders: string[] };

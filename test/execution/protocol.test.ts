@@ -1,8 +1,17 @@
 import fc from 'fast-check';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
-import { type Code, DEFAULT_LIMITS, type Limits } from '../../src/execution/index.ts';
+import type { Code, Limits } from '../../src/execution/index.ts';
 import { createLineSplitter, readJsonLine } from '../../src/execution/json-lines.ts';
-import { call, codeOf, findLastingTraces, NO_TRACES, never, testBackend, testExecution } from './harness.ts';
+import {
+  call,
+  codeOf,
+  findLastingTraces,
+  hosted,
+  NO_TRACES,
+  never,
+  testBackend,
+  testExecution,
+} from './harness.ts';
 
 const execution = testExecution(testBackend());
 afterEach(async () => expect(await findLastingTraces()).toEqual(NO_TRACES));
@@ -175,7 +184,7 @@ describe('a well-behaved server may', () => {
 
 describe('publishing reads what a server offers, and refuses', () => {
   const inspect = (answers: Parameters<typeof scripted>[0]) =>
-    execution.inspect({ code: scripted(answers), limits: DEFAULT_LIMITS }, never);
+    execution.inspect({ server: hosted(scripted(answers)) }, never);
 
   it.each([
     ['no tool', "{'tools': []}", /no tool/],
@@ -207,7 +216,7 @@ describe('publishing reads what a server offers, and refuses', () => {
 
   it('a server that does not start, with its own words', async () => {
     const code = codeOf([], { 'server.py': 'import this_is_not_there' });
-    const inspection = await execution.inspect({ code, limits: DEFAULT_LIMITS }, never);
+    const inspection = await execution.inspect({ server: hosted(code) }, never);
     expect(inspection).toMatchObject({
       kind: 'refused',
       detail: expect.stringMatching(/exit code 1/),

@@ -7,6 +7,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { z } from 'zod';
 import type { Deps } from '../../../src/deps.ts';
 import type { Rail } from '../../../src/payments/index.ts';
+import { labelOf } from '../call-label.ts';
 import { startTestGateway } from '../gateway.ts';
 
 const input = z
@@ -38,7 +39,7 @@ function haltInside({ http }: Deps): void {
     async run(call, signal) {
       await halt('before-run');
       const outcome = await execution.run(call, signal);
-      const label = String(call.arguments.label);
+      const label = labelOf(call);
       say({ kind: 'ran', label, result: outcome.kind === 'delivered' ? outcome.result : null });
       await halt('after-run');
       return outcome;

@@ -50,12 +50,11 @@ export function createBubblewrapBackend(deps: BubblewrapDeps): Backend {
       const memory = attempt.value.cgroups === undefined ? 'rlimit' : 'cgroup';
       return {
         kind: 'ready',
-        capabilities: { isolation: 'namespaces', memory, pids: true, egress: 'none' },
+        capabilities: { isolation: 'namespaces', memory, pids: true, egress: 'none', roots: {} },
       };
     },
     async acquire(spec, signal) {
-      if (spec.code.runtime !== 'python')
-        throw unavailable(`This sandbox does not run ${spec.code.runtime}.`);
+      if (spec.runtime === 'node') throw unavailable('This sandbox does not run Node.');
       closing.signal.throwIfAborted();
       const attempt = await orAbort(readiness.get(), signal);
       if (attempt.kind === 'unavailable') throw unavailable(attempt.detail);

@@ -1,4 +1,4 @@
-import type { Limits } from '../../limits.ts';
+import type { JailSpec } from '../../backend.ts';
 
 /** One jail's control group; on version 1 a folder in each hierarchy. */
 export type Cgroup = {
@@ -12,7 +12,7 @@ export type Cgroup = {
 
 export type Cgroups = {
   readonly version: 1 | 2;
-  create(name: string, limits: Limits): Promise<Cgroup>;
+  create(name: string, limits: JailSpec['limits']): Promise<Cgroup>;
   /** One that is there already. */
   open(name: string): Cgroup;
   list(): Promise<string[]>;

@@ -1,6 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Limits } from '../../limits.ts';
+import type { JailSpec } from '../../backend.ts';
 import {
   CGROUP_FOLDER,
   type Cgroup,
@@ -78,7 +78,7 @@ function openCgroup(hierarchies: Hierarchies, name: string): Cgroup {
   };
 }
 
-async function setLimits(hierarchies: Hierarchies, name: string, limits: Limits): Promise<void> {
+async function setLimits(hierarchies: Hierarchies, name: string, limits: JailSpec['limits']): Promise<void> {
   const memory = join(hierarchies.memory, name);
   await set(memory, 'memory.limit_in_bytes', limits.memoryBytesMax);
   await Promise.all([

@@ -1,6 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
-import type { Limits } from '../../limits.ts';
+import type { JailSpec } from '../../backend.ts';
 import {
   CGROUP_FOLDER,
   type Cgroup,
@@ -85,7 +85,7 @@ function openCgroup(folder: string): Cgroup {
   };
 }
 
-async function setLimits(folder: string, limits: Limits): Promise<void> {
+async function setLimits(folder: string, limits: JailSpec['limits']): Promise<void> {
   await Promise.all([
     set(folder, 'memory.max', limits.memoryBytesMax),
     // A kernel without swap has no such file, and then no such need.

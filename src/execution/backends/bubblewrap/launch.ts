@@ -1,17 +1,16 @@
-import type { Limits } from '../../limits.ts';
+import type { JailSpec } from '../../backend.ts';
+import { LIMIT_CEILINGS } from '../../limits.ts';
 import type { Programs } from './programs.ts';
 import type { PythonRoot } from './python-root.ts';
 
 export type LaunchInput = {
   programs: Programs;
   root: PythonRoot;
-  limits: Limits;
+  limits: JailSpec['limits'];
   /** Files by which to join control groups; empty where there are none. */
   joinFiles: readonly string[];
   /** The user to become; undefined when we are not root and cannot. */
   uid: number | undefined;
-  codeFolder: string;
-  entrypoint: string;
 };
 
 /** Where bwrap finds the seccomp filter, and where it reports whether the program was ever started. */
@@ -34,7 +33,6 @@ export function launchArguments(input: LaunchInput): string[] {
     ...enterNamespaces(input),
     ...boundMemory(input),
     ...input.root.command,
-    `/mcp/${input.entrypoint}`,
   ];
 }
 
@@ -69,7 +67,7 @@ function boundResources({ programs, limits }: LaunchInput): string[] {
     '--memlock=65536',
     `--fsize=${limits.tmpBytesMax}`,
     // A second bound on time, in case the gateway is not there to see the first.
-    `--cpu=${Math.ceil(limits.runTimeoutMs / 1000) * 2}`,
+    `--cpu=${Math.ceil(LIMIT_CEILINGS.runTimeoutMs / 1000) * 2}`,
     '--',
   ];
 }
@@ -77,8 +75,9 @@ function boundResources({ programs, limits }: LaunchInput): string[] {
 const NAMESPACES = ['user', 'ipc', 'pid', 'net', 'uts', 'cgroup'];
 const NOBODY = '65534';
 const SHM_BYTES = 1024 * 1024;
+const CODE_BYTES = 64 * 1024 * 1024;
 
-function enterNamespaces({ programs, root, limits, codeFolder }: LaunchInput): string[] {
+function enterNamespaces({ programs, root, limits }: LaunchInput): string[] {
   const environment = {
     PATH: '/usr/bin',
     HOME: '/tmp',
@@ -95,7 +94,9 @@ function enterNamespaces({ programs, root, limits, codeFolder }: LaunchInput): s
     ...['--size', `${limits.tmpBytesMax}`, '--perms', '0700', '--tmpfs', '/tmp'],
     // --dev mounts a writable tmpfs of half the machine's memory: small /dev/shm on top, the rest read-only.
     ...['--dev', '/dev', '--size', `${SHM_BYTES}`, '--perms', '0700', '--tmpfs', '/dev/shm'],
-    ...['--ro-bind', codeFolder, '/mcp', '--remount-ro', '/dev', '--chdir', '/tmp'],
+    // Empty until the bootstrap unpacks the code into it.
+    ...['--size', `${CODE_BYTES}`, '--perms', '0700', '--tmpfs', '/mcp'],
+    ...['--remount-ro', '/dev', '--chdir', '/tmp'],
     ...Object.entries(environment).flatMap(([name, value]) => ['--setenv', name, value]),
     ...['--seccomp', `${SECCOMP_FD}`, '--json-status-fd', `${STATUS_FD}`, '--'],
   ];

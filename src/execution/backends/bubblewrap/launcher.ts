@@ -6,7 +6,6 @@ import { Problem } from '../../../core/problem.ts';
 import type { Exit, Jail, JailSpec } from '../../backend.ts';
 import { compileSeccomp } from '../../policy/seccomp.ts';
 import type { Cgroup, Cgroups } from './cgroup.ts';
-import { writeCode } from './code-folder.ts';
 import { startJail } from './jail.ts';
 import { launchArguments } from './launch.ts';
 import { findLeakedFds } from './leaked-fds.ts';
@@ -51,7 +50,7 @@ export async function createLauncher(parts: LauncherParts): Promise<Launcher> {
       const uid = firstUid === undefined ? undefined : firstUid + slot;
       const place = openPlace(parts);
       try {
-        await makePlace(place, parts, spec, uid);
+        await makePlace(place, parts, spec);
         const jail = startJail({
           ...place,
           shell: parts.programs.sh,
@@ -61,7 +60,6 @@ export async function createLauncher(parts: LauncherParts): Promise<Launcher> {
             limits: spec.limits,
             joinFiles: place.cgroup?.joinFiles ?? [],
             uid,
-            entrypoint: spec.code.entrypoint,
           }),
           seccompFile,
           leakedFds,
@@ -98,7 +96,6 @@ async function writeFilter({ folder, cgroups }: LauncherParts): Promise<string> 
 type Place = {
   id: string;
   folder: string;
-  codeFolder: string;
   statusFile: string;
   cgroup: Cgroup | undefined;
 };
@@ -109,21 +106,14 @@ function openPlace({ ownerId, folder, cgroups }: LauncherParts): Place {
   return {
     id,
     folder: jailFolder,
-    codeFolder: join(jailFolder, 'code'),
     statusFile: join(jailFolder, 'status'),
     cgroup: cgroups?.open(id),
   };
 }
 
-async function makePlace(
-  place: Place,
-  { cgroups }: LauncherParts,
-  spec: JailSpec,
-  uid: number | undefined,
-): Promise<void> {
+async function makePlace(place: Place, { cgroups }: LauncherParts, spec: JailSpec): Promise<void> {
   await mkdir(place.folder);
   await chmod(place.folder, 0o711);
-  await writeCode(place.codeFolder, spec.code.files, uid);
   await cgroups?.create(place.id, spec.limits);
 }
 

@@ -6,7 +6,7 @@ import { findPrograms, type Programs } from './programs.ts';
 import { preparePythonRoot } from './python-root.ts';
 import type { Attempt } from './readiness.ts';
 import { sweepDeadOwners } from './sweep.ts';
-import { judgeTrial, TRIAL_CODE, TRIAL_LIMITS } from './trial.ts';
+import { judgeTrial, TRIAL_SPEC } from './trial.ts';
 import { enterFolder, prepareWorkDir } from './work-dir.ts';
 
 export type Preparation = {
@@ -58,7 +58,7 @@ async function prepareWith(preparation: Preparation, programs: Programs): Promis
 async function tryOut(parts: LauncherParts): Promise<Attempt<Launcher>> {
   try {
     const launcher = await createLauncher(parts);
-    const jail = await launcher.start({ code: TRIAL_CODE, limits: TRIAL_LIMITS }, () => {});
+    const jail = await launcher.start(TRIAL_SPEC, () => {});
     const why = await judgeTrial(jail, parts.cgroups !== undefined);
     return why === undefined ? { kind: 'ready', value: launcher } : failed(why);
   } catch (error) {

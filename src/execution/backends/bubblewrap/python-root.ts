@@ -4,7 +4,14 @@ import { promisify } from 'node:util';
 import { z } from 'zod';
 import type { Log } from '../../../core/log.ts';
 import type { Programs } from './programs.ts';
-import { copyRoot, findLibraries, type PlannedFile, planFolder, toRootPath } from './root-files.ts';
+import {
+  copyRoot,
+  findLibraries,
+  type PlannedFile,
+  planFolder,
+  planOwnFile,
+  toRootPath,
+} from './root-files.ts';
 import { keepRoot } from './root-store.ts';
 import type { WorkDir } from './work-dir.ts';
 
@@ -42,7 +49,7 @@ export async function preparePythonRoot({ workDir, programs, log }: PythonRootIn
   const libraryPath = findUnusualFolders(plan);
   return {
     folder,
-    command: [python.executable],
+    command: [python.executable, '-B', BOOTSTRAP],
     environment: {
       PYTHONUNBUFFERED: '1',
       PYTHONDONTWRITEBYTECODE: '1',
@@ -57,6 +64,8 @@ export async function preparePythonRoot({ workDir, programs, log }: PythonRootIn
 const RECIPE_VERSION = 1;
 const RUN_TIMEOUT_MS = 120_000;
 const VERSION_MINIMUM = [3, 11] as const;
+const BOOTSTRAP = '/usr/lib/millicent/bootstrap.py';
+const BOOTSTRAP_SOURCE = join(import.meta.dirname, '../../policy/bootstraps/python.py');
 const TIME_ZONES = '/usr/share/zoneinfo';
 
 /** Tests, tools for developers, and what only the machine's packages need. */
@@ -99,6 +108,7 @@ async function planRoot(python: Python, programs: Programs): Promise<PlannedFile
   const extensions = library.map(({ source }) => source).filter((path) => path.endsWith('.so'));
   return [
     ...binaries.map((source) => ({ source, target: toRootPath(source) })),
+    ...(await planOwnFile(BOOTSTRAP_SOURCE, BOOTSTRAP)),
     ...library,
     ...(await findLibraries(programs.ldd, [...binaries, ...extensions])),
     ...(await planFolder(TIME_ZONES, TIME_ZONES_LEFT_OUT)),

@@ -35,6 +35,13 @@ export async function planFolder(folder: string, leftOut: RegExp): Promise<Plann
   return (await Promise.all(plans)).flat();
 }
 
+/** A file of ours that every root gets. */
+export async function planOwnFile(source: string, target: string): Promise<PlannedFile[]> {
+  const file = await planFile(source);
+  if (file === undefined) throw new Error(`${source} is missing`);
+  return [{ ...file, target }];
+}
+
 /** The shared libraries that binaries of the machine need, with their own needs, as `ldd` finds them. */
 export async function findLibraries(ldd: string, binaries: readonly string[]): Promise<PlannedFile[]> {
   // It fails for a binary that needs none, and tells about the others all the same.

@@ -1,17 +1,20 @@
 import { text } from 'node:stream/consumers';
 import { z } from 'zod';
-import type { Code, Jail } from '../../backend.ts';
-import { DEFAULT_LIMITS, type Limits } from '../../limits.ts';
+import { writeArchive } from '../../../core/archive.ts';
+import type { Code, Jail, JailSpec } from '../../backend.ts';
+import { injectCode, READY_LINE } from '../../inject.ts';
+import { DEFAULT_LIMITS } from '../../limits.ts';
 
 /** What a trial runs: nothing but questions about the jail it is in. */
-export const TRIAL_CODE: Code = {
+const TRIAL_CODE: Code = {
   sha256: '',
   runtime: 'python',
   entrypoint: 'trial.py',
-  files: new Map([
-    [
-      'trial.py',
-      Buffer.from(`
+  archive: writeArchive(
+    new Map([
+      [
+        'trial.py',
+        Buffer.from(`
 import errno, json, os, socket
 
 def attempt(action):
@@ -36,14 +39,15 @@ print(json.dumps({
     'fork': attempt(fork),
 }))
 `),
-    ],
-  ]),
+      ],
+    ]),
+  ),
 };
 
 const TRIAL_TIMEOUT_MS = 10_000;
 const ANSWER_BYTES_MAX = 4096;
 
-export const TRIAL_LIMITS: Limits = { ...DEFAULT_LIMITS, runTimeoutMs: TRIAL_TIMEOUT_MS };
+export const TRIAL_SPEC: JailSpec = { runtime: 'python', limits: DEFAULT_LIMITS };
 
 const answerSchema = z.object({
   uid: z.literal(65534),
@@ -59,11 +63,13 @@ const answerSchema = z.object({
 export async function judgeTrial(jail: Jail, canFork: boolean): Promise<string | undefined> {
   const timer = setTimeout(() => void jail.kill('timeout').catch(() => {}), TRIAL_TIMEOUT_MS);
   try {
-    const [output, errors] = await Promise.all([text(jail.stdout), text(jail.stderr)]);
+    injectCode(jail, TRIAL_CODE);
+    const [written, errors] = await Promise.all([text(jail.stdout), text(jail.stderr)]);
     const exit = await jail.exit;
     if (exit.isBackendFailure || exit.code !== 0) {
       return errors.trim().slice(0, 400) || `it ended with ${exit.signal ?? `exit code ${exit.code}`}`;
     }
+    const output = written.slice(READY_LINE.length + 1);
     const answer = answerSchema.safeParse(JSON.parse(output.slice(0, ANSWER_BYTES_MAX)));
     if (!answer.success) return `a trial jail isolates too little: ${output.trim().slice(0, 300)}`;
     const expected = canFork ? 'allowed' : 'EPERM';

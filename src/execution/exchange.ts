@@ -1,0 +1,90 @@
+import type { Json } from '../core/canonical-json.ts';
+import type { Uuid } from '../core/ids.ts';
+import type { Code } from './backend.ts';
+import type { JsonObject } from './json-lines.ts';
+import type { Limits } from './limits.ts';
+import type { FailureReason } from './outcome.ts';
+
+/** Where a server is: its code in our hands, or its publisher's own endpoint. */
+export type ServerRef =
+  | {
+      kind: 'hosted';
+      code: Code;
+      limits: Limits;
+      /** The exact hosts it may reach in this call, each `name` or `name:port`; none without the caller's consent. */
+      hosts: readonly string[];
+    }
+  | {
+      kind: 'remote';
+      /** The id of the server in the catalog: the audience of the token that the endpoint is shown. */
+      serverId: Uuid;
+      /** Its MCP endpoint (streamable HTTP). */
+      endpoint: string;
+      limits: Pick<Limits, 'runTimeoutMs' | 'outputBytesMax'>;
+    };
+
+/** Who asks, as a server is told it by `initialize` or by the `_meta` of a request. */
+export type ClientFace = {
+  /** The revision the client speaks; a server that only knows an older one is spoken to in that. */
+  protocolVersion: string;
+  capabilities: JsonObject;
+  info: JsonObject;
+};
+
+/** What a publisher's endpoint may know of who pays. */
+export type Caller = {
+  /** An opaque name, the same for the same payer at the same server. */
+  subject: string;
+  /** How the call is paid: `free`, `key` or `credential`. */
+  tier: 'free' | 'key' | 'credential';
+  /** SHA-256 over the request, hex. */
+  requestDigest: string;
+};
+
+/** What a server says besides its answer, while a request runs. */
+export type ServerEvents = {
+  /** `notifications/progress`, `notifications/message` and their like, in order. */
+  notify(message: { method: string; params: JsonObject }): void;
+  /** What the server asks of the client (`sampling/createMessage`, `elicitation/create`, `roots/list`). */
+  ask?(
+    message: { method: string; params: JsonObject },
+    signal: AbortSignal,
+  ): Promise<{ result: JsonObject } | { error: { code: number; message: string; data?: Json } }>;
+};
+
+/** One request to one server. */
+export type Exchange = {
+  server: ServerRef;
+  /** Any request of MCP but `initialize` and `ping`. */
+  request: { method: string; params: JsonObject };
+  /** Without one the server is asked by the gateway itself, which offers nothing. */
+  client?: ClientFace | undefined;
+  events?: ServerEvents | undefined;
+  caller?: Caller | undefined;
+};
+
+/** What came of it. Only our own failures are thrown. */
+export type Exchanged =
+  | { kind: 'result'; result: JsonObject; runMs: number }
+  /** A JSON-RPC error of the server's own. */
+  | { kind: 'error'; code: number; message: string; data?: Json; runMs: number }
+  /** `detail` is at most 512 bytes of public text. */
+  | { kind: 'failed'; reason: FailureReason; detail: string; runMs: number };
+
+/** What a server says of itself (`initialize`, or `server/discover` from 2026-07-28 on). */
+export type ServerFace = {
+  capabilities: JsonObject;
+  info: JsonObject;
+  instructions?: string;
+};
+
+/** Talks to publishers' own servers: adapters are strangers to the sandbox, and this is all it sees of them. */
+export type RemoteServers = {
+  exchange(
+    input: Exchange & { server: Extract<ServerRef, { kind: 'remote' }> },
+    signal: AbortSignal,
+  ): Promise<Exchanged>;
+  /** What the endpoint says of itself; throws `Problem('tool-failed')` when it is not an MCP server. */
+  greet(server: Extract<ServerRef, { kind: 'remote' }>, signal: AbortSignal): Promise<ServerFace>;
+  close(): Promise<void>;
+};
