@@ -26,6 +26,9 @@ const callSchema = z.strictObject({
   tool: z.string().min(1).max(128),
   arguments: jsonObject.default({}),
   version: z.string().min(1).max(64).optional(),
+  // The network consent, in a header's spelling or in that of our JSON.
+  'allow-network': z.boolean().optional(),
+  allow_network: z.boolean().optional(),
 });
 const listSchema = z.strictObject({
   limit: z.coerce.number().int().min(1).max(100).default(50),
@@ -50,7 +53,14 @@ export function callRoutes(deps: HttpDeps): App {
   });
   app.post('/invoke/:id', async (c) => {
     const body = await readBody(c, callSchema, BODY_BYTES_MAX.call);
-    const call = { ...body, server: c.req.param('id') };
+    const { tool, arguments: given, version } = body;
+    const call = {
+      tool,
+      arguments: given,
+      version,
+      server: c.req.param('id'),
+      allowNetwork: consents(c, body),
+    };
     const sale = await resolveSale(deps, call).catch((cause: unknown) => toEarlier(deps, c, call, cause));
     return sale instanceof Response ? sale : answerCall(deps, c, sale);
   });
@@ -84,6 +94,18 @@ export function callRoutes(deps: HttpDeps): App {
 async function callersOf(deps: HttpDeps, principal: Principal): Promise<Uuid[] | undefined> {
   if (principal.ancestorIds.length === 0) return undefined;
   return (await deps.keys.list(reachOf(principal))).map(({ id }) => id);
+}
+
+/** Whether the caller lets the tool reach the hosts that it declares (header `Allow-Network: true`, or in the body). */
+function consents(c: Ctx, body: z.infer<typeof callSchema>): boolean {
+  const header = c.req.header('allow-network');
+  if (header !== undefined && header !== 'true' && header !== 'false') {
+    throw new Problem('malformed-request', {
+      detail: 'Allow-Network is "true" or "false".',
+      isUncharged: true,
+    });
+  }
+  return body['allow-network'] ?? body.allow_network ?? header === 'true';
 }
 
 async function answerCall(deps: HttpDeps, c: Ctx, sale: Sale): Promise<Response> {

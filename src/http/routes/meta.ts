@@ -2,6 +2,7 @@ import { Hono } from 'hono';
 import { toWireNumber } from '../../core/money.ts';
 import { Problem } from '../../core/problem.ts';
 import { EXAMPLE_PRICE } from '../../gateway/index.ts';
+import { SCOPES } from '../../keys/index.ts';
 import type { App, Env, HttpDeps } from '../env.ts';
 import { llmsText, openApiDocument } from '../openapi/document.ts';
 
@@ -33,6 +34,10 @@ export function metaRoutes(deps: HttpDeps): App {
     const { payload, jws, batch } = issued;
     return c.json({ ok: true, receipt: payload, jws, ...(batch ? { batch } : {}) });
   });
+  app.get('/.well-known/oauth-protected-resource', (c) => c.json(describeResource(deps, '')));
+  app.get('/.well-known/oauth-protected-resource/*', (c) =>
+    c.json(describeResource(deps, c.req.path.slice('/.well-known/oauth-protected-resource'.length))),
+  );
   app.get('/openapi.json', (c) => c.json(openApiDocument(deps)));
   app.get('/llms.txt', (c) => c.text(llmsText(deps)));
   app.get('/.well-known/jwks.json', (c) => {
@@ -40,4 +45,20 @@ export function metaRoutes(deps: HttpDeps): App {
     return c.json(deps.jwks());
   });
   return app;
+}
+
+/**
+ * What a client has to show (RFC 9728). Keys are bought and not granted, so no authorization server is named: the
+ * RFC has such lists left out when they are empty.
+ */
+function describeResource({ settings }: HttpDeps, path: string): object {
+  const { publicUrl } = settings;
+  return {
+    resource: `${publicUrl}${path}`,
+    resource_name: 'Millicent',
+    resource_documentation: `${publicUrl}/llms.txt`,
+    bearer_methods_supported: ['header'],
+    scopes_supported: SCOPES,
+    jwks_uri: `${publicUrl}/.well-known/jwks.json`,
+  };
 }
