@@ -34,8 +34,12 @@ const RESERVED = new Set([
   'www',
 ]);
 
+/** Our own server has no publisher before its name: it is the marketplace itself. */
+export const OWN_NAME = 'millicent';
+
 /** Whether the text could be the name of a server, ours included. */
 export function isName(text: string): boolean {
+  if (text === OWN_NAME) return true;
   const [namespace = '', tool = '', ...rest] = text.split('/');
   const isShort = namespace.length <= PART_CHARACTERS_MAX && tool.length <= PART_CHARACTERS_MAX;
   return isShort && rest.length === 0 && NAMESPACE.test(namespace) && TOOL.test(tool);

@@ -1,8 +1,7 @@
 import { Hono } from 'hono';
 import { z } from 'zod';
-import { type Listing, type ListingSummary, parseSubmission, toPricingJson } from '../../catalog/index.ts';
+import { parseSubmission, toListingJson, toSummaryJson } from '../../catalog/index.ts';
 import { isUuid } from '../../core/ids.ts';
-import { toWireNumber } from '../../core/money.ts';
 import { Problem } from '../../core/problem.ts';
 import { publish } from '../../gateway/index.ts';
 import { requirePrincipal } from '../auth.ts';
@@ -67,7 +66,7 @@ async function searchServers(deps: HttpDeps, c: Ctx): Promise<Response> {
   const { servers, nextCursor } = await deps.catalog.search(query.data);
   return c.json({
     ok: true,
-    servers: servers.map(toSummaryFields),
+    servers: servers.map(toSummaryJson),
     ...(nextCursor ? { next_cursor: nextCursor } : {}),
   });
 }
@@ -76,7 +75,7 @@ async function getServer(deps: HttpDeps, c: Ctx, id: string): Promise<Response> 
   if (c.req.header('accept')?.includes('text/event-stream')) throw notServed();
   const listing = await deps.catalog.findListing(id, c.req.query('version'));
   if (!listing) throw new Problem('not-found', { detail: 'There is no server with this id or name.' });
-  return c.json({ ok: true, ...toListingFields(listing) });
+  return c.json({ ok: true, ...toListingJson(listing) });
 }
 
 function toPublishedFields(published: Awaited<ReturnType<typeof publish>>): Record<string, unknown> {
@@ -90,49 +89,5 @@ function toPublishedFields(published: Awaited<ReturnType<typeof publish>>): Reco
     code_hash: `sha256:${codeSha256}`,
     tools: tools.map(({ name }) => name),
     log_index: Number(logIndex),
-  };
-}
-
-function toSummaryFields({ server, version, toolNames, prices }: ListingSummary): Record<string, unknown> {
-  return {
-    ...toServerFields(server),
-    version: version.version,
-    code_hash: `sha256:${version.codeSha256}`,
-    log_index: Number(version.logIndex),
-    tools: toolNames,
-    pricing: toPricingJson(prices),
-  };
-}
-
-function toListingFields(listing: Listing): Record<string, unknown> {
-  const { server, version, prices } = listing;
-  return {
-    ...toServerFields(server),
-    version: version.version,
-    version_id: version.id,
-    code_hash: `sha256:${version.codeSha256}`,
-    tools_hash: `sha256:${version.toolsHash}`,
-    log_index: Number(version.logIndex),
-    entrypoint: version.entrypoint,
-    changelog: version.changelog,
-    published_at: version.createdAt,
-    pricing: toPricingJson(prices),
-    tools: listing.tools.map((tool) => ({ ...tool, price_mcents: toWireNumber(listing.priceOf(tool.name)) })),
-  };
-}
-
-function toServerFields(server: Listing['server']): Record<string, unknown> {
-  return {
-    id: server.id,
-    name: server.name,
-    description: server.description,
-    category: server.category,
-    language: server.language,
-    tier: server.tier,
-    license: server.license,
-    repo_url: server.repoUrl,
-    created_at: server.createdAt,
-    updated_at: server.updatedAt,
-    ...(server.paused ? { paused_at: server.paused.since, pause_reason: server.paused.reason } : {}),
   };
 }
