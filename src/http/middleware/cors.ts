@@ -15,6 +15,9 @@ const ALLOWED_HEADERS = [
   'Access-Control-Expose-Headers',
   'Mcp-Session-Id',
   'MCP-Protocol-Version',
+  'Mcp-Method',
+  'Mcp-Name',
+  'Allow-Network',
 ].join(', ');
 const EXPOSED_HEADERS = [
   'PAYMENT-REQUIRED',
@@ -24,6 +27,7 @@ const EXPOSED_HEADERS = [
   'WWW-Authenticate',
   'Retry-After',
   'X-Request-Id',
+  'Mcp-Session-Id',
 ].join(', ');
 
 /** Any page may call the public routes; keys travel in headers, never in cookies. Admin routes stay closed. */
