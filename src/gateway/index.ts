@@ -38,3 +38,4 @@ export { adoptDifferences, noteOpenings, type ReconciliationReport, reconcileRai
 export { adoptOrphans, reconcileSettlements } from './recover.ts';
 export { type CallInput, resolveSale } from './resolve-sale.ts';
 export { type CallRequest, fixSale, hashRequest, hashResult, type Sale } from './sale.ts';
+export type { BuiltInContext, BuiltInServer, BuiltInServers } from './serve-mcp.ts';
