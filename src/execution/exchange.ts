@@ -50,7 +50,15 @@ export type ServerEvents = {
     message: { method: string; params: JsonObject },
     signal: AbortSignal,
   ): Promise<{ result: JsonObject } | { error: { code: number; message: string; data?: Json } }>;
+  /**
+   * The whole `input_required` result of a `tools/call` (MCP 2026-07-28), at most 16 KB of JSON; the outcome is then
+   * `input-required`. Without it a server of that era is told that its client can be asked for nothing.
+   */
+  needInput?(result: JsonObject): void;
 };
+
+/** How much a server is asked to log (MCP 2025-11-25, "Logging"). */
+export type LogLevel = 'debug' | 'info' | 'notice' | 'warning' | 'error' | 'critical' | 'alert' | 'emergency';
 
 /** One request to one server. */
 export type Exchange = {
@@ -60,6 +68,8 @@ export type Exchange = {
   /** Without one the server is asked by the gateway itself, which offers nothing. */
   client?: ClientFace | undefined;
   events?: ServerEvents | undefined;
+  /** What the client last asked for by `logging/setLevel`: every call starts a new server, which is told again. */
+  logLevel?: LogLevel | undefined;
   caller?: Caller | undefined;
 };
 

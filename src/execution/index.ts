@@ -11,11 +11,13 @@ export type {
 } from './backend.ts';
 export { createNoBackend, createNoRemote } from './backends/none.ts';
 export type { Validation } from './contracts.ts';
+export type { Egress, EgressGate, EgressUse } from './egress-port.ts';
 export type {
   Caller,
   ClientFace,
   Exchange,
   Exchanged,
+  LogLevel,
   RemoteServers,
   ServerEvents,
   ServerFace,
