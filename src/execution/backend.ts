@@ -23,7 +23,10 @@ export type Code = {
 export type Layer = {
   /** SHA-256 of the canonical archive, hex. */
   sha256: string;
-  /** That archive: `python/...` is put on Python's path, `node_modules/...` is where Node looks. */
+  /**
+   * That archive, which `readArchive(bytes, { longPaths: 'pax' })` reads: `python/...` is put on Python's path,
+   * `node_modules/...` is where Node looks.
+   */
   read(): Promise<Uint8Array>;
 };
 

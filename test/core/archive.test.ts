@@ -124,6 +124,37 @@ describe('the archive of a tool', () => {
   });
 });
 
+describe('the archive of a layer', () => {
+  const deep = `node_modules/${'a-long-package-name/node_modules/'.repeat(12)}${'f'.repeat(120)}.js`;
+  const files = toFiles({ 'node_modules/a/index.js': 'a', [deep]: 'deep', ['é'.repeat(70)]: 'wide' });
+
+  test('holds paths that ustar cannot, and gives them back', () => {
+    const archive = writeArchive(files, { longPaths: 'pax' });
+    const read = readArchive(archive, { longPaths: 'pax' });
+    expect([...read].map(([path, content]) => [path, `${content}`]).sort()).toEqual(
+      [...files].map(([path, content]) => [path, `${content}`]).sort(),
+    );
+  });
+
+  test('is one that GNU tar unpacks', () => {
+    const input = writeArchive(files, { longPaths: 'pax' });
+    expect(`${execFileSync('tar', ['-xOf', '-', deep], { input })}`).toBe('deep');
+  });
+
+  test('is the strict one when no path is long', () => {
+    const short = toFiles({ a: '1', 'b/c': '2' });
+    expect(writeArchive(short, { longPaths: 'pax' }).equals(writeArchive(short))).toBe(true);
+  });
+
+  test('is refused where code is expected, and with a header too many', () => {
+    expect(() => readArchive(writeArchive(files, { longPaths: 'pax' }))).toThrow(Problem);
+    const needless = runTar(toFiles({ a: 'x' }), ['--format=pax', '--pax-option=comment=x']);
+    expect(() => readArchive(needless, { longPaths: 'pax' })).toThrow(Problem);
+    const endless = new Map([[`${'d/'.repeat(600)}f`, Buffer.alloc(0)]]);
+    expect(() => writeArchive(endless, { longPaths: 'pax' })).toThrow(Problem);
+  });
+});
+
 function sample(): Buffer {
   return writeArchive(toFiles({ a: 'hello' }));
 }
