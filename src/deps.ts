@@ -19,12 +19,14 @@ import { wireRails } from './deps/rails.ts';
 import type { WiredRail } from './deps/wired-rail.ts';
 import { createBubblewrapBackend, defaultWorkDir } from './execution/backends/bubblewrap/index.ts';
 import { createNoBackend, createNoRemote } from './execution/backends/none.ts';
-import { type Backend, createExecution, type Execution } from './execution/index.ts';
+import { type Backend, createExecution, type Execution, type Layer } from './execution/index.ts';
 import {
   createFreeCalls,
   describeBuiltIn,
   type GatewayDeps,
   type GatewaySettings,
+  noBuilder,
+  noOwnership,
   publishBuiltIns,
 } from './gateway/index.ts';
 import type { HttpDeps } from './http/index.ts';
@@ -89,6 +91,8 @@ export async function createDeps({ config, log, publicUrl, isDraining }: DepsInp
     settings: toSettings(config, publicUrl),
     risk: DEFAULT_RISK_LIMITS,
     execution,
+    builder: noBuilder,
+    ownership: noOwnership,
     reliability: createReliability({ sql, clock }),
     // Half of the sandbox, so that the other half is always for calls that pay.
     freeCalls: createFreeCalls({ inFlightMax: Math.max(1, Math.floor(config.sandboxConcurrency / 2)) }),
@@ -177,6 +181,11 @@ function chooseBackend(config: Config, log: Log): Backend {
   return createBubblewrapBackend({ workDir, clock: systemClock, log });
 }
 
+/** Nothing was built here, so no version has a layer. */
+function noLayers(sha256: string): Layer {
+  return { sha256, read: () => Promise.reject(new Error(`no layer ${sha256} is stored here`)) };
+}
+
 type WireInput = {
   config: Config;
   secrets: Secrets;
@@ -189,7 +198,7 @@ type WireInput = {
 
 function wireDomains({ config, secrets, sql, chargeSql, clock, log, publicUrl }: WireInput) {
   const [master, ...formerMasters] = secrets.masters;
-  const catalog = createCatalog({ sql, clock });
+  const catalog = createCatalog({ sql, clock, openLayer: noLayers });
   const retired = secrets.receiptKeyPreviousPem;
   const signer = createReceiptSigner({
     issuer: publicUrl,
@@ -232,6 +241,7 @@ function toSettings(config: Config, publicUrl: string): GatewaySettings {
     tiers: config.tiers,
     outcomeWaitMs: 25_000,
     settleTimeoutMs: 25_000,
+    allowsLoopbackEndpoints: false,
   };
 }
 

@@ -1,8 +1,8 @@
 import type { Clock } from '../core/clock.ts';
 import type { Uuid } from '../core/ids.ts';
 import type { Sql, Tx } from '../db/index.ts';
-import type { Code } from '../execution/backend.ts';
-import { createCodeLoader } from './code-loader.ts';
+import type { Code, Layer } from '../execution/backend.ts';
+import { type CodeOf, createCodeLoader } from './code-loader.ts';
 import type { Listing, Version } from './listing.ts';
 import { createListings } from './listings.ts';
 import {
@@ -30,8 +30,8 @@ export type Catalog = {
   forget(serverId: Uuid): void;
   /** A server by id or name, at its newest or at one exact version. */
   findListing(idOrName: string, version?: string): Promise<Listing | undefined>;
-  /** The code of a version, its SHA-256 compared. */
-  loadCode(version: Pick<Version, 'codeSha256' | 'runtime' | 'entrypoint'>): Promise<Code>;
+  /** The code of a version, its SHA-256 compared, with its layer and root. */
+  loadCode(version: CodeOf): Promise<Code>;
   search(input: SearchInput): Promise<SearchPage>;
   /** The versions of a server, newest first, at most a hundred. */
   listVersions(serverId: Uuid): Promise<Version[]>;
@@ -45,7 +45,14 @@ export type Catalog = {
 
 const LISTED_VERSIONS_MAX = 100;
 
-export function createCatalog(deps: { sql: Sql; clock: Clock }): Catalog {
+export type CatalogDeps = {
+  sql: Sql;
+  clock: Clock;
+  /** A layer of dependencies, which is read only when a jail wants it. */
+  openLayer(sha256: string): Layer;
+};
+
+export function createCatalog(deps: CatalogDeps): Catalog {
   const { sql, clock } = deps;
   return {
     ensurePublisher: (tx, id) => insertPublisher(tx, { id, createdAt: clock.now() }),

@@ -18,7 +18,8 @@ export type Server = {
   tier: ServerTier;
   description: string;
   category: string[];
-  language: string;
+  /** Null when a self-hosted server does not tell. */
+  language: string | null;
   license: string | null;
   repoUrl: string | null;
   createdAt: Date;
@@ -34,7 +35,8 @@ export type Version = {
   version: string;
   /** SHA-256 of the archive of the code, hex; of a self-hosted server: of the file that names its endpoint. */
   codeSha256: string;
-  runtime: Runtime;
+  /** Null for a self-hosted server, whose code names its endpoint and does not run here. */
+  runtime: Runtime | null;
   entrypoint: string;
   /** The root file system it was published on, by content hash; null for versions from before it was noted. */
   rootSha256: string | null;

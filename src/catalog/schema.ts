@@ -24,6 +24,8 @@ const amount = (name: string) => bigint(name, { mode: 'bigint' });
 /** Whoever may publish: an account of its own, so that a lost key takes no listing with it. */
 export const catalogPublisher = pgTable('catalog_publisher', {
   id: uuid('id').primaryKey(),
+  /** Bytes of the code and layers of its versions, each counted once. */
+  storedBytes: amount('stored_bytes').notNull().default(sql`0`),
   createdAt: time('created_at').notNull(),
 });
 
@@ -52,7 +54,8 @@ export const catalogServer = pgTable(
     tier: text('tier', { enum: ['hobbyist', 'pro'] }).notNull(),
     description: text('description').notNull(),
     category: text('category').array().notNull(),
-    language: text('language', { enum: ['python', 'node', 'go'] }).notNull(),
+    /** Null when a self-hosted server does not tell. */
+    language: text('language', { enum: ['python', 'node', 'go'] }),
     license: text('license'),
     repoUrl: text('repo_url'),
     /** Written before the version's own row, in the same transaction: no foreign key. */
@@ -107,7 +110,8 @@ export const catalogVersion = pgTable(
     codeSha256: text('code_sha256')
       .notNull()
       .references(() => catalogCode.sha256),
-    runtime: text('runtime', { enum: ['python', 'node', 'elf'] }).notNull(),
+    /** Null for a self-hosted server. */
+    runtime: text('runtime', { enum: ['python', 'node', 'elf'] }),
     entrypoint: text('entrypoint').notNull(),
     /** The root file system it was inspected on; null for versions from before it was noted. */
     rootSha256: text('root_sha256'),

@@ -10,6 +10,7 @@ import type { Answers, Pending, QuoteSealer, Rail, StraySource, Wire, Worker } f
 import type { ReceiptDraft, Receipts } from '../provenance/index.ts';
 import type { Reliability } from '../reliability/index.ts';
 import type { FreeCalls } from './free-calls.ts';
+import type { Builder, Ownership } from './publishing-ports.ts';
 
 export type GatewaySettings = {
   /** Absolute, without a trailing slash: what challenges and receipts name. */
@@ -28,6 +29,8 @@ export type GatewaySettings = {
   outcomeWaitMs: number;
   /** How long the gateway itself waits for a settlement before the reconciler goes on. */
   settleTimeoutMs: number;
+  /** Whether a publisher's endpoint may be on this machine: for development, and never in production. */
+  allowsLoopbackEndpoints: boolean;
 };
 
 /** Everything the use cases join. Wired once, in `deps.ts` of the process. */
@@ -42,6 +45,10 @@ export type GatewayDeps = {
   keys: Keys;
   catalog: Catalog;
   execution: Execution;
+  /** Publishers' dependencies. */
+  builder: Builder;
+  /** Publishers' endpoints. */
+  ownership: Ownership;
   receipts: Receipts;
   reliability: Reliability;
   freeCalls: FreeCalls;

@@ -33,6 +33,14 @@ export { creditLateArrivals } from './late-arrivals.ts';
 export { type PaidCallAnswer, type PaidCallInput, paidCall } from './paid-call.ts';
 export { paymentHeaders } from './payment-headers.ts';
 export { type PublishAnswer, type PublishInput, publish } from './publish.ts';
+export {
+  type Build,
+  type Builder,
+  type EndpointClaim,
+  noBuilder,
+  noOwnership,
+  type Ownership,
+} from './publishing-ports.ts';
 export { receiveWebhook } from './receive-webhook.ts';
 export { adoptDifferences, noteOpenings, type ReconciliationReport, reconcileRails } from './reconcile.ts';
 export { adoptOrphans, reconcileSettlements } from './recover.ts';

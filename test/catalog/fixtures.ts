@@ -56,7 +56,11 @@ export async function refusalOf(work: () => unknown): Promise<Problem> {
 export function createMarket(sql: Sql, startsAt = new Date('2026-03-01T12:00:00.000Z')) {
   let now = startsAt;
   const clock = { now: () => now };
-  const catalog = createCatalog({ sql, clock });
+  const catalog = createCatalog({
+    sql,
+    clock,
+    openLayer: (sha256) => ({ sha256, read: async () => Buffer.alloc(0) }),
+  });
 
   async function publish(input: PublishInput): Promise<Published> {
     const { submission, publisherId, serverId } = input;

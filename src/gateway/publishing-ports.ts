@@ -1,0 +1,47 @@
+import type { Uuid } from '../core/ids.ts';
+
+/** What a build of dependencies came to. `log` is for the publisher alone. */
+export type Build =
+  /** The code declares none. */
+  | { kind: 'none' }
+  /** `bytes` is the size of the layer's archive. */
+  | { kind: 'built'; layerSha256: string; bytes: number; log: string }
+  | { kind: 'refused'; detail: string; log: string };
+
+/** Installs what a publisher's code depends on, once, when a version is published. */
+export type Builder = {
+  build(
+    input: { language: 'python' | 'node' | 'go'; files: ReadonlyMap<string, Uint8Array> },
+    signal: AbortSignal,
+  ): Promise<Build>;
+};
+
+/** Who asks to sell an endpoint. */
+export type EndpointClaim = { publisherId: Uuid; endpointUrl: string };
+
+/** Whether a publisher rules the endpoint it wants to sell. */
+export type Ownership = {
+  /** What is to be served where; the same for the same publisher and endpoint, every time. */
+  challengeFor(claim: EndpointClaim): { url: string; body: string };
+  /** Looks whether it is served. `detail` is public. */
+  prove(
+    claim: EndpointClaim,
+    signal: AbortSignal,
+  ): Promise<{ kind: 'proven' } | { kind: 'refused'; detail: string }>;
+};
+
+/** For a gateway that installs nothing. */
+export const noBuilder: Builder = {
+  build: async () => ({
+    kind: 'refused',
+    detail:
+      'This gateway installs no dependencies. Ship what the code needs among its files, without requirements.txt and package-lock.json',
+    log: '',
+  }),
+};
+
+/** For a gateway that has no way to reach publishers' own servers. */
+export const noOwnership: Ownership = {
+  challengeFor: ({ endpointUrl }) => ({ url: endpointUrl, body: '' }),
+  prove: async () => ({ kind: 'refused', detail: 'This gateway does not serve self-hosted servers' }),
+};
