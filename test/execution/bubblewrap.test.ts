@@ -170,11 +170,16 @@ describe('a jail', () => {
 
 describe('the launch chain', () => {
   const [flag = '', script = ''] = launchArguments({
-    programs: { bwrap: '', setpriv: '', prlimit: '', sh: '', ldd: '', python: '' },
-    root: { folder: '', command: [], environment: {}, prlimit: '' },
+    programs: { bwrap: '', setpriv: '', prlimit: '', sh: '', ldd: '', python: '', node: '' },
+    root: {
+      ...{ kind: 'python', version: '', sha256: '', folder: '' },
+      ...{ command: [], environment: {}, prlimit: '' },
+    },
     limits: DEFAULT_LIMITS,
     joinFiles: [],
     uid: undefined,
+    layer: undefined,
+    egressSocket: undefined,
   });
   const start = (joinFiles: string[], inherited?: number) => {
     const child = spawn('/bin/sh', [flag, script, 'sh', ...joinFiles, '--', '/bin/true'], {

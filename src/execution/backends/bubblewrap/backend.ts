@@ -47,17 +47,26 @@ export function createBubblewrapBackend(deps: BubblewrapDeps): Backend {
     async status() {
       const attempt = await readiness.get();
       if (attempt.kind === 'unavailable') return attempt;
-      const memory = attempt.value.cgroups === undefined ? 'rlimit' : 'cgroup';
+      const { cgroups, roots } = attempt.value;
       return {
         kind: 'ready',
-        capabilities: { isolation: 'namespaces', memory, pids: true, egress: 'none', roots: {} },
+        capabilities: {
+          isolation: 'namespaces',
+          memory: cgroups === undefined ? 'rlimit' : 'cgroup',
+          pids: true,
+          // What programs are pointed to is a port of the jail's own, and without control groups they get none.
+          egress: cgroups === undefined ? 'none' : 'proxy',
+          roots: roots.describe(),
+        },
       };
     },
     async acquire(spec, signal) {
-      if (spec.runtime === 'node') throw unavailable('This sandbox does not run Node.');
       closing.signal.throwIfAborted();
       const attempt = await orAbort(readiness.get(), signal);
       if (attempt.kind === 'unavailable') throw unavailable(attempt.detail);
+      if (spec.egressSocket !== undefined && attempt.value.cgroups === undefined) {
+        throw unavailable('Without control groups this sandbox gives no tool a way to the network.');
+      }
       const jail = await start(attempt.value, spec);
       if (!signal.aborted && !closing.signal.aborted) return jail;
       await jail.kill('cancelled');

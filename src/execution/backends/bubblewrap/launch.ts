@@ -1,12 +1,16 @@
 import type { JailSpec } from '../../backend.ts';
 import { LIMIT_CEILINGS } from '../../limits.ts';
+import { startCommand } from '../../policy/roots/build-root.ts';
 import type { Programs } from './programs.ts';
-import type { PythonRoot } from './python-root.ts';
+import type { StoredRoot } from './root-store.ts';
 
 export type LaunchInput = {
   programs: Programs;
-  root: PythonRoot;
+  root: StoredRoot;
   limits: JailSpec['limits'];
+  /** The layer to show, and where it is on this machine. */
+  layer: { sha256: string; folder: string } | undefined;
+  egressSocket: string | undefined;
   /** Files by which to join control groups; empty where there are none. */
   joinFiles: readonly string[];
   /** The user to become; undefined when we are not root and cannot. */
@@ -32,7 +36,7 @@ export function launchArguments(input: LaunchInput): string[] {
     ...boundResources(input),
     ...enterNamespaces(input),
     ...boundMemory(input),
-    ...input.root.command,
+    ...startCommand(input.root, input.limits),
   ];
 }
 
@@ -65,7 +69,7 @@ function boundResources({ programs, limits }: LaunchInput): string[] {
     '--nofile=256',
     '--sigpending=256',
     '--memlock=65536',
-    `--fsize=${limits.tmpBytesMax}`,
+    `--fsize=${Math.max(limits.tmpBytesMax, CODE_BYTES)}`,
     // A second bound on time, in case the gateway is not there to see the first.
     `--cpu=${Math.ceil(LIMIT_CEILINGS.runTimeoutMs / 1000) * 2}`,
     '--',
@@ -77,13 +81,14 @@ const NOBODY = '65534';
 const SHM_BYTES = 1024 * 1024;
 const CODE_BYTES = 64 * 1024 * 1024;
 
-function enterNamespaces({ programs, root, limits }: LaunchInput): string[] {
+function enterNamespaces({ programs, root, limits, layer, egressSocket }: LaunchInput): string[] {
   const environment = {
     PATH: '/usr/bin',
     HOME: '/tmp',
     TMPDIR: '/tmp',
     LANG: 'C.UTF-8',
     ...root.environment,
+    ...(egressSocket === undefined ? {} : { MILLICENT_EGRESS: EGRESS }),
   };
   return [
     programs.bwrap,
@@ -96,9 +101,31 @@ function enterNamespaces({ programs, root, limits }: LaunchInput): string[] {
     ...['--dev', '/dev', '--size', `${SHM_BYTES}`, '--perms', '0700', '--tmpfs', '/dev/shm'],
     // Empty until the bootstrap unpacks the code into it.
     ...['--size', `${CODE_BYTES}`, '--perms', '0700', '--tmpfs', '/mcp'],
+    ...showLayer(layer),
+    ...showEgress(egressSocket),
     ...['--remount-ro', '/dev', '--chdir', '/tmp'],
     ...Object.entries(environment).flatMap(([name, value]) => ['--setenv', name, value]),
     ...['--seccomp', `${SECCOMP_FD}`, '--json-status-fd', `${STATUS_FD}`, '--'],
+  ];
+}
+
+const MOUNT_POINTS_BYTES = '4096';
+const EGRESS = '/run/egress.sock';
+
+/** The root is read-only, so what is mounted in it needs a small file system to be mounted on. */
+function showLayer(layer: LaunchInput['layer']): string[] {
+  if (layer === undefined) return [];
+  return [
+    ...['--size', MOUNT_POINTS_BYTES, '--perms', '0755', '--tmpfs', '/layers'],
+    ...['--ro-bind', layer.folder, `/layers/${layer.sha256}`, '--remount-ro', '/layers'],
+  ];
+}
+
+function showEgress(socket: string | undefined): string[] {
+  if (socket === undefined) return [];
+  return [
+    ...['--size', MOUNT_POINTS_BYTES, '--perms', '0755', '--tmpfs', '/run'],
+    ...['--ro-bind', socket, EGRESS, '--remount-ro', '/run'],
   ];
 }
 

@@ -8,15 +8,17 @@ import { compileSeccomp } from '../../policy/seccomp.ts';
 import type { Cgroup, Cgroups } from './cgroup.ts';
 import { startJail } from './jail.ts';
 import { launchArguments } from './launch.ts';
+import type { LayerStore } from './layer-store.ts';
 import { findLeakedFds } from './leaked-fds.ts';
 import type { Programs } from './programs.ts';
-import type { PythonRoot } from './python-root.ts';
+import type { RootShelf } from './root-shelf.ts';
 import { chooseFirstUid, type Slots } from './slots.ts';
 
 /** Everything that starting a jail takes. */
 export type LauncherParts = {
   programs: Programs;
-  root: PythonRoot;
+  roots: RootShelf;
+  layers: LayerStore;
   /** Undefined where there are none that we may use. */
   cgroups: Cgroups | undefined;
   ownerId: string;
@@ -32,6 +34,7 @@ export type LauncherParts = {
 
 export type Launcher = {
   readonly cgroups: Cgroups | undefined;
+  readonly roots: RootShelf;
   /** `onGone` hears of the jail's end once nothing of it is left. */
   start(spec: JailSpec, onGone: (exit: Exit) => void): Promise<Jail>;
 };
@@ -43,21 +46,27 @@ export async function createLauncher(parts: LauncherParts): Promise<Launcher> {
   const leakedFds = findLeakedFds();
   return {
     cgroups: parts.cgroups,
+    roots: parts.roots,
     async start(spec, onGone) {
       parts.closing.throwIfAborted();
+      const root = parts.roots.choose(spec.runtime, spec.rootSha256);
+      if (root === undefined) throw notOffered(spec);
       const slot = parts.slots.lease();
       if (slot === undefined) throw tooMany();
       const uid = firstUid === undefined ? undefined : firstUid + slot;
       const place = openPlace(parts);
       try {
+        place.layer = spec.layer && (await parts.layers.lease(spec.layer));
         await makePlace(place, parts, spec);
         const jail = startJail({
           ...place,
           shell: parts.programs.sh,
           arguments: launchArguments({
-            ...parts,
-            ...place,
+            programs: parts.programs,
+            root,
             limits: spec.limits,
+            layer: spec.layer && place.layer && { sha256: spec.layer.sha256, folder: place.layer.folder },
+            egressSocket: spec.egressSocket,
             joinFiles: place.cgroup?.joinFiles ?? [],
             uid,
           }),
@@ -66,6 +75,7 @@ export async function createLauncher(parts: LauncherParts): Promise<Launcher> {
           log: parts.log,
           onGone: (exit) => {
             parts.jails.delete(place.id);
+            place.layer?.release();
             parts.slots.release(slot);
             onGone(exit);
           },
@@ -75,6 +85,7 @@ export async function createLauncher(parts: LauncherParts): Promise<Launcher> {
       } catch (error) {
         await place.cgroup?.destroy();
         await rm(place.folder, { recursive: true, force: true });
+        place.layer?.release();
         parts.slots.release(slot);
         throw error;
       }
@@ -98,6 +109,7 @@ type Place = {
   folder: string;
   statusFile: string;
   cgroup: Cgroup | undefined;
+  layer: { folder: string; release(): void } | undefined;
 };
 
 function openPlace({ ownerId, folder, cgroups }: LauncherParts): Place {
@@ -108,6 +120,7 @@ function openPlace({ ownerId, folder, cgroups }: LauncherParts): Place {
     folder: jailFolder,
     statusFile: join(jailFolder, 'status'),
     cgroup: cgroups?.open(id),
+    layer: undefined,
   };
 }
 
@@ -115,6 +128,14 @@ async function makePlace(place: Place, { cgroups }: LauncherParts, spec: JailSpe
   await mkdir(place.folder);
   await chmod(place.folder, 0o711);
   await cgroups?.create(place.id, spec.limits);
+}
+
+function notOffered({ runtime }: JailSpec): Problem {
+  return new Problem('unavailable', {
+    detail: `This sandbox does not run ${runtime === 'node' ? 'Node' : runtime}.`,
+    retryAfterSeconds: 60,
+    isUncharged: true,
+  });
 }
 
 function tooMany(): Problem {

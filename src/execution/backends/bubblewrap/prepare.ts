@@ -1,12 +1,13 @@
 import type { Log } from '../../../core/log.ts';
 import { openCgroups } from './cgroups.ts';
 import { createLauncher, type Launcher, type LauncherParts } from './launcher.ts';
+import { createLayerStore } from './layer-store.ts';
 import { ownOwnerId } from './owner.ts';
 import { findPrograms, type Programs } from './programs.ts';
-import { preparePythonRoot } from './python-root.ts';
 import type { Attempt } from './readiness.ts';
+import { openRootShelf } from './root-shelf.ts';
 import { sweepDeadOwners } from './sweep.ts';
-import { judgeTrial, TRIAL_SPEC } from './trial.ts';
+import { judgeNodeTrial, judgePythonTrial } from './trial.ts';
 import { enterFolder, prepareWorkDir } from './work-dir.ts';
 
 export type Preparation = {
@@ -42,8 +43,9 @@ async function prepareWith(preparation: Preparation, programs: Programs): Promis
   const workDir = await prepareWorkDir(preparation.workDir);
   await sweepDeadOwners(preparation);
   const folder = await enterFolder(workDir, preparation.backendId);
-  const root = await preparePythonRoot({ workDir, programs, log });
-  const parts = { ...preparation, programs, root, ownerId: ownOwnerId(), folder };
+  const roots = await openRootShelf({ workDir, programs, log });
+  const layers = createLayerStore(workDir.layers, log);
+  const parts = { ...preparation, programs, roots, layers, ownerId: ownOwnerId(), folder };
   const cgroups = preparation.cgroups === 'off' ? undefined : await openCgroups();
   if (cgroups !== undefined) {
     const attempt = await tryOut({ ...parts, cgroups });
@@ -58,13 +60,24 @@ async function prepareWith(preparation: Preparation, programs: Programs): Promis
 async function tryOut(parts: LauncherParts): Promise<Attempt<Launcher>> {
   try {
     const launcher = await createLauncher(parts);
-    const jail = await launcher.start(TRIAL_SPEC, () => {});
-    const why = await judgeTrial(jail, parts.cgroups !== undefined);
+    const hasCgroups = parts.cgroups !== undefined;
+    // RLIMIT_AS cannot hold V8, which reserves gigabytes of addresses.
+    if (!hasCgroups) parts.roots.withdraw('node');
+    const [why] = await Promise.all([judgePythonTrial(launcher, hasCgroups), tryNode(launcher, parts)]);
     return why === undefined ? { kind: 'ready', value: launcher } : failed(why);
   } catch (error) {
     parts.log.warn({ err: error }, 'a trial jail could not be started');
     return failed(error instanceof Error ? error.message : 'for an unknown reason');
   }
+}
+
+/** Node is offered only when it works here; Python is what a sandbox cannot do without. */
+async function tryNode(launcher: Launcher, { roots, log }: LauncherParts): Promise<void> {
+  if (roots.current('node') === undefined) return;
+  const why = await judgeNodeTrial(launcher);
+  if (why === undefined) return;
+  roots.withdraw('node');
+  log.warn({ why }, 'hosted tools in Node cannot be run: a trial jail did not do');
 }
 
 function failed(why: string): Attempt<never> {

@@ -1,21 +1,19 @@
 import { constants } from 'node:fs';
 import { access } from 'node:fs/promises';
+import type { RootPrograms } from '../../policy/roots/build-root.ts';
 
 /** Absolute paths. Never searched in PATH: a shim there would be started as root and copied into jails. */
-export type Programs = {
+export type Programs = RootPrograms & {
   bwrap: string;
   setpriv: string;
-  prlimit: string;
   sh: string;
-  ldd: string;
-  python: string;
 };
 
 type ProgramName = keyof Programs;
 
 const FOLDERS = ['/usr/bin', '/bin', '/usr/local/bin'];
 
-const NEEDED: Record<ProgramName, { file: string; package: string }> = {
+const NEEDED: Record<Exclude<ProgramName, 'node'>, { file: string; package: string }> = {
   bwrap: { file: 'bwrap', package: 'bubblewrap' },
   setpriv: { file: 'setpriv', package: 'util-linux' },
   prlimit: { file: 'prlimit', package: 'util-linux' },
@@ -31,7 +29,7 @@ export type ProgramSearch =
 
 /** Finds what the launch chain is made of; `given` paths are taken as they are, and must exist too. */
 export async function findPrograms(given: Partial<Programs>): Promise<ProgramSearch> {
-  const find = async (name: ProgramName): Promise<string | undefined> => {
+  const find = async (name: Exclude<ProgramName, 'node'>): Promise<string | undefined> => {
     const path = given[name];
     const candidates =
       path === undefined ? FOLDERS.map((folder) => `${folder}/${NEEDED[name].file}`) : [path];
@@ -49,14 +47,16 @@ export async function findPrograms(given: Partial<Programs>): Promise<ProgramSea
     find('python'),
   ]);
   if (bwrap && setpriv && prlimit && sh && ldd && python) {
-    return { kind: 'found', programs: { bwrap, setpriv, prlimit, sh, ldd, python } };
+    // What runs us is there; a given one that is not only costs that runtime.
+    const node = given.node ?? process.execPath;
+    return { kind: 'found', programs: { bwrap, setpriv, prlimit, sh, ldd, python, node } };
   }
   const found = { bwrap, setpriv, prlimit, sh, ldd, python };
   return { kind: 'missing', detail: describeMissing(found) };
 }
 
 function describeMissing(found: Partial<Record<ProgramName, string | undefined>>): string {
-  const missing = Object.entries(NEEDED).filter(([name]) => found[name as ProgramName] === undefined);
+  const missing = Object.entries(NEEDED).filter(([name]) => found[name as keyof typeof NEEDED] === undefined);
   const packages = [...new Set(missing.map(([, needed]) => needed.package))].join(' ');
   const files = missing.map(([, needed]) => needed.file).join(', ');
   return `The sandbox needs ${files}: install ${packages} (on Debian: apt-get install ${packages}).`;

@@ -1,118 +1,148 @@
 import { randomBytes } from 'node:crypto';
-import type { Stats } from 'node:fs';
-import { chmod, lstat, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { sha256Hex } from '../../../core/bytes.ts';
+import { z } from 'zod';
+import type { BuiltRoot, RootKind, RootPlan } from '../../policy/roots/build-root.ts';
+import { buildRoot } from '../../policy/roots/build-root.ts';
+import { fingerprint } from '../../policy/roots/root-hash.ts';
 import { isOwnerDead, isOwnerId, ownOwnerId } from './owner.ts';
 import type { WorkDir } from './work-dir.ts';
 
-export type RootOrder = {
-  workDir: WorkDir;
-  kind: string;
-  /** Everything that decides what the root will be; JSON. */
-  recipe: unknown;
-  build: (target: string) => Promise<void>;
-};
+/** A root file system on disk. */
+export type StoredRoot = BuiltRoot & { folder: string };
 
-/** The root of this recipe: the one that is there, when it is whole, or a new one. */
-export async function keepRoot({ workDir, kind, recipe, build }: RootOrder): Promise<string> {
-  const name = `${kind}-${sha256Hex(JSON.stringify(recipe)).slice(0, 24)}`;
-  const place = join(workDir.roots, name);
-  if (!(await isWhole(place))) {
-    await discard(workDir, place);
-    await buildInto(workDir, place, build);
+/** Every root of a kind that is there and whole; the first is this machine's own, built when it is not there. */
+export async function keepRoots(
+  workDir: WorkDir,
+  plan: RootPlan,
+  onBuild: () => void,
+): Promise<readonly [StoredRoot, ...StoredRoot[]]> {
+  const names = (await readdir(workDir.roots)).filter((name) => name.startsWith(`${plan.kind}-`));
+  const whole: (Manifest & StoredRoot)[] = [];
+  for (const name of names) {
+    const root = await readWhole(join(workDir.roots, name));
+    if (root === undefined) await discard(workDir, join(workDir.roots, name));
+    else whole.push(root);
   }
-  await removeOthers(workDir, kind, name);
-  return join(place, 'root');
+  let current = whole.find(({ recipe }) => recipe === plan.recipe);
+  if (current === undefined) {
+    onBuild();
+    current = await buildInto(workDir, plan);
+  }
+  const now = new Date();
+  await utimes(join(current.folder, '..'), now, now);
+  const { sha256 } = current;
+  const others = whole.filter((root) => root.sha256 !== sha256);
+  return [current, ...(await removeOldest(workDir, plan.kind, others))];
 }
 
-/** Removes what a build that died left behind; answers how many. */
-export async function sweepBuilds(workDir: WorkDir): Promise<number> {
+/** Removes what builds that died left behind; answers how many. */
+export async function sweepBuilds(folder: string): Promise<number> {
   let count = 0;
-  for (const name of await readdir(workDir.roots)) {
+  for (const name of await readdir(folder)) {
     const owner = BUILDING.exec(name)?.[1] ?? '';
     if (!isOwnerId(owner) || !isOwnerDead(owner)) continue;
-    await rm(join(workDir.roots, name), { recursive: true, force: true });
+    await rm(join(folder, name), { recursive: true, force: true });
     count += 1;
   }
   return count;
 }
 
+/** A place beside the others to build in, which a sweep removes when we die. */
+export function newPlace(folder: string): string {
+  return join(folder, `building-${ownOwnerId()}-${randomBytes(4).toString('hex')}`);
+}
+
 const BUILDING = /^building-(.+)-[0-9a-f]{8}$/;
+/** Older ones are what versions of that time were published on. */
+const ROOTS_KEPT = 4;
+/** While another gateway lives that may run jails on any of them. */
+const ROOTS_KEPT_SHARED = 16;
+
+/** What stands beside a root. */
+const manifestSchema = z.object({
+  kind: z.enum(['python', 'node']),
+  version: z.string(),
+  sha256: z.string().regex(/^[0-9a-f]{64}$/),
+  command: z.array(z.string()).min(2),
+  environment: z.record(z.string(), z.string()),
+  prlimit: z.string().startsWith('/'),
+  recipe: z.string(),
+  fingerprint: z.string(),
+});
+type Manifest = z.infer<typeof manifestSchema>;
+
+const manifestOf = (place: string) => join(place, 'root.json');
+const rootOf = (place: string) => join(place, 'root');
+
+/** Disk cleaners remove single old files: a root that lost some is none. */
+async function readWhole(place: string): Promise<(Manifest & StoredRoot) | undefined> {
+  const text = await readFile(manifestOf(place), 'utf8').catch(() => undefined);
+  if (text === undefined) return undefined;
+  const manifest = manifestSchema.safeParse(parseJson(text));
+  if (!manifest.success || manifest.data.fingerprint !== (await fingerprint(rootOf(place)))) return undefined;
+  return { ...manifest.data, folder: rootOf(place) };
+}
 
 /** Builds aside and renames: a root is there whole or not at all, however many build it at once. */
-async function buildInto(workDir: WorkDir, place: string, build: RootOrder['build']): Promise<void> {
-  const aside = newPlace(workDir);
-  const root = join(aside, 'root');
+async function buildInto(workDir: WorkDir, plan: RootPlan): Promise<Manifest & StoredRoot> {
+  const aside = newPlace(workDir.roots);
   try {
-    await mkdir(root, { recursive: true });
-    await build(root);
-    await openToReaders(root);
+    const built = await buildRoot(plan, rootOf(aside));
+    const print = await fingerprint(rootOf(aside));
+    const manifest = { ...toManifest(built), recipe: plan.recipe, fingerprint: print };
+    await writeFile(manifestOf(aside), JSON.stringify(manifest));
     await chmod(aside, 0o755);
-    await writeFile(join(aside, 'fingerprint'), await fingerprint(root));
-    await rename(aside, place);
-  } catch (error) {
+    const place = join(workDir.roots, `${plan.kind}-${built.sha256}`);
+    try {
+      await rename(aside, place);
+    } catch (error) {
+      // Another gateway was quicker, or the machine's files are new and yet the same: that root is as good.
+      if ((await readWhole(place)) === undefined) throw error;
+      await rename(manifestOf(aside), manifestOf(place));
+    }
+    return { ...manifest, folder: rootOf(place) };
+  } finally {
     await rm(aside, { recursive: true, force: true });
-    // Another gateway was quicker, and its root is as good.
-    if (!(await isWhole(place))) throw error;
   }
 }
 
-function newPlace(workDir: WorkDir): string {
-  return join(workDir.roots, `building-${ownOwnerId()}-${randomBytes(4).toString('hex')}`);
+function toManifest(root: BuiltRoot): Omit<Manifest, 'recipe' | 'fingerprint'> {
+  return { ...root, command: [...root.command], environment: { ...root.environment } };
 }
 
 async function discard(workDir: WorkDir, place: string): Promise<void> {
-  const aside = newPlace(workDir);
-  const hadOne = await rename(place, aside).then(
-    () => true,
-    () => false,
-  );
-  if (hadOne) await rm(aside, { recursive: true, force: true });
+  const aside = newPlace(workDir.roots);
+  await mkdir(aside);
+  await rename(place, join(aside, 'discarded')).catch(() => undefined);
+  await rm(aside, { recursive: true, force: true });
 }
 
-/** Disk cleaners remove single old files: a root that lost some is built anew. */
-async function isWhole(place: string): Promise<boolean> {
-  const expected = await readFile(join(place, 'fingerprint'), 'utf8').catch(() => undefined);
-  return expected !== undefined && expected === (await fingerprint(join(place, 'root')));
+/** Answers those that stay, the newest first. */
+async function removeOldest<T extends StoredRoot>(
+  workDir: WorkDir,
+  kind: RootKind,
+  others: readonly T[],
+): Promise<T[]> {
+  const usedAt = async (root: T) => (await stat(join(root.folder, '..'))).mtimeMs;
+  const dated = await Promise.all(others.map(async (root) => ({ root, at: await usedAt(root) })));
+  const newest = dated.sort((a, b) => b.at - a.at).map(({ root }) => root);
+  const kept = newest.slice(0, ((await isShared(workDir)) ? ROOTS_KEPT_SHARED : ROOTS_KEPT) - 1);
+  for (const { sha256 } of newest.slice(kept.length))
+    await discard(workDir, join(workDir.roots, `${kind}-${sha256}`));
+  return kept;
 }
 
-async function fingerprint(root: string): Promise<string> {
-  const lines = await walk(root, '', async (path, stats) => `${path} ${stats.mode} ${stats.size}`);
-  return sha256Hex(lines.sort().join('\n'));
+/** Whether another gateway that lives works in this folder. */
+async function isShared(workDir: WorkDir): Promise<boolean> {
+  const others = (await readdir(workDir.owners)).filter((owner) => owner !== ownOwnerId());
+  return others.some((owner) => isOwnerId(owner) && !isOwnerDead(owner));
 }
 
-/** Whatever the umask was: jails run as users who are not the owner. */
-async function openToReaders(root: string): Promise<void> {
-  await chmod(root, 0o755);
-  await walk(root, '', async (path, stats) => {
-    const isOpen = stats.isDirectory() || (stats.mode & 0o100) !== 0;
-    if (!stats.isSymbolicLink()) await chmod(join(root, path), isOpen ? 0o755 : 0o644);
-    return path;
-  });
-}
-
-async function walk(
-  root: string,
-  folder: string,
-  visit: (path: string, stats: Stats) => Promise<string>,
-): Promise<string[]> {
-  const found: string[] = [];
-  for (const name of await readdir(join(root, folder))) {
-    const path = join(folder, name);
-    const stats = await lstat(join(root, path));
-    found.push(await visit(path, stats));
-    if (stats.isDirectory()) found.push(...(await walk(root, path, visit)));
-  }
-  return found;
-}
-
-/** Roots of an earlier interpreter, unless another gateway may still run jails on them. */
-async function removeOthers(workDir: WorkDir, kind: string, name: string): Promise<void> {
-  const owners = (await readdir(workDir.owners)).filter((owner) => owner !== ownOwnerId());
-  if (owners.some((owner) => isOwnerId(owner) && !isOwnerDead(owner))) return;
-  for (const other of await readdir(workDir.roots)) {
-    if (!other.startsWith(`${kind}-`) || other === name) continue;
-    await rm(join(workDir.roots, other), { recursive: true, force: true });
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
   }
 }

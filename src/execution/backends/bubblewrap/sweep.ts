@@ -18,11 +18,12 @@ export async function sweepDeadOwners(deps: SweepDeps): Promise<number> {
   if (process.platform !== 'linux') return 0;
   try {
     const cgroups = deps.cgroups === 'off' ? undefined : await openCgroups();
-    const { owners, roots } = await prepareWorkDir(deps.workDir);
+    const { owners, roots, layers } = await prepareWorkDir(deps.workDir);
     const removed = [
       await sweepCgroups(cgroups),
       await sweepFolders(owners),
-      await sweepBuilds({ owners, roots }),
+      await sweepBuilds(roots),
+      await sweepBuilds(layers),
     ];
     return removed.reduce((sum, count) => sum + count, 0);
   } catch (error) {

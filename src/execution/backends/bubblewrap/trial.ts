@@ -1,20 +1,36 @@
 import { text } from 'node:stream/consumers';
 import { z } from 'zod';
 import { writeArchive } from '../../../core/archive.ts';
-import type { Code, Jail, JailSpec } from '../../backend.ts';
+import type { Code, Runtime } from '../../backend.ts';
 import { injectCode, READY_LINE } from '../../inject.ts';
 import { DEFAULT_LIMITS } from '../../limits.ts';
+import type { Launcher } from './launcher.ts';
 
-/** What a trial runs: nothing but questions about the jail it is in. */
-const TRIAL_CODE: Code = {
-  sha256: '',
-  runtime: 'python',
-  entrypoint: 'trial.py',
-  archive: writeArchive(
-    new Map([
-      [
-        'trial.py',
-        Buffer.from(`
+/** Whether a jail really is one. Undefined when it is; else what went wrong, for the operator. */
+export async function judgePythonTrial(launcher: Launcher, canFork: boolean): Promise<string | undefined> {
+  const trial = await runTrial(launcher, PYTHON_TRIAL, pythonAnswerSchema);
+  if (trial.kind === 'failed') return trial.why;
+  const expected = canFork ? 'allowed' : 'EPERM';
+  const { fork } = trial.answer;
+  return fork === expected ? undefined : `fork was answered with ${fork}, not ${expected}`;
+}
+
+/** Whether this machine's Node works in a jail, which is one if Python's is. */
+export async function judgeNodeTrial(launcher: Launcher): Promise<string | undefined> {
+  const trial = await runTrial(launcher, NODE_TRIAL, nodeAnswerSchema);
+  return trial.kind === 'failed' ? trial.why : undefined;
+}
+
+function trialCode(runtime: Runtime, entrypoint: string, source: string): Code {
+  const archive = writeArchive(new Map([[entrypoint, Buffer.from(source)]]));
+  return { sha256: '', runtime, entrypoint, archive };
+}
+
+/** Nothing but questions about the jail it is in. */
+const PYTHON_TRIAL = trialCode(
+  'python',
+  'trial.py',
+  `
 import errno, json, os, socket
 
 def attempt(action):
@@ -38,44 +54,62 @@ print(json.dumps({
     'tmp': attempt(lambda: open('/tmp/trial', 'w').close()),
     'fork': attempt(fork),
 }))
-`),
-      ],
-    ]),
-  ),
-};
+`,
+);
+
+const NODE_TRIAL = trialCode(
+  'node',
+  'trial.mjs',
+  `
+import { writeFileSync } from 'node:fs';
+
+function attempt(path) {
+  try {
+    writeFileSync(path, '');
+    return 'allowed';
+  } catch (error) {
+    return error.code;
+  }
+}
+
+console.log(JSON.stringify({ uid: process.getuid(), root: attempt('/trial'), tmp: attempt('/tmp/trial') }));
+`,
+);
 
 const TRIAL_TIMEOUT_MS = 10_000;
 const ANSWER_BYTES_MAX = 4096;
 
-export const TRIAL_SPEC: JailSpec = { runtime: 'python', limits: DEFAULT_LIMITS };
-
-const answerSchema = z.object({
+const nodeAnswerSchema = z.object({
   uid: z.literal(65534),
+  root: z.literal('EROFS'),
+  tmp: z.literal('allowed'),
+});
+const pythonAnswerSchema = nodeAnswerSchema.extend({
   filter: z.literal('EAFNOSUPPORT'),
   // Without control groups there is not even a socket to try it with.
   network: z.enum(['ENETUNREACH', 'EAFNOSUPPORT']),
-  root: z.literal('EROFS'),
-  tmp: z.literal('allowed'),
   fork: z.string(),
 });
 
-/** Whether a jail really is one. Undefined when it is; else what went wrong, for the operator. */
-export async function judgeTrial(jail: Jail, canFork: boolean): Promise<string | undefined> {
+type Trial<T> = { kind: 'answered'; answer: T } | { kind: 'failed'; why: string };
+
+async function runTrial<T>(launcher: Launcher, code: Code, schema: z.ZodType<T>): Promise<Trial<T>> {
+  const jail = await launcher.start({ runtime: code.runtime, limits: DEFAULT_LIMITS }, () => {});
   const timer = setTimeout(() => void jail.kill('timeout').catch(() => {}), TRIAL_TIMEOUT_MS);
   try {
-    injectCode(jail, TRIAL_CODE);
+    // A jail that never came to be has nobody who reads; how it ended is told below.
+    jail.stdin.on('error', () => {});
+    injectCode(jail, code);
     const [written, errors] = await Promise.all([text(jail.stdout), text(jail.stderr)]);
     const exit = await jail.exit;
     if (exit.isBackendFailure || exit.code !== 0) {
-      return errors.trim().slice(0, 400) || `it ended with ${exit.signal ?? `exit code ${exit.code}`}`;
+      const why = errors.trim().slice(0, 400);
+      return { kind: 'failed', why: why || `it ended with ${exit.signal ?? `exit code ${exit.code}`}` };
     }
     const output = written.slice(READY_LINE.length + 1);
-    const answer = answerSchema.safeParse(JSON.parse(output.slice(0, ANSWER_BYTES_MAX)));
-    if (!answer.success) return `a trial jail isolates too little: ${output.trim().slice(0, 300)}`;
-    const expected = canFork ? 'allowed' : 'EPERM';
-    return answer.data.fork === expected
-      ? undefined
-      : `fork was answered with ${answer.data.fork}, not ${expected}`;
+    const answer = schema.safeParse(JSON.parse(output.slice(0, ANSWER_BYTES_MAX)));
+    if (answer.success) return { kind: 'answered', answer: answer.data };
+    return { kind: 'failed', why: `a trial jail isolates too little: ${output.trim().slice(0, 300)}` };
   } finally {
     clearTimeout(timer);
     await jail.kill('done');

@@ -7,6 +7,8 @@ import { ownOwnerId } from './owner.ts';
 export type WorkDir = {
   /** Root file systems, shared by all gateways and never changed once they are there. */
   roots: string;
+  /** Layers of dependencies by their hash, shared alike. */
+  layers: string;
   /** One folder per living gateway, named by its owner id. */
   owners: string;
 };
@@ -26,8 +28,12 @@ export async function prepareWorkDir(path: string): Promise<WorkDir> {
   await refuseUnsafeFolder(path);
   const resolved = await realpath(path);
   await refuseUnsafeAncestors(resolved);
-  const workDir = { roots: join(resolved, 'roots'), owners: join(resolved, OWNERS) };
-  for (const folder of [resolved, workDir.roots, workDir.owners]) {
+  const workDir = {
+    roots: join(resolved, 'roots'),
+    layers: join(resolved, 'layers'),
+    owners: join(resolved, OWNERS),
+  };
+  for (const folder of [resolved, ...Object.values(workDir)]) {
     await mkdir(folder, { recursive: true });
     // Whatever the umask is: jails must get through, and nobody may list.
     await chmod(folder, 0o711);

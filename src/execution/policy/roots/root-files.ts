@@ -1,16 +1,19 @@
 import { execFile } from 'node:child_process';
-import { chmod, copyFile, mkdir, readdir, stat, symlink, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
+import { sha256Hex } from '../../../core/bytes.ts';
 
 /** A file of the machine and where it goes. Size and time tell when the machine got another one. */
 export type PlannedFile = {
   source: string;
   /** Absolute, inside the root. */
   target: string;
+  sizeBytes: number;
+  modifiedAtMs: number;
   isLibrary?: boolean;
-  sizeBytes?: number;
-  modifiedAtMs?: number;
+  /** Of a file of ours. */
+  sha256?: string;
 };
 
 const LDD_TIMEOUT_MS = 60_000;
@@ -29,17 +32,22 @@ export async function planFolder(folder: string, leftOut: RegExp): Promise<Plann
     .map(async (entry): Promise<PlannedFile[]> => {
       const source = join(folder, entry.name);
       if (entry.isDirectory()) return planFolder(source, leftOut);
-      const file = await planFile(source);
+      const file = await lookForFile(source);
       return file === undefined ? [] : [file];
     });
   return (await Promise.all(plans)).flat();
 }
 
-/** A file of ours that every root gets. */
-export async function planOwnFile(source: string, target: string): Promise<PlannedFile[]> {
-  const file = await planFile(source);
+/** One file; where it goes follows from where it is, unless told. Throws when it is missing. */
+export async function planFile(source: string, target = toRootPath(source)): Promise<PlannedFile> {
+  const file = await lookForFile(source);
   if (file === undefined) throw new Error(`${source} is missing`);
-  return [{ ...file, target }];
+  return { ...file, target };
+}
+
+/** A file of ours. */
+export async function planOwnFile(source: string, target: string): Promise<PlannedFile> {
+  return { ...(await planFile(source, target)), sha256: sha256Hex(await readFile(source)) };
 }
 
 /** The shared libraries that binaries of the machine need, with their own needs, as `ldd` finds them. */
@@ -57,15 +65,21 @@ export async function findLibraries(ldd: string, binaries: readonly string[]): P
   const libc = [...paths].find((path) => /\/libc\.so\.6$/.test(path));
   // glibc opens it by name when a thread is cancelled, so no binary lists it.
   if (libc !== undefined) paths.add(join(dirname(libc), 'libgcc_s.so.1'));
-  const files = await Promise.all([...paths].map(planFile));
+  const files = await Promise.all([...paths].map(lookForFile));
   return files.flatMap((file) => (file === undefined ? [] : [{ ...file, isLibrary: true }]));
+}
+
+/** Folders that the dynamic linker does not search by itself, as its environment: a root has no `ld.so.cache`. */
+export function libraryPathOf(plan: readonly PlannedFile[]): { LD_LIBRARY_PATH?: string } {
+  const folders = plan.filter(({ isLibrary }) => isLibrary).map(({ target }) => dirname(target));
+  const usual = /^\/usr\/lib(64|\/[a-z0-9_]+-linux-gnu)?$/;
+  const unusual = [...new Set(folders)].filter((folder) => !usual.test(folder)).sort();
+  return unusual.length === 0 ? {} : { LD_LIBRARY_PATH: unusual.join(':') };
 }
 
 /** Copies the plan and adds what a root needs besides. */
 export async function copyRoot(root: string, plan: readonly PlannedFile[]): Promise<void> {
-  for (const folder of ['dev', 'etc', 'mcp', 'tmp', 'usr/bin', 'usr/lib', 'usr/lib64']) {
-    await mkdir(join(root, folder), { recursive: true });
-  }
+  for (const folder of FOLDERS) await mkdir(join(root, folder), { recursive: true });
   for (const name of ['bin', 'lib', 'lib64']) await symlink(`usr/${name}`, join(root, name));
   for (const [name, text] of Object.entries(ETC)) await writeFile(join(root, 'etc', name), text);
   const rest = plan[Symbol.iterator]();
@@ -74,6 +88,9 @@ export async function copyRoot(root: string, plan: readonly PlannedFile[]): Prom
   };
   await Promise.all(Array.from({ length: COPIES_AT_ONCE }, copyRest));
 }
+
+/** Where a backend mounts something is a folder too: nothing can be made in a root that is read-only. */
+const FOLDERS = ['dev', 'etc', 'layers', 'mcp', 'run', 'tmp', 'usr/bin', 'usr/lib', 'usr/lib64'];
 
 const ETC = {
   passwd: 'mcp:x:65534:65534::/tmp:/nonexistent\n',
@@ -84,7 +101,7 @@ const ETC = {
 
 const run = promisify(execFile);
 
-async function planFile(source: string): Promise<PlannedFile | undefined> {
+async function lookForFile(source: string): Promise<PlannedFile | undefined> {
   const there = await stat(source).catch(() => undefined);
   if (!there?.isFile()) return undefined;
   return { source, target: toRootPath(source), sizeBytes: there.size, modifiedAtMs: there.mtimeMs };
