@@ -32,6 +32,13 @@ export { createFreeCalls } from './free-calls.ts';
 export { creditLateArrivals } from './late-arrivals.ts';
 export { type PaidCallAnswer, type PaidCallInput, paidCall } from './paid-call.ts';
 export { paymentHeaders } from './payment-headers.ts';
+export {
+  createPaymentPages,
+  isPageState,
+  type PageState,
+  type PageSubject,
+  type PaymentPages,
+} from './payment-page.ts';
 export { type PublishAnswer, type PublishInput, publish } from './publish.ts';
 export {
   type Build,

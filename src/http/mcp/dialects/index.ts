@@ -1,0 +1,11 @@
+export {
+  type McpEra,
+  type PaymentContext,
+  type PaymentSpelling,
+  spellPaymentRequired,
+} from './payment-required.ts';
+export { offersPage, type PageReturn, type PersonAsked, takePageReturn } from './person.ts';
+export { spellProblem } from './problem.ts';
+export { receiptMeta } from './receipt.ts';
+export { carryMeta, isHttpPayer, type JsonObject } from './request.ts';
+export { stripMeta } from './strip.ts';
