@@ -39,6 +39,7 @@ export {
   type PageSubject,
   type PaymentPages,
 } from './payment-page.ts';
+export { createPriceTags, type PriceTag, type PriceTags } from './price-tags.ts';
 export { type PublishAnswer, type PublishInput, publish } from './publish.ts';
 export {
   type Build,
@@ -53,4 +54,11 @@ export { adoptDifferences, noteOpenings, type ReconciliationReport, reconcileRai
 export { adoptOrphans, reconcileSettlements } from './recover.ts';
 export { type CallInput, resolveSale } from './resolve-sale.ts';
 export { type CallRequest, fixSale, hashRequest, hashResult, type Sale } from './sale.ts';
-export type { BuiltInContext, BuiltInServer, BuiltInServers } from './serve-mcp.ts';
+export {
+  type BuiltInContext,
+  type BuiltInServer,
+  type BuiltInServers,
+  exchangeFree,
+  findMcpServer,
+  type ServedMcp,
+} from './serve-mcp.ts';
