@@ -94,7 +94,7 @@ async function unpackInto(folder: string, place: string, layer: Layer): Promise<
       await chmod(path, 0o755);
     };
     await makeFolder(filesOf(aside));
-    for (const [path, content] of readArchive(archive)) {
+    for (const [path, content] of readArchive(archive, { longPaths: 'pax' })) {
       const file = join(filesOf(aside), path);
       await makeFolder(dirname(file));
       await writeFile(file, content);
