@@ -1,4 +1,5 @@
 import type { Log } from '../../../core/log.ts';
+import { judgeNodeTrial, judgePythonTrial, type StartTrial } from '../../policy/trial.ts';
 import { openCgroups } from './cgroups.ts';
 import { createLauncher, type Launcher, type LauncherParts } from './launcher.ts';
 import { createLayerStore } from './layer-store.ts';
@@ -7,7 +8,6 @@ import { findPrograms, type Programs } from './programs.ts';
 import type { Attempt } from './readiness.ts';
 import { openRootShelf } from './root-shelf.ts';
 import { sweepDeadOwners } from './sweep.ts';
-import { judgeNodeTrial, judgePythonTrial } from './trial.ts';
 import { enterFolder, prepareWorkDir } from './work-dir.ts';
 
 export type Preparation = {
@@ -63,7 +63,8 @@ async function tryOut(parts: LauncherParts): Promise<Attempt<Launcher>> {
     const hasCgroups = parts.cgroups !== undefined;
     // RLIMIT_AS cannot hold V8, which reserves gigabytes of addresses.
     if (!hasCgroups) parts.roots.withdraw('node');
-    const [why] = await Promise.all([judgePythonTrial(launcher, hasCgroups), tryNode(launcher, parts)]);
+    const start: StartTrial = (spec) => launcher.start(spec, () => {});
+    const [why] = await Promise.all([judgePythonTrial(start, hasCgroups), tryNode(start, parts)]);
     return why === undefined ? { kind: 'ready', value: launcher } : failed(why);
   } catch (error) {
     parts.log.warn({ err: error }, 'a trial jail could not be started');
@@ -72,9 +73,9 @@ async function tryOut(parts: LauncherParts): Promise<Attempt<Launcher>> {
 }
 
 /** Node is offered only when it works here; Python is what a sandbox cannot do without. */
-async function tryNode(launcher: Launcher, { roots, log }: LauncherParts): Promise<void> {
+async function tryNode(start: StartTrial, { roots, log }: LauncherParts): Promise<void> {
   if (roots.current('node') === undefined) return;
-  const why = await judgeNodeTrial(launcher);
+  const why = await judgeNodeTrial(start);
   if (why === undefined) return;
   roots.withdraw('node');
   log.warn({ why }, 'hosted tools in Node cannot be run: a trial jail did not do');

@@ -1,14 +1,16 @@
 import { text } from 'node:stream/consumers';
 import { z } from 'zod';
-import { writeArchive } from '../../../core/archive.ts';
-import type { Code, Runtime } from '../../backend.ts';
-import { injectCode, READY_LINE } from '../../inject.ts';
-import { DEFAULT_LIMITS } from '../../limits.ts';
-import type { Launcher } from './launcher.ts';
+import { writeArchive } from '../../core/archive.ts';
+import type { Code, Jail, JailSpec, Runtime } from '../backend.ts';
+import { injectCode, READY_LINE } from '../inject.ts';
+import { DEFAULT_LIMITS } from '../limits.ts';
+
+/** How a backend starts one jail of its own, to find out what it is worth. */
+export type StartTrial = (spec: JailSpec) => Promise<Jail>;
 
 /** Whether a jail really is one. Undefined when it is; else what went wrong, for the operator. */
-export async function judgePythonTrial(launcher: Launcher, canFork: boolean): Promise<string | undefined> {
-  const trial = await runTrial(launcher, PYTHON_TRIAL, pythonAnswerSchema);
+export async function judgePythonTrial(start: StartTrial, canFork: boolean): Promise<string | undefined> {
+  const trial = await runTrial(start, PYTHON_TRIAL, pythonAnswerSchema);
   if (trial.kind === 'failed') return trial.why;
   const expected = canFork ? 'allowed' : 'EPERM';
   const { fork } = trial.answer;
@@ -16,8 +18,8 @@ export async function judgePythonTrial(launcher: Launcher, canFork: boolean): Pr
 }
 
 /** Whether this machine's Node works in a jail, which is one if Python's is. */
-export async function judgeNodeTrial(launcher: Launcher): Promise<string | undefined> {
-  const trial = await runTrial(launcher, NODE_TRIAL, nodeAnswerSchema);
+export async function judgeNodeTrial(start: StartTrial): Promise<string | undefined> {
+  const trial = await runTrial(start, NODE_TRIAL, nodeAnswerSchema);
   return trial.kind === 'failed' ? trial.why : undefined;
 }
 
@@ -93,8 +95,8 @@ const pythonAnswerSchema = nodeAnswerSchema.extend({
 
 type Trial<T> = { kind: 'answered'; answer: T } | { kind: 'failed'; why: string };
 
-async function runTrial<T>(launcher: Launcher, code: Code, schema: z.ZodType<T>): Promise<Trial<T>> {
-  const jail = await launcher.start({ runtime: code.runtime, limits: DEFAULT_LIMITS }, () => {});
+async function runTrial<T>(start: StartTrial, code: Code, schema: z.ZodType<T>): Promise<Trial<T>> {
+  const jail = await start({ runtime: code.runtime, limits: DEFAULT_LIMITS });
   const timer = setTimeout(() => void jail.kill('timeout').catch(() => {}), TRIAL_TIMEOUT_MS);
   try {
     // A jail that never came to be has nobody who reads; how it ended is told below.
