@@ -38,12 +38,16 @@ export function createLineSplitter(onLine: (line: Buffer) => void): LineSplitter
 
 /** One line as the JSON object that every MCP message is; hostile shapes are named, never passed on. */
 export function readJsonLine(line: Buffer): LineReading {
+  return readJson(line, 'a line to stdout that is not JSON (logs belong on stderr)');
+}
+
+/** The same of a message that came otherwise; `notJson` says in the refusal what it is when it is no JSON. */
+export function readJson(line: Buffer, notJson: string): LineReading {
   const text = decode(line);
   if (text === undefined) return broken('wrote bytes that are not UTF-8', line);
   if (text.trim() === '') return { kind: 'blank' };
   const value = parse(text);
-  if (value === undefined)
-    return broken('wrote a line to stdout that is not JSON (logs belong on stderr)', line);
+  if (value === undefined) return broken(`wrote ${notJson}`, line);
   if (!isWithinDepth(value)) return broken('wrote JSON that nests too deep', undefined);
   if (hasPrototypeKey(value)) return broken('wrote JSON with a key named __proto__', undefined);
   if (!isObject(value)) return broken('wrote a line that is not one JSON-RPC message', line);
