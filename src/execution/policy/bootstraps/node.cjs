@@ -106,4 +106,6 @@ function wait() {
 
 for (const name of PRELOADED) require(`node:${name}`);
 // The first import prepares the loader of ES modules.
-import('data:text/javascript,').then(wait);
+import('data:text/javascript,')
+  .then(() => process.env.MILLICENT_EGRESS && require('./egress.cjs').openWayOut())
+  .then(wait);

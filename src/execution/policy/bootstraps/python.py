@@ -62,7 +62,19 @@ def become_python(path, layer):
     exec(code, main.__dict__)
 
 
+def load_egress():
+    """A file beside this one; a server's own module of that name is not in its way."""
+    from egress import open_forwarder, serve_in_child, serve_in_thread
+
+    del sys.modules["egress"]
+    return open_forwarder, serve_in_child, serve_in_thread
+
+
 def wait():
+    listener = None
+    if "MILLICENT_EGRESS" in os.environ:
+        open_forwarder, serve_in_child, serve_in_thread = load_egress()
+        listener = open_forwarder()
     os.write(1, b"millicent-ready\n")
     order = json.loads(read_exactly(int(read_exactly(8), 16)))
     path = os.path.join("/mcp", order["entrypoint"])
@@ -72,7 +84,11 @@ def wait():
         sys.stderr.write(f"the code could not be unpacked: {error}\n")
         os._exit(EXIT_BROKEN)
     if order["runtime"] == "elf":
+        if listener:
+            serve_in_child(listener)
         os.execve(path, [path], dict(os.environ))
+    if listener:
+        serve_in_thread(listener)
     become_python(path, order["layer"])
 
 

@@ -4,7 +4,7 @@ import type { Runtime } from '../../backend.ts';
 import type { Limits } from '../../limits.ts';
 import { planNodeRoot } from './node-root.ts';
 import { planPythonRoot } from './python-root.ts';
-import { copyRoot, type PlannedFile } from './root-files.ts';
+import { BESIDES_SHA256, copyRoot, type PlannedFile } from './root-files.ts';
 import { hashRoot, openToReaders } from './root-hash.ts';
 
 /** `elf` runs in the Python root, whose bootstrap executes it. */

@@ -13,6 +13,7 @@ export async function planNodeRoot(programs: RootPrograms): Promise<Omit<RootPla
     await planFile(programs.node, NODE),
     await planFile(programs.prlimit),
     await planOwnFile(BOOTSTRAP_SOURCE, BOOTSTRAP),
+    await planOwnFile(EGRESS_SOURCE, EGRESS),
     ...(await findLibraries(programs.ldd, binaries)),
   ];
   return {
@@ -36,6 +37,8 @@ const NODE = '/usr/bin/node';
 const OPTIONS = ['--v8-pool-size=2'];
 const BOOTSTRAP = '/usr/lib/millicent/bootstrap.cjs';
 const BOOTSTRAP_SOURCE = join(import.meta.dirname, '../bootstraps/node.cjs');
+const EGRESS = '/usr/lib/millicent/egress.cjs';
+const EGRESS_SOURCE = join(import.meta.dirname, '../bootstraps/egress.cjs');
 const RUN_TIMEOUT_MS = 20_000;
 const MAJOR_MINIMUM = 20;
 

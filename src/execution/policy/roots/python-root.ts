@@ -40,6 +40,8 @@ const RUN_TIMEOUT_MS = 120_000;
 const VERSION_MINIMUM = [3, 11] as const;
 const BOOTSTRAP = '/usr/lib/millicent/bootstrap.py';
 const BOOTSTRAP_SOURCE = join(import.meta.dirname, '../bootstraps/python.py');
+const EGRESS = '/usr/lib/millicent/egress.py';
+const EGRESS_SOURCE = join(import.meta.dirname, '../bootstraps/egress.py');
 const TIME_ZONES = '/usr/share/zoneinfo';
 
 /** Tests, tools for developers, and what only the machine's packages need. */
@@ -83,6 +85,7 @@ async function planFiles(python: Python, programs: RootPrograms): Promise<Planne
   return [
     ...(await Promise.all(binaries.map((source) => planFile(source)))),
     await planOwnFile(BOOTSTRAP_SOURCE, BOOTSTRAP),
+    await planOwnFile(EGRESS_SOURCE, EGRESS),
     ...library,
     ...(await findLibraries(programs.ldd, [...binaries, ...extensions])),
     ...(await planFolder(TIME_ZONES, TIME_ZONES_LEFT_OUT)),

@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process';
 import { chmod, copyFile, mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { rootCertificates } from 'node:tls';
 import { promisify } from 'node:util';
 import { sha256Hex } from '../../../core/bytes.ts';
 
@@ -82,6 +83,9 @@ export async function copyRoot(root: string, plan: readonly PlannedFile[]): Prom
   for (const folder of FOLDERS) await mkdir(join(root, folder), { recursive: true });
   for (const name of ['bin', 'lib', 'lib64']) await symlink(`usr/${name}`, join(root, name));
   for (const [name, text] of Object.entries(ETC)) await writeFile(join(root, 'etc', name), text);
+  // Where Python, Go and OpenSSL look on Debian: for tools that are given a way to their hosts.
+  await mkdir(join(root, dirname(CERTIFICATES)), { recursive: true });
+  await writeFile(join(root, CERTIFICATES), CERTIFICATE_AUTHORITIES);
   const rest = plan[Symbol.iterator]();
   const copyRest = async () => {
     for (const file of rest) await copyPlanned(root, file);
@@ -98,6 +102,13 @@ const ETC = {
   hosts: '127.0.0.1 localhost\n::1 localhost\n',
   'nsswitch.conf': 'passwd: files\ngroup: files\nhosts: files\n',
 };
+
+const CERTIFICATES = 'etc/ssl/certs/ca-certificates.crt';
+/** Mozilla's, as Node brings them: they are there on every machine, and the same. */
+const CERTIFICATE_AUTHORITIES = `${rootCertificates.join('\n')}\n`;
+
+/** Names what a root gets besides its plan. */
+export const BESIDES_SHA256 = sha256Hex(JSON.stringify([FOLDERS, ETC, CERTIFICATE_AUTHORITIES]));
 
 const run = promisify(execFile);
 
