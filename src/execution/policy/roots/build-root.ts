@@ -48,9 +48,10 @@ export async function planRoot(kind: RootKind, programs: RootPrograms): Promise<
     file.sha256 ?? [file.source, file.sizeBytes, file.modifiedAtMs],
   ]);
   const { version, command, environment } = plan;
+  const start = [kind, version, command, environment];
   return {
     ...{ kind, ...plan, files },
-    recipe: sha256Hex(JSON.stringify([RECIPE_VERSION, kind, version, command, environment, ingredients])),
+    recipe: sha256Hex(JSON.stringify([RECIPE_VERSION, ...start, BESIDES_SHA256, ingredients])),
   };
 }
 
