@@ -7,6 +7,7 @@ import {
   checkoutRoutes,
   creditRoutes,
   keyRoutes,
+  mcpRoutes,
   metaRoutes,
   openEnvelope,
   preflight,
@@ -29,6 +30,7 @@ export function createApp(deps: HttpDeps): App {
   if (deps.checkout) app.route('/', checkoutRoutes(deps, deps.checkout));
   const { stripeWebhook } = deps;
   if (stripeWebhook) app.route('/', stripeRoutes({ ...deps, stripeWebhook }));
+  app.route('/', mcpRoutes(deps));
   app.route('/', registryRoutes(deps));
   app.route('/', metaRoutes(deps));
   app.onError((error, c) => answerProblem(deps.log, error, c));

@@ -29,7 +29,7 @@ import {
   noOwnership,
   publishBuiltIns,
 } from './gateway/index.ts';
-import type { HttpDeps } from './http/index.ts';
+import { createMcpSessions, type HttpDeps } from './http/index.ts';
 import type { Job } from './jobs/index.ts';
 import { createKeys, keyGuard } from './keys/index.ts';
 import { CHARGE_SETTINGS, createCharger, createLedger, DEFAULT_RISK_LIMITS } from './ledger/index.ts';
@@ -115,6 +115,7 @@ export async function createDeps({ config, log, publicUrl, isDraining }: DepsInp
       isTrustedProxy: config.isTrustedProxy,
       checkout: rails.stripe?.checkout,
       stripeWebhook: rails.stripe?.webhook,
+      mcpSessions: createMcpSessions({ secrets: secrets.masters, clock }),
       jwks: () => parts.signer.jwks(),
       isReady: () => readReadiness({ sql, execution, rails: rails.all }, isDraining),
     },

@@ -97,7 +97,7 @@ function findTool(listing: Listing, name: string): ToolDefinition {
   });
 }
 
-function refusePaused({ server }: Listing): void {
+export function refusePaused({ server }: Listing): void {
   if (!server.paused) return;
   throw new Problem('unavailable', {
     detail: `${server.name} is paused: ${server.paused.reason}`,

@@ -1,7 +1,21 @@
-import type { Json } from '../core/canonical-json.ts';
-import type { CallToolResult, ServerFace, ToolDefinition } from '../execution/index.ts';
+import type { Listing } from '../catalog/index.ts';
+import { sha256Hex } from '../core/bytes.ts';
+import { canonicalJson, type Json } from '../core/canonical-json.ts';
+import { Problem } from '../core/problem.ts';
+import { timeLimit } from '../core/time-limit.ts';
+import type {
+  Caller,
+  CallToolResult,
+  Exchange,
+  Exchanged,
+  ServerFace,
+  ToolDefinition,
+} from '../execution/index.ts';
 import type { Principal } from '../keys/index.ts';
 import type { Carried } from '../payments/index.ts';
+import { opaquePayer } from '../provenance/index.ts';
+import type { GatewayDeps } from './deps.ts';
+import { limitsOf, refusePaused, toServerRef } from './resolve-sale.ts';
 
 /** A server of the gateway's own: it runs in this process and is in no catalog. */
 export type BuiltInServer = {
@@ -31,3 +45,51 @@ export type BuiltInContext = {
 export type BuiltInServers = {
   find(idOrName: string): BuiltInServer | undefined;
 };
+
+/** What `/mcp/{id}` serves: a listed server at one version, or one of our own. */
+export type ServedMcp = { kind: 'listed'; listing: Listing } | { kind: 'built-in'; server: BuiltInServer };
+
+/** Finds a server by id or name, at its newest or at one exact version. Throws `Problem('not-found')`. */
+export async function findMcpServer(
+  deps: Pick<GatewayDeps, 'catalog'> & { builtIns?: BuiltInServers | undefined },
+  input: { idOrName: string; version: string | undefined },
+): Promise<ServedMcp> {
+  const { idOrName, version } = input;
+  const server = deps.builtIns?.find(idOrName);
+  if (server && (version === undefined || version === server.version)) return { kind: 'built-in', server };
+  const listing = server ? undefined : await deps.catalog.findListing(idOrName, version);
+  if (listing) return { kind: 'listed', listing };
+  throw new Problem('not-found', {
+    detail: 'There is no server with this id or name, or no such version of it.',
+    isUncharged: true,
+  });
+}
+
+/** A request that is no call of a tool, such as `resources/read`. */
+export type FreeExchange = Pick<Exchange, 'request' | 'client' | 'events' | 'logLevel'> & {
+  listing: Listing;
+  allowNetwork: boolean;
+  /** Names who asks, for a publisher's endpoint to tell one from another. */
+  payer: string;
+};
+
+/** Asks a server what nobody pays for, in the share of the sandbox that free calls have. */
+export async function exchangeFree(
+  deps: Pick<GatewayDeps, 'catalog' | 'execution' | 'freeCalls' | 'payerSalt'>,
+  input: FreeExchange,
+  signal: AbortSignal,
+): Promise<Exchanged> {
+  const { listing, allowNetwork, payer, request, client, events, logLevel } = input;
+  refusePaused(listing);
+  const requestDigest = sha256Hex('exchange', canonicalJson({ server: listing.server.name, ...request }));
+  const subject = opaquePayer(deps.payerSalt, `${listing.server.id} ${payer}`);
+  const caller: Caller = { subject, tier: 'free', requestDigest };
+  return deps.freeCalls.run(async () => {
+    const server = await toServerRef(deps, listing, { allowNetwork });
+    const bound = timeLimit(signal, limitsOf(listing.version).runTimeoutMs + EXCHANGE_SLACK_MS);
+    return deps.execution.exchange({ server, request, client, events, logLevel, caller }, bound);
+  });
+}
+
+/** For the wait for a place, before the server's own time begins. */
+const EXCHANGE_SLACK_MS = 30_000;

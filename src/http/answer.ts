@@ -13,7 +13,7 @@ export function answerPaid(deps: HttpDeps, c: Ctx, claim: Claim, body: Record<st
 }
 
 /** An answer that never left is owed: the payer's next try gets it without paying again. */
-function watchDelivery(deps: HttpDeps, c: Ctx, claim: Claim): void {
+export function watchDelivery(deps: HttpDeps, c: Ctx, claim: Claim): void {
   const outgoing = c.env?.outgoing;
   const note = (isDelivered: boolean) => {
     markAnswer(deps.sql, claim.id, isDelivered ? 'answered' : 'lost').catch((cause: unknown) => {

@@ -1,7 +1,8 @@
 import type { HttpBindings } from '@hono/node-server';
 import type { Context, Hono } from 'hono';
-import type { GatewayDeps } from '../gateway/index.ts';
+import type { BuiltInServers, GatewayDeps } from '../gateway/index.ts';
 import type { Checkout, WebhookReader } from '../payments/index.ts';
+import type { McpSessions } from './mcp/index.ts';
 
 /** What every request carries through the app. */
 export type Env = {
@@ -27,4 +28,8 @@ export type HttpDeps = GatewayDeps & {
   isTrustedProxy(address: string): boolean;
   /** The public keys of the receipts (RFC 7517). */
   jwks(): object;
+  /** Servers of the gateway's own; none when left out. */
+  builtIns?: BuiltInServers | undefined;
+  /** What clients of MCP told of themselves, in their session ids. */
+  mcpSessions: McpSessions;
 };

@@ -1,4 +1,5 @@
 export type { App, Env, HttpDeps } from './env.ts';
+export { createMcpSessions, mcpRoutes } from './mcp/index.ts';
 export { preflight } from './middleware/cors.ts';
 export { openEnvelope } from './middleware/envelope.ts';
 export { answerProblem } from './problems.ts';

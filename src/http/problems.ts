@@ -5,13 +5,19 @@ import type { Ctx } from './env.ts';
 
 /** Turns whatever was thrown into `application/problem+json` (RFC 9457). Only a `Problem` may speak. */
 export function answerProblem(log: Log, thrown: unknown, c: Ctx): Response {
-  const problem = toProblem(thrown);
+  const problem = recogniseProblem(log, thrown, c);
   const { requestId = '', outgoing } = c.env;
-  note(log, problem, { requestId, path: c.req.path, problem: problem.type });
   const headers = toHeaders(problem);
   // On a socket the envelope has said it.
   if (!outgoing) headers['x-request-id'] = requestId;
   return new Response(spellProblem(problem, requestId), { status: problem.status, headers });
+}
+
+/** What was thrown, as a `Problem` that is in the log. */
+export function recogniseProblem(log: Log, thrown: unknown, c: Ctx): Problem {
+  const problem = toProblem(thrown);
+  note(log, problem, { requestId: c.env.requestId ?? '', path: c.req.path, problem: problem.type });
+  return problem;
 }
 
 /**

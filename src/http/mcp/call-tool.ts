@@ -1,0 +1,200 @@
+import { Problem } from '../../core/problem.ts';
+import { timeLimit } from '../../core/time-limit.ts';
+import {
+  answerEarlierCall,
+  type BuiltInServer,
+  type CallInput,
+  type PaidCallAnswer,
+  paidCall,
+  paymentHeaders,
+  resolveSale,
+  type Sale,
+} from '../../gateway/index.ts';
+import type { Carried } from '../../payments/index.ts';
+import { clientSignal, watchDelivery } from '../answer.ts';
+import { carriedBy } from '../payment.ts';
+import { answerProblem } from '../problems.ts';
+import { createClientEvents } from './client-events.ts';
+import {
+  carryMeta,
+  isHttpPayer,
+  receiptMeta,
+  spellPaymentRequired,
+  spellProblem,
+  stripMeta,
+} from './dialects/index.ts';
+import { invalidParams, isObject, type JsonObject } from './json-rpc.ts';
+import { refuseParamMismatch } from './mirrored-headers.ts';
+import type { Reply } from './reply.ts';
+import {
+  allowsNetwork,
+  answerWith,
+  logLevelOf,
+  type McpDeps,
+  type McpRequest,
+  progressTokenOf,
+  withoutEnvelope,
+} from './request.ts';
+import { portray } from './served.ts';
+
+/** What waits for a place and starts a server comes on top of a run's own time. */
+const RUN_SLACK_MS = 30_000;
+const KEY_CHARACTERS_MAX = 255;
+
+/** `tools/call` (MCP, "Tools: Calling Tools"): sold, run and answered like a call over `/invoke`. */
+export async function callTool(deps: McpDeps, asked: McpRequest): Promise<Reply> {
+  const { request, served, meta, c } = asked;
+  const { name, arguments: given = {} } = request.params;
+  if (typeof name !== 'string') throw invalidParams('name is the name of a tool.');
+  if (!isObject(given)) throw invalidParams('arguments is an object.');
+  const tool = portray(served).tools.find((candidate) => candidate.name === name);
+  if (!tool) throw invalidParams(`Unknown tool: ${name.slice(0, 128)}`);
+  if (asked.client.era === '2026') {
+    refuseParamMismatch((header) => c.req.header(header), tool.inputSchema, given);
+  }
+  const paying = {
+    principal: asked.principal,
+    carried: carryMeta(carriedBy(deps, c), meta),
+    idempotencyKey: readIdempotencyKey(asked),
+    wantsReceipt:
+      meta?.['millicent/want-receipt'] === true || /\breceipt\b/i.test(c.req.header('prefer') ?? ''),
+  };
+  if (served.kind === 'built-in') return callBuiltIn(asked, served.server, { name, input: given, paying });
+  const needed: { input?: JsonObject } = {};
+  const call = toCall(deps, asked, {
+    ...{ server: served.listing.server.id, version: pinnedVersion(asked), tool: name, arguments: given },
+    onNeed: (input) => {
+      needed.input = input;
+    },
+  });
+  const client = () => clientSignal(c);
+  try {
+    const answer = await resolveSale(deps, call).then(
+      (sale) => paidCall(deps, { ...paying, sale: cancellable(sale, asked.cancelled) }, client),
+      (cause: unknown) => answerEarlier(deps, { ...paying, call, cause }, client),
+    );
+    if (!(answer instanceof Problem)) return tellDelivered(deps, asked, paying.carried, answer);
+    return tellPaymentRequired(deps, asked, answer, { hasOutputSchema: tool.outputSchema !== undefined });
+  } catch (cause) {
+    if (!(cause instanceof Problem)) throw cause;
+    // It asked for something instead of delivering: nothing was charged, and this is its answer.
+    if (needed.input) return answerWith(asked, needed.input);
+    if (cause.type !== 'payment-required') throw cause;
+    return tellPaymentRequired(deps, asked, cause, { hasOutputSchema: tool.outputSchema !== undefined });
+  }
+}
+
+type Paying = Omit<Parameters<typeof paidCall>[1], 'sale'>;
+
+async function callBuiltIn(
+  asked: McpRequest,
+  server: BuiltInServer,
+  { name, input, paying }: { name: string; input: JsonObject; paying: Paying },
+): Promise<Reply> {
+  const result = await server.call(name, input, { ...paying, client: () => clientSignal(asked.c) });
+  return answerWith(asked, { ...result });
+}
+
+type Wanted = Pick<CallInput, 'server' | 'tool' | 'arguments' | 'version'> & {
+  onNeed(input: JsonObject): void;
+};
+
+function toCall(deps: McpDeps, asked: McpRequest, { onNeed, ...wanted }: Wanted): CallInput {
+  const { client, sink, over, meta, request } = asked;
+  const logLevel = logLevelOf(deps, asked);
+  const events = createClientEvents({
+    ...{ client, sink, over, logLevel, asks: deps.asks, progressToken: progressTokenOf(meta) },
+  });
+  const { inputResponses, requestState } = request.params;
+  const further = {
+    ...(inputResponses === undefined ? {} : { inputResponses }),
+    ...(requestState === undefined ? {} : { requestState }),
+  };
+  return {
+    ...wanted,
+    allowNetwork: allowsNetwork(asked),
+    mcp: {
+      client: client.face,
+      events: client.era === '2026' ? { ...events, needInput: onNeed } : events,
+      meta: withoutEnvelope(stripMeta(meta)),
+      further: client.era === '2026' && Object.keys(further).length > 0 ? further : undefined,
+    },
+  };
+}
+
+/** A version that the caller pinned is part of what is hashed; one that it did not is none of it. */
+export function pinnedVersion({ c, meta }: Pick<McpRequest, 'c' | 'meta'>): string | undefined {
+  const named = meta?.['millicent/version'];
+  return typeof named === 'string' ? named : c.req.query('version');
+}
+
+/** What nobody pays for ends when nobody waits for it; what is paid goes on (MONEY.md, rule 6). */
+function cancellable(sale: Sale, cancelled: AbortSignal): Sale {
+  return {
+    ...sale,
+    run(signal, terms) {
+      if (terms.paidBy !== 'nobody') return sale.run(signal, terms);
+      return sale.run(timeLimit(cancelled, sale.runTimeoutMs + RUN_SLACK_MS), terms);
+    },
+  };
+}
+
+/** A call that cannot be sold now may have been paid for before; then that is answered, and not why it cannot. */
+async function answerEarlier(
+  deps: McpDeps,
+  { cause, ...earlier }: Paying & { call: CallInput; cause: unknown },
+  client: () => AbortSignal,
+): Promise<PaidCallAnswer> {
+  if (!(cause instanceof Problem)) throw cause;
+  const answer = await answerEarlierCall(deps, { ...earlier, problem: cause }, client);
+  if (!answer) throw cause;
+  return answer;
+}
+
+function tellDelivered(deps: McpDeps, asked: McpRequest, carried: Carried, answer: PaidCallAnswer): Reply {
+  const { claim } = answer;
+  const headers = claim ? paymentHeaders(deps, claim, carried) : [];
+  if (claim) watchDelivery(deps, asked.c, claim);
+  const result = isObject(answer.result) ? answer.result : {};
+  const meta = isObject(result._meta) ? result._meta : {};
+  const reply = answerWith(asked, { ...result, _meta: { ...meta, ...receiptMeta(headers, answer) } });
+  return reply.kind === 'answer' ? { ...reply, headers } : reply;
+}
+
+function tellPaymentRequired(
+  deps: McpDeps,
+  asked: McpRequest,
+  problem: Problem,
+  { hasOutputSchema }: { hasOutputSchema: boolean },
+): Reply {
+  const { c, client, meta } = asked;
+  const { era } = client;
+  const requestId = c.env.requestId ?? '';
+  const spelling = spellPaymentRequired(problem, {
+    ...{ era, hasOutputSchema, meta, requestId, capabilities: client.face.capabilities },
+    isHttpPayer: isHttpPayer(carriedBy(deps, c)),
+  });
+  switch (spelling.kind) {
+    case 'result':
+      return answerWith(asked, spelling.result);
+    case 'error': {
+      const { code, message, data } = spelling;
+      return { kind: 'answer', answer: { error: { code, message, data } } };
+    }
+    case 'http':
+      return {
+        kind: 'http',
+        response: answerProblem(deps.log, problem, c),
+        otherwise: { result: spellProblem(problem, { era, requestId }) },
+      };
+    default:
+      return spelling satisfies never;
+  }
+}
+
+function readIdempotencyKey({ c, meta }: McpRequest): string | undefined {
+  const key = meta?.['millicent/idempotency-key'] ?? c.req.header('idempotency-key');
+  if (key === undefined) return undefined;
+  if (typeof key === 'string' && key.length >= 1 && key.length <= KEY_CHARACTERS_MAX) return key;
+  throw invalidParams(`An idempotency key is a text of 1 to ${KEY_CHARACTERS_MAX} characters.`);
+}

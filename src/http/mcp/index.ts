@@ -1,0 +1,2 @@
+export { mcpRoutes } from './routes.ts';
+export { createMcpSessions, type McpSessions } from './sessions.ts';
