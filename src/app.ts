@@ -10,6 +10,7 @@ import {
   mcpRoutes,
   metaRoutes,
   openEnvelope,
+  payRoutes,
   preflight,
   reconcileRoutes,
   registryRoutes,
@@ -31,6 +32,7 @@ export function createApp(deps: HttpDeps): App {
   const { stripeWebhook } = deps;
   if (stripeWebhook) app.route('/', stripeRoutes({ ...deps, stripeWebhook }));
   app.route('/', mcpRoutes(deps));
+  app.route('/', payRoutes(deps));
   app.route('/', registryRoutes(deps));
   app.route('/', metaRoutes(deps));
   app.onError((error, c) => answerProblem(deps.log, error, c));

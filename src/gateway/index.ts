@@ -10,7 +10,15 @@ export {
   topUpDemand,
 } from './account.ts';
 export { describeBuiltIn, exampleSale, publishBuiltIns } from './built-in.ts';
-export { type CheckoutDeps, type OpenedCheckout, openCheckout } from './checkout.ts';
+export {
+  type CheckoutDeps,
+  type CheckoutKey,
+  type CheckoutReturn,
+  findCheckoutKey,
+  type OpenedCheckout,
+  openCheckout,
+  openKeyCheckout,
+} from './checkout.ts';
 export {
   type ChildInput,
   createChildKey,
@@ -30,6 +38,8 @@ export { answerEarlierCall, type EarlierCall } from './earlier-call.ts';
 export { EXAMPLE_PRICE } from './example.ts';
 export { createFreeCalls } from './free-calls.ts';
 export { creditLateArrivals } from './late-arrivals.ts';
+export { createMarketplace } from './marketplace/marketplace.ts';
+export { publishMarketplace } from './marketplace/publish-marketplace.ts';
 export { type PaidCallAnswer, type PaidCallInput, paidCall } from './paid-call.ts';
 export { paymentHeaders } from './payment-headers.ts';
 export {

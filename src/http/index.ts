@@ -8,6 +8,7 @@ export { checkoutRoutes } from './routes/checkout.ts';
 export { creditRoutes } from './routes/credit.ts';
 export { keyRoutes } from './routes/keys.ts';
 export { metaRoutes } from './routes/meta.ts';
+export { payRoutes } from './routes/pay.ts';
 export { reconcileRoutes } from './routes/reconcile.ts';
 export { registryRoutes } from './routes/registry.ts';
 export { type StripeRouteDeps, stripeRoutes } from './routes/stripe.ts';
