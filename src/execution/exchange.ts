@@ -79,7 +79,14 @@ export type Exchanged =
   /** A JSON-RPC error of the server's own. */
   | { kind: 'error'; code: number; message: string; data?: Json; runMs: number }
   /** `detail` is at most 512 bytes of public text. */
-  | { kind: 'failed'; reason: FailureReason; detail: string; runMs: number };
+  | {
+      kind: 'failed';
+      reason: FailureReason;
+      detail: string;
+      /** When an endpoint that could not be reached is tried again. */
+      retryAfterSeconds?: number;
+      runMs: number;
+    };
 
 /** What a server says of itself (`initialize`, or `server/discover` from 2026-07-28 on). */
 export type ServerFace = {

@@ -32,7 +32,14 @@ export type FailureReason =
 export type Outcome =
   | { kind: 'delivered'; result: CallToolResult; runMs: number }
   /** `detail` is at most 512 bytes of public text and holds no content of the result. */
-  | { kind: 'failed'; reason: FailureReason; detail: string; runMs: number };
+  | {
+      kind: 'failed';
+      reason: FailureReason;
+      detail: string;
+      /** When an endpoint that could not be reached is tried again. */
+      retryAfterSeconds?: number;
+      runMs: number;
+    };
 
 /** One tool of an MCP server as its own `tools/list` describes it. */
 export type ToolDefinition = {

@@ -1,0 +1,119 @@
+import type { Json } from '../../../core/canonical-json.ts';
+import type { ClientFace } from '../../exchange.ts';
+import { isObject, type JsonObject } from '../../json-lines.ts';
+import type { OutRequest } from './send.ts';
+
+export const MODERN_VERSION = '2026-07-28';
+export const LEGACY_VERSION = '2025-11-25';
+export const OUR_INFO: JsonObject = { name: 'millicent', version: '1' };
+
+/** How an endpoint is spoken to. */
+export type Dialect =
+  /** Stateless, with everything in each request (MCP 2026-07-28). */
+  | { era: 'modern'; version: string }
+  /** After an `initialize`, with the session's id where the endpoint insists on one (MCP 2025-11-25 and before). */
+  | { era: 'legacy'; version: string; sessionId: string | undefined };
+
+export type OutMessage = {
+  id?: number | string;
+  method?: string;
+  params?: JsonObject;
+  result?: JsonObject;
+  error?: Json;
+};
+
+export type EnvelopeInput = {
+  path: string;
+  /** Undefined before `initialize` has said which. */
+  dialect: Dialect | undefined;
+  message: OutMessage;
+  /** Who asks, as a stateless server is told it. */
+  client: ClientFace | undefined;
+  /** The token for these bytes. */
+  authorize(body: string): string;
+};
+
+/** One message as the POST that carries it (MCP, "Streamable HTTP"). */
+export function toPost({ path, dialect, message, client, authorize }: EnvelopeInput): OutRequest {
+  const isModern = dialect?.era === 'modern' && message.method !== undefined;
+  const params = isModern ? withFace(message.params ?? {}, dialect.version, client) : message.params;
+  const body = JSON.stringify({
+    jsonrpc: '2.0',
+    ...message,
+    ...(params && { params: withoutClaims(params, isModern) }),
+  });
+  const headers = toHeaders(dialect, authorize(body));
+  headers.accept = 'application/json, text/event-stream';
+  headers['content-type'] = 'application/json';
+  if (isModern && message.method !== undefined) {
+    headers['mcp-method'] = message.method;
+    const name = params?.[NAME_SOURCES.get(message.method) ?? ''];
+    if (typeof name === 'string') headers['mcp-name'] = toHeaderValue(name);
+  }
+  return { method: 'POST', path, headers, body };
+}
+
+/** A request without a body: taking up a stream again, or ending a session. */
+export function toBodiless(
+  method: 'GET' | 'DELETE',
+  { path, dialect, authorize }: Pick<EnvelopeInput, 'path' | 'dialect' | 'authorize'>,
+): OutRequest {
+  const headers = toHeaders(dialect, authorize(''));
+  headers.accept = 'text/event-stream';
+  return { method, path, headers };
+}
+
+function toHeaders(dialect: Dialect | undefined, token: string): Record<string, string> {
+  const headers: Record<string, string> = {
+    authorization: `Bearer ${token}`,
+    'accept-encoding': 'identity',
+    'user-agent': 'millicent',
+  };
+  if (dialect !== undefined) headers['mcp-protocol-version'] = dialect.version;
+  if (dialect?.era === 'legacy' && dialect.sessionId !== undefined)
+    headers['mcp-session-id'] = dialect.sessionId;
+  return headers;
+}
+
+/** Which parameter `Mcp-Name` repeats (SEP-2243, SEP-2663). */
+const NAME_SOURCES = new Map([
+  ['tools/call', 'name'],
+  ['prompts/get', 'name'],
+  ['resources/read', 'uri'],
+  ['tasks/get', 'taskId'],
+  ['tasks/update', 'taskId'],
+  ['tasks/cancel', 'taskId'],
+]);
+
+const CLAIMS = ['protocolVersion', 'clientCapabilities', 'clientInfo'].map(
+  (name) => `io.modelcontextprotocol/${name}`,
+);
+
+function withFace(params: JsonObject, version: string, client: ClientFace | undefined): JsonObject {
+  const isModernClient = client !== undefined && client.protocolVersion >= MODERN_VERSION;
+  return {
+    ...params,
+    _meta: {
+      ...(isObject(params._meta) ? params._meta : {}),
+      'io.modelcontextprotocol/protocolVersion': version,
+      // A client of before could not answer what a stateless server asks.
+      'io.modelcontextprotocol/clientCapabilities': isModernClient ? client.capabilities : {},
+      'io.modelcontextprotocol/clientInfo': client?.info ?? OUR_INFO,
+    },
+  };
+}
+
+/** A server of both eras would take a request with these for one of the other era. */
+function withoutClaims(params: JsonObject, isModern: boolean): JsonObject {
+  const { _meta: meta } = params;
+  if (isModern || !isObject(meta) || !CLAIMS.some((name) => name in meta)) return params;
+  const kept = Object.entries(meta).filter(([name]) => !CLAIMS.includes(name));
+  return { ...params, _meta: Object.fromEntries(kept) };
+}
+
+/** A header's value, in base64 where it would not survive as it is (SEP-2243, "Value Encoding"). */
+export function toHeaderValue(text: string): string {
+  const isPlain =
+    /^[\x21-\x7e](?:[\t\x20-\x7e]*[\x21-\x7e])?$/.test(text) && !/^=\?base64\?.*\?=$/.test(text);
+  return isPlain ? text : `=?base64?${Buffer.from(text).toString('base64')}?=`;
+}

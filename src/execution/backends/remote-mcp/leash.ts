@@ -1,0 +1,40 @@
+/** Why a call ends before its answer. */
+export type LeashEnd = { reason: 'timeout' | 'cancelled'; detail: string };
+
+/** The one deadline of a call, and its caller's leave to stop it. */
+export type Leash = {
+  ended(): LeashEnd | undefined;
+  /** Calls back once when it ends, at once when it has; what it answers takes that back. */
+  onEnd(callback: (end: LeashEnd) => void): () => void;
+  release(): void;
+};
+
+/** A leash holds its own timer: one timer and one listener for all that a call does. */
+export function createLeash(signal: AbortSignal, ms: number): Leash {
+  const callbacks = new Set<(end: LeashEnd) => void>();
+  let ended: LeashEnd | undefined;
+  const end = (reason: LeashEnd['reason'], detail: string) => {
+    if (ended !== undefined) return;
+    ended = { reason, detail };
+    release();
+    for (const callback of [...callbacks]) callback(ended);
+    callbacks.clear();
+  };
+  const cancel = () => end('cancelled', 'The call was cancelled.');
+  const timer = setTimeout(() => end('timeout', `The server did not answer within ${ms} ms.`), ms);
+  const release = () => {
+    clearTimeout(timer);
+    signal.removeEventListener('abort', cancel);
+  };
+  signal.addEventListener('abort', cancel, { once: true });
+  if (signal.aborted) cancel();
+  return {
+    ended: () => ended,
+    onEnd(callback) {
+      if (ended === undefined) callbacks.add(callback);
+      else callback(ended);
+      return () => callbacks.delete(callback);
+    },
+    release,
+  };
+}

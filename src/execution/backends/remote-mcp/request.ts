@@ -1,0 +1,163 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Uuid } from '../../../core/ids.ts';
+import type { Log } from '../../../core/log.ts';
+import type { Caller, ClientFace, ServerEvents } from '../../exchange.ts';
+import type { JsonObject } from '../../json-lines.ts';
+import { type Answer, ask } from './ask.ts';
+import type { CallTokens } from './call-tokens.ts';
+import type { Endpoint } from './endpoints.ts';
+import { type Dialect, type OutMessage, toBodiless, toPost } from './envelope.ts';
+import { createLeash, type Leash } from './leash.ts';
+import type { Reading } from './messages.ts';
+import type { Budget } from './send.ts';
+
+export type RequestDeps = { tokens: CallTokens; log: Log };
+
+/** Who asks whom. */
+export type Party = {
+  endpoint: Endpoint;
+  /** The audience of the tokens. */
+  audience: Uuid;
+  caller: Caller | undefined;
+  client: ClientFace | undefined;
+  events: ServerEvents | undefined;
+};
+
+export type RequestInput = {
+  party: Party;
+  dialect: Dialect | undefined;
+  request: { method: string; params: JsonObject };
+  budget: Budget;
+  leash: Leash;
+};
+
+/** What goes along with a call, and what nobody waits for long. */
+const ASIDE_TIMEOUT_MS = 5_000;
+const ASIDE_BYTES_MAX = 64 * 1024;
+/** A server that asks more than this during one call is not serious. */
+const SERVER_REQUESTS_MAX = 64;
+const RESUMES_MAX = 16;
+const RESUME_AFTER_MS = 1_000;
+const METHOD_NOT_FOUND = -32601;
+const INTERNAL_ERROR = -32603;
+const NEVER = new AbortController().signal;
+
+let lastId = 0;
+
+/** One request and its answer, with everything that is said in between. */
+export async function request(deps: RequestDeps, input: RequestInput): Promise<Answer> {
+  const { party, dialect, leash, budget } = input;
+  lastId += 1;
+  const id = lastId;
+  const stopAsking = new AbortController();
+  const exchange = {
+    ...{ pool: party.endpoint.pool(), id, budget, leash },
+    onNotification: party.events?.notify,
+    onRequest: createAnswerer(deps, input, stopAsking.signal),
+  };
+  const post = toPost({ ...envelope(deps, input), message: { id, ...input.request } });
+  let answer = await ask({ ...exchange, request: post });
+  for (let round = 0; answer.kind === 'paused' && round < RESUMES_MAX; round += 1) {
+    await rest(answer.retryMs ?? RESUME_AFTER_MS, leash);
+    const get = toBodiless('GET', envelope(deps, input));
+    get.headers['last-event-id'] = answer.lastEventId;
+    answer = await ask({ ...exchange, request: get });
+  }
+  stopAsking.abort();
+  if (leash.ended() !== undefined && dialect?.era === 'legacy') {
+    // A stateless server takes the closed connection for it (MCP 2026-07-28, "Cancellation").
+    sendAside(deps, input, {
+      method: 'notifications/cancelled',
+      params: { requestId: id, reason: leash.ended()?.detail ?? '' },
+    });
+  }
+  return answer;
+}
+
+/** Says something that has no answer of its own; resolves when it is said or cannot be. */
+export function say(
+  deps: RequestDeps,
+  input: Omit<RequestInput, 'request'>,
+  message: OutMessage,
+): Promise<Answer> {
+  const post = toPost({ ...envelope(deps, input), message });
+  return askAside(input, post);
+}
+
+/** Ends a session at its server (MCP 2025-11-25, "Session Management"). */
+export async function endSession(
+  deps: RequestDeps,
+  input: Pick<RequestInput, 'party' | 'dialect'>,
+  timeoutMs: number = ASIDE_TIMEOUT_MS,
+): Promise<void> {
+  const leash = createLeash(NEVER, timeoutMs);
+  try {
+    await askAside({ ...input, leash }, toBodiless('DELETE', envelope(deps, input)));
+  } finally {
+    leash.release();
+  }
+}
+
+function askAside(
+  input: Pick<RequestInput, 'party' | 'leash'>,
+  request: ReturnType<typeof toPost>,
+): Promise<Answer> {
+  return ask({
+    ...{ pool: input.party.endpoint.pool(), request, id: -1, leash: input.leash },
+    budget: { bytesMax: ASIDE_BYTES_MAX, received: 0, decoded: 0 },
+    onRequest: () => false,
+  });
+}
+
+function sendAside(deps: RequestDeps, input: RequestInput, message: OutMessage): void {
+  const leash = createLeash(NEVER, ASIDE_TIMEOUT_MS);
+  say(deps, { ...input, leash }, message)
+    .catch((error: unknown) => deps.log.warn({ err: error }, 'a message to an endpoint could not be made'))
+    .finally(leash.release);
+}
+
+function envelope({ tokens }: RequestDeps, { party, dialect }: Pick<RequestInput, 'party' | 'dialect'>) {
+  const { endpoint, audience, caller, client } = party;
+  return {
+    ...{ path: endpoint.path, dialect, client },
+    authorize: (body: string) => tokens.sign({ audience, caller, body }),
+  };
+}
+
+async function rest(ms: number, leash: Leash): Promise<void> {
+  const stop = new AbortController();
+  const detach = leash.onEnd(() => stop.abort());
+  // It rejects only when the call is over, which the next step sees by itself.
+  await sleep(ms, undefined, { signal: stop.signal }).catch(() => undefined);
+  detach();
+}
+
+type ServerRequest = Extract<Reading, { kind: 'request' }>;
+
+/** Answers what a server asks of its client, by a POST of its own; false once it asked too often. */
+function createAnswerer(deps: RequestDeps, input: RequestInput, signal: AbortSignal) {
+  const offered = input.party.events?.ask;
+  let count = 0;
+  const answer = async ({ method, params }: ServerRequest): Promise<OutMessage> => {
+    if (method === 'ping') return { result: {} };
+    if (offered === undefined) return refuse(METHOD_NOT_FOUND, 'this client offers nothing but ping');
+    try {
+      return await offered({ method, params }, signal);
+    } catch (error) {
+      deps.log.warn({ err: error, method }, "a server's question could not be passed on");
+      return refuse(INTERNAL_ERROR, 'the client could not be asked');
+    }
+  };
+  return (request: ServerRequest): boolean => {
+    count += 1;
+    if (count > SERVER_REQUESTS_MAX) return false;
+    answer(request)
+      .then((message) => sendAside(deps, input, { id: request.id, ...message }))
+      .catch((error: unknown) => deps.log.warn({ err: error }, 'an answer to an endpoint could not be made'));
+    return true;
+  };
+}
+
+function refuse(code: number, message: string): OutMessage {
+  return { error: { code, message } };
+}
