@@ -5,6 +5,9 @@ import sys
 import traceback
 
 
+current_id = None
+
+
 def send(message):
     sys.stdout.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
     sys.stdout.flush()
@@ -12,10 +15,12 @@ def send(message):
 
 def serve(tools):
     """Serves `tools`: name -> (definition, function of the arguments)."""
+    global current_id
     for line in sys.stdin:
         request = json.loads(line)
         if "id" not in request or "method" not in request:
             continue
+        current_id = request["id"]
         send({"id": request["id"], **answer(tools, request)})
 
 
