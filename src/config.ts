@@ -44,6 +44,7 @@ export const environmentSchema = z.object({
   SANDBOX_WORK_DIR: z.string().optional(),
   SANDBOX_CONCURRENCY: integer(8, 1, 256),
   SANDBOX_QUEUE: integer(256, 0, 100_000),
+  SANDBOX_POOL_MB: integer(128, 0, 65_536),
   SIGNUP_PRICE_MCENTS: mcents(10_000),
   SIGNUP_CREDIT_MCENTS: mcents(10_000),
   SIGNUPS_PER_HOUR: integer(1_000, 1, 1_000_000),
@@ -79,6 +80,8 @@ export type Config = Readonly<{
   sandboxWorkDir: string | undefined;
   sandboxConcurrency: number;
   sandboxQueue: number;
+  /** What jails that wait for calls may hold together. */
+  sandboxPoolBytes: number;
   signupPrice: Millicents;
   signupCredit: Millicents;
   signupsPerHour: number;
@@ -126,6 +129,7 @@ export function readConfig(environment: Record<string, string | undefined> = pro
     sandboxWorkDir: env.SANDBOX_WORK_DIR,
     sandboxConcurrency: env.SANDBOX_CONCURRENCY,
     sandboxQueue: env.SANDBOX_QUEUE,
+    sandboxPoolBytes: env.SANDBOX_POOL_MB * 1024 * 1024,
     signupPrice: env.SIGNUP_PRICE_MCENTS,
     signupCredit: env.SIGNUP_CREDIT_MCENTS,
     signupsPerHour: env.SIGNUPS_PER_HOUR,

@@ -22,12 +22,14 @@ import { createNoBackend, createNoRemote } from './execution/backends/none.ts';
 import { type Backend, createExecution, type Execution, type Layer } from './execution/index.ts';
 import {
   createFreeCalls,
+  createMarketplace,
   describeBuiltIn,
   type GatewayDeps,
   type GatewaySettings,
   noBuilder,
   noOwnership,
   publishBuiltIns,
+  publishMarketplace,
 } from './gateway/index.ts';
 import { createMcpSessions, type HttpDeps } from './http/index.ts';
 import type { Job } from './jobs/index.ts';
@@ -79,6 +81,7 @@ export async function createDeps({ config, log, publicUrl, isDraining }: DepsInp
     log,
     concurrencyMax: config.sandboxConcurrency,
     queueMax: config.sandboxQueue,
+    poolMemoryBytesMax: config.sandboxPoolBytes,
   });
   const rails = await wireRails(config, { sql, clock, log, secrets: secrets.masters });
   const parts = wireDomains({ config, secrets, sql, chargeSql, clock, log, publicUrl });
@@ -107,9 +110,13 @@ export async function createDeps({ config, log, publicUrl, isDraining }: DepsInp
   };
   await withTransaction(sql, (tx) => gateway.ledger.openPlatform(tx));
   await publishBuiltIns(gateway);
+  const marketplace = createMarketplace(gateway);
+  const marketplaceId = await publishMarketplace(gateway, marketplace);
+  const isMarketplace = (idOrName: string) => idOrName === marketplace.name || idOrName === marketplaceId;
   return {
     http: {
       ...gateway,
+      builtIns: { find: (idOrName) => (isMarketplace(idOrName) ? marketplace : undefined) },
       adminKey: secrets.adminKey,
       version: VERSION,
       isTrustedProxy: config.isTrustedProxy,

@@ -12,6 +12,7 @@ import {
   type ToolDefinition,
 } from '../execution/index.ts';
 import { opaquePayer } from '../provenance/index.ts';
+import { PLATFORM_PUBLISHER } from './built-in.ts';
 import type { GatewayDeps } from './deps.ts';
 import { type CallRequest, digestCall, type RunTerms, type Sale } from './sale.ts';
 
@@ -50,6 +51,7 @@ export async function resolveSale(deps: GatewayDeps, input: CallInput): Promise<
       detail: 'There is no server with this id or name, or no such version of it.',
     });
   }
+  refuseBuiltIn(listing);
   const tool = findTool(listing, input.tool);
   const validation = deps.execution.validateArguments(tool.inputSchema, input.arguments);
   if (validation.kind === 'invalid') {
@@ -93,6 +95,15 @@ function findTool(listing: Listing, name: string): ToolDefinition {
   const offered = listing.tools.slice(0, TOOLS_NAMED_MAX).map((candidate) => candidate.name);
   throw new Problem('invalid-arguments', {
     detail: `${listing.server.name} has no tool of that name. It offers: ${offered.join(', ')}.`,
+    isUncharged: true,
+  });
+}
+
+/** The marketplace's own tools run in this process, by their own door. */
+function refuseBuiltIn({ server }: Listing): void {
+  if (server.publisherId !== PLATFORM_PUBLISHER) return;
+  throw new Problem('invalid-arguments', {
+    detail: `${server.name} is the marketplace itself: call its tools at /mcp/${server.name} or /invoke/${server.name}.`,
     isUncharged: true,
   });
 }

@@ -15,6 +15,8 @@ export type App = Hono<Env>;
 export type Ctx = Context<Env>;
 
 export type HttpDeps = GatewayDeps & {
+  /** The marketplace's own server. */
+  builtIns: BuiltInServers;
   /** Undefined: the admin routes answer 503. */
   adminKey: string | undefined;
   /** Whether the process takes new requests: false while it drains. */
@@ -28,8 +30,6 @@ export type HttpDeps = GatewayDeps & {
   isTrustedProxy(address: string): boolean;
   /** The public keys of the receipts (RFC 7517). */
   jwks(): object;
-  /** Servers of the gateway's own; none when left out. */
-  builtIns?: BuiltInServers | undefined;
   /** What clients of MCP told of themselves, in their session ids. */
   mcpSessions: McpSessions;
 };

@@ -5,6 +5,7 @@ import { toWireNumber } from '../../core/money.ts';
 import { Problem } from '../../core/problem.ts';
 import {
   answerEarlierCall,
+  type BuiltInServer,
   type CallInput,
   exampleSale,
   fixSale,
@@ -61,6 +62,8 @@ export function callRoutes(deps: HttpDeps): App {
       server: c.req.param('id'),
       allowNetwork: consents(c, body),
     };
+    const builtIn = deps.builtIns.find(call.server);
+    if (builtIn) return callBuiltIn(deps, c, builtIn, call);
     const sale = await resolveSale(deps, call).catch((cause: unknown) => toEarlier(deps, c, call, cause));
     return sale instanceof Response ? sale : answerCall(deps, c, sale);
   });
@@ -94,6 +97,18 @@ export function callRoutes(deps: HttpDeps): App {
 async function callersOf(deps: HttpDeps, principal: Principal): Promise<Uuid[] | undefined> {
   if (principal.ancestorIds.length === 0) return undefined;
   return (await deps.keys.list(reachOf(principal))).map(({ id }) => id);
+}
+
+/** A tool of the marketplace itself is free, and says in its result what it bought. */
+async function callBuiltIn(
+  deps: HttpDeps,
+  c: Ctx,
+  server: BuiltInServer,
+  call: CallInput,
+): Promise<Response> {
+  const payment = await readPayment(deps, c);
+  const ctx = { ...payment, client: () => clientSignal(c) };
+  return c.json({ ok: true, result: await server.call(call.tool, call.arguments, ctx), charged_mcents: 0 });
 }
 
 /** Whether the caller lets the tool reach the hosts that it declares (header `Allow-Network: true`, or in the body). */
