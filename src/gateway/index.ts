@@ -63,7 +63,15 @@ export { receiveWebhook } from './receive-webhook.ts';
 export { adoptDifferences, noteOpenings, type ReconciliationReport, reconcileRails } from './reconcile.ts';
 export { adoptOrphans, reconcileSettlements } from './recover.ts';
 export { type CallInput, resolveSale } from './resolve-sale.ts';
-export { type CallRequest, fixSale, hashRequest, hashResult, type Sale } from './sale.ts';
+export {
+  type CallRequest,
+  digestCall,
+  fixSale,
+  hashRequest,
+  hashResult,
+  type Sale,
+  toDemand,
+} from './sale.ts';
 export {
   type BuiltInContext,
   type BuiltInServer,

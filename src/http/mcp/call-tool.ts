@@ -4,11 +4,14 @@ import {
   answerEarlierCall,
   type BuiltInServer,
   type CallInput,
+  demandPayment,
+  digestCall,
   type PaidCallAnswer,
   paidCall,
   paymentHeaders,
   resolveSale,
   type Sale,
+  toDemand,
 } from '../../gateway/index.ts';
 import type { Carried } from '../../payments/index.ts';
 import { clientSignal, watchDelivery } from '../answer.ts';
@@ -17,11 +20,17 @@ import { answerProblem } from '../problems.ts';
 import { createClientEvents } from './client-events.ts';
 import {
   carryMeta,
+  dropPaymentKeys,
   isHttpPayer,
+  offersPage,
+  type PageReturn,
+  type PersonAsked,
   receiptMeta,
   spellPaymentRequired,
   spellProblem,
   stripMeta,
+  takePageReturn,
+  takesAsPass,
 } from './dialects/index.ts';
 import { invalidParams, isObject, type JsonObject } from './json-rpc.ts';
 import { refuseParamMismatch } from './mirrored-headers.ts';
@@ -61,28 +70,44 @@ export async function callTool(deps: McpDeps, asked: McpRequest): Promise<Reply>
   };
   if (served.kind === 'built-in') return callBuiltIn(asked, served.server, { name, input: given, paying });
   const needed: { input?: JsonObject } = {};
+  const { further, returned } = takePageReturn(deps.pages, readFurther(asked));
   const call = toCall(deps, asked, {
     ...{ server: served.listing.server.id, version: pinnedVersion(asked), tool: name, arguments: given },
+    further,
     onNeed: (input) => {
       needed.input = input;
     },
   });
   const client = () => clientSignal(c);
+  const unpaid: Unpaid = { hasOutputSchema: tool.outputSchema !== undefined, further, returned };
   try {
     const answer = await resolveSale(deps, call).then(
-      (sale) => paidCall(deps, { ...paying, sale: cancellable(sale, asked.cancelled) }, client),
+      (sale) => {
+        unpaid.sale = sale;
+        return paidCall(deps, { ...paying, sale: cancellable(sale, asked.cancelled) }, client);
+      },
       (cause: unknown) => answerEarlier(deps, { ...paying, call, cause }, client),
     );
     if (!(answer instanceof Problem)) return tellDelivered(deps, asked, paying.carried, answer);
-    return tellPaymentRequired(deps, asked, answer, { hasOutputSchema: tool.outputSchema !== undefined });
+    return tellPaymentRequired(deps, asked, answer, unpaid);
   } catch (cause) {
     if (!(cause instanceof Problem)) throw cause;
     // It asked for something instead of delivering: nothing was charged, and this is its answer.
     if (needed.input) return answerWith(asked, needed.input);
-    if (cause.type !== 'payment-required') throw cause;
-    return tellPaymentRequired(deps, asked, cause, { hasOutputSchema: tool.outputSchema !== undefined });
+    if (cause.type === 'payment-required') return tellPaymentRequired(deps, asked, cause, unpaid);
+    if (!unpaid.sale || !takesAsPass(cause, { carried: carriedBy(deps, c), meta })) throw cause;
+    const demand = toDemand(unpaid.sale, paying.carried);
+    return tellPaymentRequired(deps, asked, await demandPayment(deps, demand), unpaid);
   }
 }
+
+/** What a call that was not paid needs to ask for it. */
+type Unpaid = {
+  hasOutputSchema: boolean;
+  further: JsonObject | undefined;
+  returned: PageReturn | undefined;
+  sale?: Sale;
+};
 
 type Paying = Omit<Parameters<typeof paidCall>[1], 'sale'>;
 
@@ -96,20 +121,16 @@ async function callBuiltIn(
 }
 
 type Wanted = Pick<CallInput, 'server' | 'tool' | 'arguments' | 'version'> & {
+  further: JsonObject | undefined;
   onNeed(input: JsonObject): void;
 };
 
-function toCall(deps: McpDeps, asked: McpRequest, { onNeed, ...wanted }: Wanted): CallInput {
-  const { client, sink, over, meta, request } = asked;
+function toCall(deps: McpDeps, asked: McpRequest, { onNeed, further, ...wanted }: Wanted): CallInput {
+  const { client, sink, over, meta } = asked;
   const logLevel = logLevelOf(deps, asked);
   const events = createClientEvents({
     ...{ client, sink, over, logLevel, asks: deps.asks, progressToken: progressTokenOf(meta) },
   });
-  const { inputResponses, requestState } = request.params;
-  const further = {
-    ...(inputResponses === undefined ? {} : { inputResponses }),
-    ...(requestState === undefined ? {} : { requestState }),
-  };
   return {
     ...wanted,
     allowNetwork: allowsNetwork(asked),
@@ -117,8 +138,18 @@ function toCall(deps: McpDeps, asked: McpRequest, { onNeed, ...wanted }: Wanted)
       client: client.face,
       events: client.era === '2026' ? { ...events, needInput: onNeed } : events,
       meta: withoutEnvelope(stripMeta(meta)),
-      further: client.era === '2026' && Object.keys(further).length > 0 ? further : undefined,
+      further,
     },
+  };
+}
+
+/** What the client brings back of what an earlier answer asked for (MCP 2026-07-28, `InputRequiredResult`). */
+function readFurther({ client, request }: McpRequest): JsonObject | undefined {
+  const { inputResponses, requestState } = request.params;
+  if (client.era !== '2026' || (inputResponses === undefined && requestState === undefined)) return undefined;
+  return {
+    ...(inputResponses === undefined ? {} : { inputResponses }),
+    ...(requestState === undefined ? {} : { requestState }),
   };
 }
 
@@ -156,23 +187,20 @@ function tellDelivered(deps: McpDeps, asked: McpRequest, carried: Carried, answe
   const headers = claim ? paymentHeaders(deps, claim, carried) : [];
   if (claim) watchDelivery(deps, asked.c, claim);
   const result = isObject(answer.result) ? answer.result : {};
-  const meta = isObject(result._meta) ? result._meta : {};
+  const meta = isObject(result._meta) ? dropPaymentKeys(result._meta) : {};
   const reply = answerWith(asked, { ...result, _meta: { ...meta, ...receiptMeta(headers, answer) } });
   return reply.kind === 'answer' ? { ...reply, headers } : reply;
 }
 
-function tellPaymentRequired(
-  deps: McpDeps,
-  asked: McpRequest,
-  problem: Problem,
-  { hasOutputSchema }: { hasOutputSchema: boolean },
-): Reply {
+function tellPaymentRequired(deps: McpDeps, asked: McpRequest, problem: Problem, unpaid: Unpaid): Reply {
   const { c, client, meta } = asked;
   const { era } = client;
   const requestId = c.env.requestId ?? '';
   const spelling = spellPaymentRequired(problem, {
-    ...{ era, hasOutputSchema, meta, requestId, capabilities: client.face.capabilities },
+    ...{ era, meta, requestId, capabilities: client.face.capabilities },
+    hasOutputSchema: unpaid.hasOutputSchema,
     isHttpPayer: isHttpPayer(carriedBy(deps, c)),
+    person: toPersonAsked(deps, asked, unpaid),
   });
   switch (spelling.kind) {
     case 'result':
@@ -190,6 +218,20 @@ function tellPaymentRequired(
     default:
       return spelling satisfies never;
   }
+}
+
+function toPersonAsked(
+  deps: McpDeps,
+  { principal }: McpRequest,
+  { sale, further, returned }: Unpaid,
+): PersonAsked | undefined {
+  if (!sale || !offersPage(deps)) return undefined;
+  const { server, tool } = sale.request;
+  return {
+    ...{ pages: deps.pages, publicUrl: deps.settings.publicUrl, server, tool, further, returned },
+    ...{ amount: sale.price, accountId: principal?.accountId },
+    requestDigest: sale.digest ?? digestCall(sale.request),
+  };
 }
 
 function readIdempotencyKey({ c, meta }: McpRequest): string | undefined {

@@ -14,7 +14,7 @@ export async function dispatch(deps: McpDeps, asked: McpRequest): Promise<Reply>
   const { client, request, served } = asked;
   const { method, params } = request;
   if (method === 'tools/list') {
-    const listed = listTools(served, params);
+    const listed = listTools(deps, served, params);
     return answerWith(asked, client.era === '2026' ? { ...LISTED, ...listed } : listed);
   }
   if (method === 'tools/call') return callTool(deps, asked);

@@ -1,4 +1,4 @@
-import type { ServedMcp } from '../../gateway/index.ts';
+import type { PaymentPages, PriceTags, ServedMcp } from '../../gateway/index.ts';
 import type { Principal } from '../../keys/index.ts';
 import type { Ctx, HttpDeps } from '../env.ts';
 import type { Asks } from './asks.ts';
@@ -10,7 +10,13 @@ import type { Running } from './running.ts';
 import { portray, toStatelessResult } from './served.ts';
 
 /** What the endpoint needs, with its own memory of this process. */
-export type McpDeps = HttpDeps & { asks: Asks; running: Running; logLevels: LogLevels };
+export type McpDeps = HttpDeps & {
+  asks: Asks;
+  running: Running;
+  logLevels: LogLevels;
+  pages: PaymentPages;
+  priceTags: PriceTags;
+};
 
 /** One request to one server, and all that came with it. */
 export type McpRequest = {

@@ -1,5 +1,5 @@
 import { Hono } from 'hono';
-import { findMcpServer } from '../../gateway/index.ts';
+import { createPaymentPages, createPriceTags, findMcpServer } from '../../gateway/index.ts';
 import { clientSignal } from '../answer.ts';
 import { readPrincipal } from '../auth.ts';
 import { BODY_BYTES_MAX, readJson } from '../body.ts';
@@ -27,6 +27,8 @@ export function mcpRoutes(http: HttpDeps): App {
     asks: createAsks({ waitingMax: ASKS_WAITING_MAX }),
     running: createRunning(),
     logLevels: createLogLevels({ sessionsMax: LOG_LEVELS_MAX }),
+    pages: createPaymentPages({ secrets: http.keySecrets, clock: http.clock }),
+    priceTags: createPriceTags(http),
   };
   app.post('/mcp/:id', (c) => answerPost(deps, c, c.req.param('id')));
   return app;

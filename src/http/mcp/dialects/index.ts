@@ -1,3 +1,4 @@
+export { takesAsPass } from './pass.ts';
 export {
   type McpEra,
   type PaymentContext,
@@ -8,4 +9,4 @@ export { offersPage, type PageReturn, type PersonAsked, takePageReturn } from '.
 export { spellProblem } from './problem.ts';
 export { receiptMeta } from './receipt.ts';
 export { carryMeta, isHttpPayer, type JsonObject } from './request.ts';
-export { stripMeta } from './strip.ts';
+export { dropPaymentKeys, stripMeta } from './strip.ts';
