@@ -23,7 +23,8 @@ export async function judgeNodeTrial(start: StartTrial): Promise<string | undefi
   return trial.kind === 'failed' ? trial.why : undefined;
 }
 
-function trialCode(runtime: Runtime, entrypoint: string, source: string): Code {
+/** A program of one file. */
+export function trialCode(runtime: Runtime, entrypoint: string, source: string): Code {
   const archive = writeArchive(new Map([[entrypoint, Buffer.from(source)]]));
   return { sha256: '', runtime, entrypoint, archive };
 }
@@ -93,9 +94,10 @@ const pythonAnswerSchema = nodeAnswerSchema.extend({
   fork: z.string(),
 });
 
-type Trial<T> = { kind: 'answered'; answer: T } | { kind: 'failed'; why: string };
+export type Trial<T> = { kind: 'answered'; answer: T } | { kind: 'failed'; why: string };
 
-async function runTrial<T>(start: StartTrial, code: Code, schema: z.ZodType<T>): Promise<Trial<T>> {
+/** Runs a program to its end in a jail of its own; what it printed is its answer. */
+export async function runTrial<T>(start: StartTrial, code: Code, schema: z.ZodType<T>): Promise<Trial<T>> {
   const jail = await start({ runtime: code.runtime, limits: DEFAULT_LIMITS });
   const timer = setTimeout(() => void jail.kill('timeout').catch(() => {}), TRIAL_TIMEOUT_MS);
   try {

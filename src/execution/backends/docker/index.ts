@@ -1,0 +1,2 @@
+export { createDockerBackend, type DockerBackendDeps } from './backend.ts';
+export type { DockerHost } from './engine.ts';
