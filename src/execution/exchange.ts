@@ -55,6 +55,8 @@ export type ServerEvents = {
    * `input-required`. Without it a server of that era is told that its client can be asked for nothing.
    */
   needInput?(result: JsonObject): void;
+  /** The JSON-RPC error that a `tools/call` was answered with; the outcome is then `tool-error`. */
+  refuse?(error: { code: number; message: string; data?: Json }): void;
 };
 
 /** How much a server is asked to log (MCP 2025-11-25, "Logging"). */
