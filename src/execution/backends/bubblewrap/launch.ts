@@ -6,11 +6,15 @@ import type { StoredRoot } from './root-store.ts';
 
 export type LaunchInput = {
   programs: Programs;
+  /** The jail's own folder: what names it in the command line of its bwrap processes. */
+  folder: string;
   root: StoredRoot;
   limits: JailSpec['limits'];
   /** The layer to show, and where it is on this machine. */
   layer: { sha256: string; folder: string } | undefined;
   egressSocket: string | undefined;
+  /** An empty folder of the jail's own; by its path in the command line the jail is found and killed. */
+  anchor: string;
   /** Files by which to join control groups; empty where there are none. */
   joinFiles: readonly string[];
   /** The user to become; undefined when we are not root and cannot. */
@@ -81,7 +85,7 @@ const NOBODY = '65534';
 const SHM_BYTES = 1024 * 1024;
 const CODE_BYTES = 64 * 1024 * 1024;
 
-function enterNamespaces({ programs, root, limits, layer, egressSocket }: LaunchInput): string[] {
+function enterNamespaces({ programs, folder, root, limits, layer, egressSocket, anchor }: LaunchInput): string[] {
   const environment = {
     PATH: '/usr/bin',
     HOME: '/tmp',
@@ -99,12 +103,16 @@ function enterNamespaces({ programs, root, limits, layer, egressSocket }: Launch
     ...['--size', `${limits.tmpBytesMax}`, '--perms', '0700', '--tmpfs', '/tmp'],
     // --dev mounts a writable tmpfs of half the machine's memory: small /dev/shm on top, the rest read-only.
     ...['--dev', '/dev', '--size', `${SHM_BYTES}`, '--perms', '0700', '--tmpfs', '/dev/shm'],
+    // Hidden at once by what comes on top. Once a sweep has removed it, a chain still on its way ends here.
+    ...['--ro-bind', anchor, '/mcp'],
     // Empty until the bootstrap unpacks the code into it.
     ...['--size', `${CODE_BYTES}`, '--perms', '0700', '--tmpfs', '/mcp'],
     ...showLayer(layer),
     ...showEgress(egressSocket),
     ...['--remount-ro', '/dev', '--chdir', '/tmp'],
     ...Object.entries(environment).flatMap(([name, value]) => ['--setenv', name, value]),
+    // A sweep knows a jail's processes by this, and the jail never sees it.
+    ...['--setenv', 'JAIL', `${folder}/`, '--unsetenv', 'JAIL'],
     ...['--seccomp', `${SECCOMP_FD}`, '--json-status-fd', `${STATUS_FD}`, '--'],
   ];
 }

@@ -63,10 +63,12 @@ export async function createLauncher(parts: LauncherParts): Promise<Launcher> {
           shell: parts.programs.sh,
           arguments: launchArguments({
             programs: parts.programs,
+            folder: place.folder,
             root,
             limits: spec.limits,
             layer: spec.layer && place.layer && { sha256: spec.layer.sha256, folder: place.layer.folder },
             egressSocket: spec.egressSocket,
+            anchor: place.anchor,
             joinFiles: place.cgroup?.joinFiles ?? [],
             uid,
           }),
@@ -107,6 +109,7 @@ async function writeFilter({ folder, cgroups }: LauncherParts): Promise<string> 
 type Place = {
   id: string;
   folder: string;
+  anchor: string;
   statusFile: string;
   cgroup: Cgroup | undefined;
   layer: { folder: string; release(): void } | undefined;
@@ -118,6 +121,7 @@ function openPlace({ ownerId, folder, cgroups }: LauncherParts): Place {
   return {
     id,
     folder: jailFolder,
+    anchor: join(jailFolder, 'anchor'),
     statusFile: join(jailFolder, 'status'),
     cgroup: cgroups?.open(id),
     layer: undefined,
@@ -125,8 +129,8 @@ function openPlace({ ownerId, folder, cgroups }: LauncherParts): Place {
 }
 
 async function makePlace(place: Place, { cgroups }: LauncherParts, spec: JailSpec): Promise<void> {
-  await mkdir(place.folder);
-  await chmod(place.folder, 0o711);
+  await mkdir(place.anchor, { recursive: true });
+  for (const folder of [place.folder, place.anchor]) await chmod(folder, 0o711);
   await cgroups?.create(place.id, spec.limits);
 }
 
