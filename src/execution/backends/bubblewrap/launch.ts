@@ -6,8 +6,6 @@ import type { StoredRoot } from './root-store.ts';
 
 export type LaunchInput = {
   programs: Programs;
-  /** The jail's own folder: what names it in the command line of its bwrap processes. */
-  folder: string;
   root: StoredRoot;
   limits: JailSpec['limits'];
   /** The layer to show, and where it is on this machine. */
@@ -85,7 +83,7 @@ const NOBODY = '65534';
 const SHM_BYTES = 1024 * 1024;
 const CODE_BYTES = 64 * 1024 * 1024;
 
-function enterNamespaces({ programs, folder, root, limits, layer, egressSocket, anchor }: LaunchInput): string[] {
+function enterNamespaces({ programs, root, limits, layer, egressSocket, anchor }: LaunchInput): string[] {
   const environment = {
     PATH: '/usr/bin',
     HOME: '/tmp',
@@ -111,8 +109,6 @@ function enterNamespaces({ programs, folder, root, limits, layer, egressSocket, 
     ...showEgress(egressSocket),
     ...['--remount-ro', '/dev', '--chdir', '/tmp'],
     ...Object.entries(environment).flatMap(([name, value]) => ['--setenv', name, value]),
-    // A sweep knows a jail's processes by this, and the jail never sees it.
-    ...['--setenv', 'JAIL', `${folder}/`, '--unsetenv', 'JAIL'],
     ...['--seccomp', `${SECCOMP_FD}`, '--json-status-fd', `${STATUS_FD}`, '--'],
   ];
 }

@@ -63,7 +63,6 @@ export async function createLauncher(parts: LauncherParts): Promise<Launcher> {
           shell: parts.programs.sh,
           arguments: launchArguments({
             programs: parts.programs,
-            folder: place.folder,
             root,
             limits: spec.limits,
             layer: spec.layer && place.layer && { sha256: spec.layer.sha256, folder: place.layer.folder },
