@@ -1,10 +1,16 @@
+import type { Json } from '../core/canonical-json.ts';
 import type { Contracts } from './contracts.ts';
+import type { ServerEvents } from './exchange.ts';
 import { isObject, type JsonObject } from './json-lines.ts';
-import type { Break, McpSession } from './mcp-session.ts';
+import type { Break, Request } from './json-rpc.ts';
 import type { CallToolResult, FailureReason } from './outcome.ts';
 import { toPublicDetail } from './public-detail.ts';
 
-export type ToolCall = { request: { params: JsonObject }; outputSchema: JsonObject | undefined };
+export type ToolCall = {
+  request: { params: JsonObject };
+  outputSchema: JsonObject | undefined;
+  events?: ServerEvents | undefined;
+};
 
 export type ToolAnswer =
   | { kind: 'delivered'; result: CallToolResult }
@@ -12,26 +18,50 @@ export type ToolAnswer =
 
 /** Calls one tool (MCP 2025-11-25, "Tools: Calling Tools") and holds the answer to the tool's contract. */
 export async function callTool(
-  session: McpSession,
+  request: Request,
   contracts: Contracts,
   call: ToolCall,
 ): Promise<ToolAnswer | Break> {
-  const reply = await session.request('tools/call', call.request.params);
-  return reply.kind === 'broken' ? reply : judgeResult(contracts, reply, call.outputSchema);
+  const reply = await request('tools/call', call.request.params);
+  return reply.kind === 'broken' ? reply : judgeReply(contracts, reply, call);
 }
 
+/** More than this is no question. */
+const NEEDED_INPUT_BYTES_MAX = 16 * 1024;
+
 /** What an answer is worth: delivered, or why not. */
-export function judgeResult(
+export function judgeReply(
   contracts: Contracts,
-  reply: { kind: 'result'; result: JsonObject } | { kind: 'error'; message: string },
-  outputSchema: JsonObject | undefined,
+  reply: { kind: 'result'; result: JsonObject } | RpcError,
+  { outputSchema, events }: Pick<ToolCall, 'outputSchema' | 'events'>,
 ): ToolAnswer {
-  if (reply.kind === 'error') return fail('tool-error', reply.message);
+  if (reply.kind === 'error') return refuse(reply, events);
+  if (reply.result.resultType === 'input_required') return askForInput(reply.result, events);
   const result = readResult(reply.result);
   if (typeof result === 'string') return fail('protocol', result);
   if (result.isError === true) return fail('tool-error', readErrorText(result));
   const breach = outputSchema === undefined ? undefined : findBreach(contracts, outputSchema, result);
   return breach === undefined ? { kind: 'delivered', result } : fail('contract-broken', breach);
+}
+
+/** As much of a server's own words as a call that cost nothing may tell. */
+function refuse({ code, message, data }: RpcError, events: ServerEvents | undefined): ToolAnswer {
+  const answer = fail('tool-error', message);
+  const isShort = data !== undefined && Buffer.byteLength(JSON.stringify(data)) <= REFUSAL_BYTES_MAX;
+  events?.refuse?.({ code, message: answer.detail, ...(isShort ? { data } : {}) });
+  return answer;
+}
+
+type RpcError = { kind: 'error'; code: number; message: string; data?: Json };
+
+const REFUSAL_BYTES_MAX = 4 * 1024;
+
+/** MCP 2026-07-28, "Multi Round-Trip Requests": the caller answers by calling again. */
+function askForInput(result: JsonObject, events: ServerEvents | undefined): ToolAnswer {
+  if (Buffer.byteLength(JSON.stringify(result)) > NEEDED_INPUT_BYTES_MAX)
+    return fail('protocol', `The tool asked for input in more than ${NEEDED_INPUT_BYTES_MAX} bytes.`);
+  events?.needInput?.(result);
+  return fail('input-required', 'The tool needs something of its caller first.');
 }
 
 function findBreach(contracts: Contracts, schema: JsonObject, result: CallToolResult): string | undefined {
@@ -71,6 +101,6 @@ function readErrorText({ content }: CallToolResult): string {
   return 'The tool reported an error without saying which.';
 }
 
-function fail(reason: FailureReason, detail: string): ToolAnswer {
+function fail(reason: FailureReason, detail: string): Extract<ToolAnswer, { kind: 'failed' }> {
   return { kind: 'failed', reason, detail: toPublicDetail(detail) };
 }

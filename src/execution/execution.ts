@@ -1,21 +1,26 @@
-import { sha256Hex } from '../core/bytes.ts';
 import type { Clock } from '../core/clock.ts';
-import { invariant } from '../core/invariant.ts';
 import type { Log } from '../core/log.ts';
-import type { Backend, BackendStatus, Code } from './backend.ts';
-import { callTool, judgeResult } from './call-tool.ts';
+import type { Backend, BackendStatus } from './backend.ts';
+import { callTool, judgeReply } from './call-tool.ts';
+import { checkCode } from './check-code.ts';
 import { createContracts, type Validation } from './contracts.ts';
-import { converse } from './conversation.ts';
+import { type ConversationDeps, converse } from './conversation.ts';
+import type { Egress } from './egress-port.ts';
+import { createEras } from './eras.ts';
 import type { Exchange, Exchanged, RemoteServers, ServerRef } from './exchange.ts';
+import { inspectHosted, inspectRemote } from './inspection.ts';
 import type { JsonObject } from './json-lines.ts';
-import type { McpSession } from './mcp-session.ts';
 import type { Inspection, Outcome } from './outcome.ts';
+import { createPool } from './pool/pool.ts';
 import { createQueue, type QueueBounds } from './queue.ts';
-import { listTools } from './tool-list.ts';
 
 export type ExecutionDeps = QueueBounds & {
   backend: Backend;
   remote: RemoteServers;
+  /** Undefined where no hosted server ever reaches the network. */
+  egress?: Egress | undefined;
+  /** What jails that wait for calls may hold together; 0 starts a jail for each call. */
+  poolMemoryBytesMax: number;
   clock: Clock;
   log: Log;
 };
@@ -35,70 +40,68 @@ export type Execution = {
   inspect(input: { server: ServerRef }, signal: AbortSignal): Promise<Inspection>;
   /** Whether arguments fit a tool's `inputSchema`; `detail` names the place and the fix. */
   validateArguments(schema: JsonObject, value: unknown): Validation;
+  /** How many run, and how many jails wait for calls. */
+  load(): ExecutionLoad;
   /** Turns away who waits, ends what runs, and leaves nothing behind. */
   close(): Promise<void>;
 };
 
-/** A server may compile and import for the first time when it is published; its calls may not. */
-const INSPECT_TIMEOUT_MS = 15_000;
+export type ExecutionLoad = {
+  running: number;
+  waitingJails: { ready: number; starting: number; memoryBytes: number };
+};
 
 export function createExecution(deps: ExecutionDeps): Execution {
-  const { backend, remote, clock, log } = deps;
+  const { backend, remote } = deps;
   const queue = createQueue(deps);
+  const pool = createPool({ ...deps, busy: queue.inside });
   const contracts = createContracts();
-  const sessions = new Set<McpSession>();
-  const parts = { backend, queue, sessions, clock, log };
-  const execution: Execution = {
-    status: () => backend.status(),
+  const parts: ConversationDeps = {
+    ...{ backend, pool, egress: deps.egress, log: deps.log, clock: deps.clock },
+    ...{ queue, eras: createEras(), sessions: new Set() },
+  };
+  const status = async () => {
+    const found = await backend.status();
+    if (found.kind === 'ready') pool.stand(found.capabilities.roots);
+    return found;
+  };
+  return {
+    status,
     async run(input, signal) {
-      const { server, outputSchema } = input;
+      const { server } = input;
       if (server.kind === 'remote') {
         const answer = await remote.exchange({ ...input, server }, signal);
         if (answer.kind === 'failed') return answer;
-        const reply = answer.kind === 'result' ? answer : { kind: answer.kind, message: answer.message };
-        return { ...judgeResult(contracts, reply, outputSchema), runMs: answer.runMs };
+        return { ...judgeReply(contracts, answer, input), runMs: answer.runMs };
       }
-      checkCode(server.code);
-      const ending = await converse(parts, server, signal, (session) => callTool(session, contracts, input));
+      await checkCode(server.code);
+      const ending = await converse(parts, { ...input, server }, signal, ({ request }) =>
+        callTool(request, contracts, input),
+      );
       if (ending.kind === 'finished') return { ...ending.value, runMs: ending.runMs };
       return { kind: 'failed', reason: ending.reason, detail: ending.detail, runMs: ending.runMs };
     },
     async exchange(input, signal) {
       const { server, request } = input;
       if (server.kind === 'remote') return remote.exchange({ ...input, server }, signal);
-      checkCode(server.code);
-      const ending = await converse(parts, server, signal, (session) =>
+      await checkCode(server.code);
+      const { runMs, ...ending } = await converse(parts, { ...input, server }, signal, (session) =>
         session.request(request.method, request.params),
       );
-      const { runMs } = ending;
-      if (ending.kind === 'broken')
-        return { kind: 'failed', reason: ending.reason, detail: ending.detail, runMs };
-      const reply = ending.value;
-      return reply.kind === 'result'
-        ? { kind: 'result', result: reply.result, runMs }
-        : { kind: 'error', code: reply.code, message: reply.message, runMs };
+      if (ending.kind === 'finished') return { ...ending.value, runMs };
+      return { kind: 'failed', reason: ending.reason, detail: ending.detail, runMs };
     },
     async inspect({ server }, signal) {
-      invariant(server.kind === 'hosted', 'remote servers cannot be inspected yet');
-      checkCode(server.code);
-      const runTimeoutMs = Math.max(server.limits.runTimeoutMs, INSPECT_TIMEOUT_MS);
-      const spec = { ...server, limits: { ...server.limits, runTimeoutMs } };
-      const ending = await converse(parts, spec, signal, (session) => listTools(session, contracts));
-      if (ending.kind === 'broken') return { kind: 'refused', detail: ending.detail, stderr: ending.stderr };
-      return ending.value.kind === 'listed'
-        ? { ...ending.value, face: { capabilities: { tools: {} }, info: {} } }
-        : { ...ending.value, stderr: ending.stderr };
+      if (server.kind === 'remote') return inspectRemote(remote, contracts, server, signal);
+      await checkCode(server.code);
+      return inspectHosted(parts, contracts, server, signal);
     },
     validateArguments: (schema, value) => contracts.validate(schema, value, 'arguments'),
+    load: () => ({ running: queue.inside(), waitingJails: pool.waiting() }),
     async close() {
       queue.close();
-      for (const session of sessions) session.end('cancelled', 'The gateway is shutting down.');
-      await Promise.all([backend.close(), remote.close()]);
+      for (const session of parts.sessions) session.end('cancelled', 'The gateway is shutting down.');
+      await Promise.all([pool.close(), backend.close(), remote.close()]);
     },
   };
-  return execution;
-}
-
-function checkCode(code: Code): void {
-  invariant(sha256Hex(code.archive) === code.sha256, `the stored code of ${code.sha256} has changed`);
 }

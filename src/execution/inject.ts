@@ -18,5 +18,9 @@ export function injectCode(jail: Pick<Jail, 'stdin'>, code: Code): void {
     }),
   );
   const length = order.length.toString(16).padStart(8, '0');
-  jail.stdin.write(Buffer.concat([Buffer.from(length), order, code.archive]));
+  // What is written behind it in the same turn, the first words to the server, goes out with it.
+  jail.stdin.cork();
+  jail.stdin.write(Buffer.concat([Buffer.from(length), order]));
+  jail.stdin.write(code.archive);
+  process.nextTick(() => jail.stdin.uncork());
 }

@@ -3,7 +3,8 @@ import { createLineSplitter, type JsonObject, type LineSplitter, readJsonLine } 
 import type { FailureReason } from './outcome.ts';
 
 export type OutputListener = {
-  onMessage(message: JsonObject): void;
+  /** `bytes` is how long its line was. */
+  onMessage(message: JsonObject, bytes: number): void;
   /** Called at most once; no message follows it. */
   onBroken(reason: FailureReason, detail: string): void;
 };
@@ -49,7 +50,7 @@ export function readServerOutput(
   const splitter = createLineSplitter((line) => {
     if (!isListening) return;
     const reading = readJsonLine(line);
-    if (reading.kind === 'object') listener.onMessage(reading.value);
+    if (reading.kind === 'object') listener.onMessage(reading.value, line.length);
     if (reading.kind === 'broken') breakOff('protocol', `The server ${reading.why}`);
   });
   jail.stdout.on('data', (chunk: Buffer) => {

@@ -1,7 +1,7 @@
 import type { Json } from '../core/canonical-json.ts';
 import type { Contracts } from './contracts.ts';
 import { isObject } from './json-lines.ts';
-import type { Break, McpSession } from './mcp-session.ts';
+import type { Break, Request } from './json-rpc.ts';
 import type { ToolDefinition } from './outcome.ts';
 import { toPublicDetail } from './public-detail.ts';
 
@@ -15,11 +15,11 @@ const DESCRIPTION_CHARACTERS_MAX = 16 * 1024;
 const TOOL_NAME = /^[A-Za-z0-9_./-]{1,128}$/;
 
 /** All pages of a server's `tools/list` (MCP 2025-11-25, "Tools: Listing Tools"), checked. */
-export async function listTools(session: McpSession, contracts: Contracts): Promise<ToolList | Break> {
+export async function listTools(request: Request, contracts: Contracts): Promise<ToolList | Break> {
   const listed: Json[] = [];
   let cursor: string | undefined;
   for (let page = 0; page < PAGES_MAX; page += 1) {
-    const reply = await session.request('tools/list', cursor === undefined ? {} : { cursor });
+    const reply = await request('tools/list', cursor === undefined ? {} : { cursor });
     if (reply.kind === 'broken') return reply;
     if (reply.kind === 'error') return refuse(`The server refused tools/list: ${reply.message}`);
     const { tools, nextCursor } = reply.result;
@@ -54,7 +54,7 @@ function readTool(entry: Json, contracts: Contracts): ToolDefinition | string {
   if (!TOOL_NAME.test(entry.name)) {
     return `The tool name ${JSON.stringify(entry.name.slice(0, 64))} is not 1 to 128 of A-Z a-z 0-9 _ . / -`;
   }
-  const { name, title, description, inputSchema, outputSchema, annotations } = entry;
+  const { name, title, description, inputSchema, outputSchema, annotations, _meta } = entry;
   if (!isText(title, TITLE_CHARACTERS_MAX)) return `The title of "${name}" is not a text of sensible length.`;
   if (!isText(description, DESCRIPTION_CHARACTERS_MAX)) {
     return `The description of "${name}" is not a text of sensible length.`;
@@ -64,6 +64,7 @@ function readTool(entry: Json, contracts: Contracts): ToolDefinition | string {
     return `The outputSchema of "${name}" is no object.`;
   if (annotations !== undefined && !isObject(annotations))
     return `The annotations of "${name}" are no object.`;
+  if (_meta !== undefined && !isObject(_meta)) return `The _meta of "${name}" is no object.`;
   const definition: ToolDefinition = {
     name,
     ...(title === undefined ? {} : { title }),
@@ -71,6 +72,7 @@ function readTool(entry: Json, contracts: Contracts): ToolDefinition | string {
     inputSchema,
     ...(outputSchema === undefined ? {} : { outputSchema }),
     ...(annotations === undefined ? {} : { annotations }),
+    ...(_meta === undefined ? {} : { _meta }),
   };
   return refuseDefinition(definition, contracts) ?? definition;
 }
@@ -91,7 +93,7 @@ function isText(value: Json | undefined, charactersMax: number): value is string
 }
 
 /** No database text can hold these, and no reader can show them. */
-function hasUnstorableText(value: unknown): boolean {
+export function hasUnstorableText(value: unknown): boolean {
   if (typeof value === 'string') return /[\0\p{Surrogate}]/u.test(value);
   if (typeof value !== 'object' || value === null) return false;
   return Object.entries(value).some(([key, member]) => hasUnstorableText(key) || hasUnstorableText(member));

@@ -20,6 +20,7 @@ import {
   createNoRemote,
   DEFAULT_LIMITS,
   type Execution,
+  type ExecutionDeps,
   type Limits,
   type Outcome,
   type ServerRef,
@@ -49,10 +50,7 @@ export function testBackend(deps: Partial<BubblewrapDeps> = {}): Backend {
   return createBubblewrapBackend({ workDir: WORK_DIR, clock: systemClock, log: silentLog, ...deps });
 }
 
-export function testExecution(
-  backend: Backend,
-  bounds: { concurrencyMax?: number; queueMax?: number } = {},
-): Execution {
+export function testExecution(backend: Backend, settings: Partial<ExecutionDeps> = {}): Execution {
   return createExecution({
     backend,
     clock: systemClock,
@@ -60,7 +58,9 @@ export function testExecution(
     remote: createNoRemote(),
     concurrencyMax: 4,
     queueMax: 64,
-    ...bounds,
+    // Warm jails would be traces: tests of the pool ask for them.
+    poolMemoryBytesMax: 0,
+    ...settings,
   });
 }
 

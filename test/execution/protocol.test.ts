@@ -242,6 +242,7 @@ describe('publishing reads what a server offers, and refuses', () => {
         description: 'd',
         inputSchema: { type: 'object' },
       })),
+      face: { capabilities: {}, info: { name: 'x', version: '1' } },
     });
   });
 });
