@@ -23,7 +23,9 @@ export type Catalog = {
   /** Enters a publisher; safe to repeat. */
   ensurePublisher(tx: Tx, publisherId: Uuid): Promise<void>;
   /** What publishing would do now. Throws the `Problem` of a conflict that is plain already. */
-  plan(input: { publisherId: Uuid; submission: Submission; serverId?: Uuid }): Promise<Plan>;
+  plan(input: { publisherId: Uuid; submission: Submission; serverId?: Uuid | undefined }): Promise<Plan>;
+  /** A layer that a build stored, to be run with before a version names it. */
+  openLayer(sha256: string): Layer;
   publishServer(tx: Tx, publication: Publication): Promise<Published>;
   publishVersion(tx: Tx, publication: Publication & { serverId: Uuid }): Promise<Published>;
   /** To be called once a publication or a pause is committed: this process shows it at once. */
@@ -56,7 +58,8 @@ export function createCatalog(deps: CatalogDeps): Catalog {
   const { sql, clock } = deps;
   return {
     ensurePublisher: (tx, id) => insertPublisher(tx, { id, createdAt: clock.now() }),
-    plan: (input) => planPublication(sql, input),
+    plan: (input) => planPublication(sql, { ...input, now: clock.now() }),
+    openLayer: deps.openLayer,
     publishServer,
     publishVersion,
     ...createListings(deps),

@@ -1,7 +1,8 @@
-export { type Catalog, createCatalog } from './catalog.ts';
+export { readUpload } from './archives/upload.ts';
+export { type Catalog, type CatalogDeps, createCatalog } from './catalog.ts';
 export type { CodeOf } from './code-loader.ts';
 export type { Listing, ListingSummary, Server, ServerTier, Version } from './listing.ts';
-export { toListingJson, toSummaryJson } from './listing-json.ts';
+export { type Hosting, toHostingJson, toListingJson, toSummaryJson } from './listing-json.ts';
 export {
   type FreeAllowance,
   type PriceList,
@@ -9,8 +10,21 @@ export {
   type SettlePolicy,
   toPricingJson,
 } from './price-list.ts';
-export { type Plan, type Publication, type Published, toCode, type VersionLeaf } from './publish.ts';
+export {
+  type Plan,
+  type Publication,
+  type Published,
+  runtimeOf,
+  toCode,
+  type VersionLeaf,
+} from './publish.ts';
 export type { Sort } from './search/cursor.ts';
 export type { SearchInput, SearchPage } from './search/search.ts';
-export { parseSubmission, type Submission } from './submission.ts';
-export { submissionSchema } from './submission-schema.ts';
+export {
+  type HostedSubmission,
+  type Language,
+  parseSubmission,
+  type RemoteSubmission,
+  type Submission,
+  type SubmissionRules,
+} from './submission.ts';

@@ -1,6 +1,9 @@
 import { toWireNumber } from '../core/money.ts';
-import type { Listing, ListingSummary } from './listing.ts';
+import type { Runtime } from '../execution/backend.ts';
+import { toLimitsJson } from './limits-json.ts';
+import type { Listing, ListingSummary, Version } from './listing.ts';
 import { toPricingJson } from './price-list.ts';
+import type { Language } from './submission.ts';
 
 /** A listed server among others, as lists spell it. */
 export function toSummaryJson({
@@ -30,12 +33,35 @@ export function toListingJson(listing: Listing): Record<string, unknown> {
     tools_hash: `sha256:${version.toolsHash}`,
     log_index: Number(version.logIndex),
     entrypoint: version.entrypoint,
+    ...toHostingJson({ language: server.language, ...version }),
     changelog: version.changelog,
     published_at: version.createdAt,
     pricing: toPricingJson(prices),
     tools: listing.tools.map((tool) => ({ ...tool, price_mcents: toWireNumber(listing.priceOf(tool.name)) })),
   };
 }
+
+/**
+ * What a version runs on and inside which bounds. Where a self-hosted server answers is for its publisher alone:
+ * callers who knew it could go around the gateway.
+ */
+export function toHostingJson(version: Hosting): Record<string, unknown> {
+  const { rootSha256, layerSha256, hosts, limits, runtime } = version;
+  // Of an older version the runtime tells, for its server's language is that of the newest.
+  const language = runtime === null ? version.language : LANGUAGES[runtime];
+  return {
+    runtime: { language, root_hash: rootSha256 && `sha256:${rootSha256}` },
+    layer_hash: layerSha256 && `sha256:${layerSha256}`,
+    limits: toLimitsJson(limits, { isHosted: runtime !== null }),
+    network: { hosts },
+  };
+}
+
+const LANGUAGES = { python: 'python', node: 'node', elf: 'go' } as const satisfies Record<Runtime, Language>;
+
+export type Hosting = Pick<Version, 'rootSha256' | 'layerSha256' | 'hosts' | 'limits' | 'runtime'> & {
+  language: string | null;
+};
 
 function toServerJson(server: Listing['server']): Record<string, unknown> {
   return {

@@ -5,9 +5,12 @@ import { newUuid, type Uuid } from '../core/ids.ts';
 import { invariant } from '../core/invariant.ts';
 import { Problem } from '../core/problem.ts';
 import type { Queryable, Tx } from '../db/index.ts';
-import type { Code } from '../execution/backend.ts';
+import type { Code, Layer, Runtime } from '../execution/backend.ts';
 import type { ServerFace as McpFace } from '../execution/exchange.ts';
 import type { ToolDefinition } from '../execution/outcome.ts';
+import { refuseOverAllotment, takeAllotment } from './allotment.ts';
+import type { ServerTier } from './listing.ts';
+import { hashMetadata } from './metadata-hash.ts';
 import { refuseUnknownTools, toPricingJson } from './price-list.ts';
 import { hashTools, toPriceList } from './rows.ts';
 import { wordsOf } from './search/words.ts';
@@ -30,7 +33,7 @@ import {
   updateServer,
   type VersionKeyRow,
 } from './store.ts';
-import type { Submission } from './submission.ts';
+import type { HostedSubmission, Language, Submission } from './submission.ts';
 import { compareVersions } from './version-number.ts';
 
 /** What the version log is told of a publication. */
@@ -43,6 +46,8 @@ export type VersionLeaf = {
 };
 
 export type Publication = {
+  /** The server a new version is for; of a new server the id that it was promised, if it was. */
+  serverId?: Uuid | undefined;
   publisherId: Uuid;
   submission: Submission;
   /** What the code itself answered to `tools/list`. */
@@ -50,7 +55,7 @@ export type Publication = {
   /** What it said of itself, and what it ran on. */
   face: McpFace;
   rootSha256: string | null;
-  layerSha256: string | null;
+  layer: { sha256: string; bytes: number } | undefined;
   publishedAt: Date;
   /** Called last, in the same transaction: the log stays locked until it commits. */
   appendLeaf(leaf: VersionLeaf): Promise<bigint>;
@@ -77,31 +82,42 @@ type Intent = { publisherId: Uuid; submission: Submission };
 /** A squatter should need more than one publisher. */
 const NAMESPACES_MAX = 10;
 
+const RUNTIMES = { python: 'python', node: 'node', go: 'elf' } as const satisfies Record<Language, Runtime>;
+
+/** What starts code of a language. */
+export function runtimeOf(language: Language): Runtime {
+  return RUNTIMES[language];
+}
+
 /** The code of a submission as the sandbox runs it. */
-export function toCode(submission: Submission): Code {
-  const archive = writeArchive(submission.files);
-  return {
-    sha256: sha256Hex(archive),
-    runtime: submission.language,
-    entrypoint: submission.entrypoint,
-    archive,
-  };
+export function toCode(
+  { files, language, entrypoint }: HostedSubmission,
+  on: { layer: Layer | undefined; rootSha256: string | undefined },
+): Code {
+  const archive = writeArchive(files);
+  return { sha256: sha256Hex(archive), runtime: runtimeOf(language), entrypoint, archive, ...on };
 }
 
 /** Looks, without a lock, whether a publication could succeed: before the sandbox runs for nothing. */
-export async function planPublication(sql: Queryable, intent: Intent & { serverId?: Uuid }): Promise<Plan> {
-  const { submission, publisherId, serverId } = intent;
+export async function planPublication(
+  sql: Queryable,
+  intent: Intent & { serverId?: Uuid | undefined; now: Date },
+): Promise<Plan> {
+  const { submission, publisherId, serverId, now } = intent;
   if (serverId === undefined) {
     const owner = await findNamespaceOwner(sql, namespaceOf(submission.name));
     if (owner === undefined) await refuseSquatting(sql, publisherId);
     else refuseNamespace(submission.name, { owner, publisherId });
     const taken = await findServerId(sql, submission.name);
     if (taken !== undefined) throw refuseTaken(submission.name, taken);
+    await refuseOverAllotment(sql, { publisherId, now, bytes: 0 });
     return { kind: 'new-server' };
   }
   refuseOther(await findServerOf(sql, { id: serverId, publisherId }), submission);
   const published = await findPublished(sql, { serverId, submission });
-  return published ? { kind: 'unchanged', published } : { kind: 'new-version' };
+  if (published) return { kind: 'unchanged', published };
+  await refuseOverAllotment(sql, { publisherId, now, bytes: 0 });
+  return { kind: 'new-version' };
 }
 
 /** Lists a new server. Its name is taken by the first to commit; the first use of a namespace claims it. */
@@ -112,7 +128,7 @@ export async function publishServer(tx: Tx, publication: Publication): Promise<P
     tools.map(({ name }) => name),
   );
   await takeNamespace(tx, publication);
-  const [serverId, versionId] = [newUuid(), newUuid()];
+  const [serverId, versionId] = [publication.serverId ?? newUuid(), newUuid()];
   const { name, tier } = submission;
   const face = toFace(publication, versionId);
   if (!(await insertServer(tx, { ...face, id: serverId, name, tier, publisherId }))) {
@@ -132,6 +148,7 @@ export async function publishVersion(
     submission.pricing,
     tools.map(({ name }) => name),
   );
+  await admitPublisher(tx, publisherId);
   refuseOther(await lockServer(tx, { id: serverId, publisherId }), submission);
   const published = await findPublished(tx, { serverId, submission });
   if (published) return published;
@@ -146,10 +163,13 @@ async function appendVersion(
   publication: Publication,
   ids: { serverId: Uuid; versionId: Uuid },
 ): Promise<Omit<Published, 'isNewServer'>> {
-  const { publisherId, submission, tools, face, rootSha256, layerSha256, publishedAt } = publication;
-  const code = toCode(submission);
+  const { publisherId, submission, tools, face, rootSha256, layer, publishedAt } = publication;
+  const isHosted = submission.tier === 'hobbyist';
+  const archive = writeArchive(submission.files);
+  const code = { sha256: sha256Hex(archive), archive };
   const toolsHash = hashTools(tools);
-  await insertCode(tx, { sha256: code.sha256, archive: Buffer.from(code.archive), createdAt: publishedAt });
+  await takeAllotment(tx, { publisherId, now: publishedAt, code, layer });
+  await insertCode(tx, { ...code, createdAt: publishedAt });
   await appendPrices(tx, publication, ids.serverId);
   const logIndex = await publication.appendLeaf({
     ...{ name: submission.name, version: submission.version, publisherId },
@@ -160,9 +180,11 @@ async function appendVersion(
     serverId: ids.serverId,
     version: submission.version,
     codeSha256: code.sha256,
-    runtime: code.runtime,
-    entrypoint: code.entrypoint,
-    ...{ rootSha256, layerSha256, face, limits: {}, hosts: [], endpointUrl: null },
+    runtime: isHosted ? runtimeOf(submission.language) : null,
+    entrypoint: submission.entrypoint,
+    ...{ rootSha256, layerSha256: layer?.sha256 ?? null, face, limits: submission.limits },
+    hosts: isHosted ? submission.hosts : [],
+    endpointUrl: isHosted ? null : submission.endpointUrl,
     tools,
     toolNames: tools.map(({ name }) => name),
     toolsHash,
@@ -189,13 +211,18 @@ async function appendPrices(tx: Tx, publication: Publication, serverId: Uuid): P
 }
 
 async function takeNamespace(tx: Tx, { publisherId, submission, publishedAt }: Publication): Promise<void> {
-  invariant(await lockPublisher(tx, publisherId), `no publisher ${publisherId}`);
+  await admitPublisher(tx, publisherId);
   const namespace = namespaceOf(submission.name);
   if ((await findNamespaceOwner(tx, namespace)) === undefined) {
     await refuseSquatting(tx, publisherId);
     await claimNamespace(tx, { namespace, publisherId, createdAt: publishedAt });
   }
   refuseNamespace(submission.name, { owner: await findNamespaceOwner(tx, namespace), publisherId });
+}
+
+/** One publication of a publisher at a time, so that what it may still publish is counted right. */
+async function admitPublisher(tx: Tx, publisherId: Uuid): Promise<void> {
+  invariant(await lockPublisher(tx, publisherId), `no publisher ${publisherId}`);
 }
 
 async function refuseSquatting(sql: Queryable, publisherId: Uuid): Promise<void> {
@@ -220,8 +247,13 @@ function refuseTaken(name: string, id: Uuid | undefined): Problem {
 }
 
 /** Someone else's server is as unknown as one that never was. */
-function refuseOther(server: { name: string } | undefined, submission: Submission): void {
+function refuseOther(server: { name: string; tier: ServerTier } | undefined, submission: Submission): void {
   if (!server) throw new Problem('not-found', { detail: 'You have no server with this id.' });
+  if (server.tier !== submission.tier) {
+    throw new Problem('conflict', {
+      detail: `tier: this server is "${server.tier}", and what its publisher earns of a call never changes. Send that tier, or list a new server.`,
+    });
+  }
   if (server.name === submission.name) return;
   throw new Problem('conflict', {
     detail: `name: this server is "${server.name}", and names never change. Send that name, or list a new server.`,
@@ -258,10 +290,6 @@ function refuseDifference(
   throw new Problem('conflict', {
     detail: `version: ${same.version} is published with other ${isSameCode ? 'metadata' : 'code'}, and a version never changes. Choose a greater one.`,
   });
-}
-
-function hashMetadata({ files: _, pricing, ...rest }: Submission): string {
-  return sha256Hex(canonicalJson({ ...rest, pricing: toPricingJson(pricing) }));
 }
 
 function toFace({ submission, tools, publishedAt }: Publication, versionId: Uuid): ServerFace {

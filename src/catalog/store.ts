@@ -42,6 +42,39 @@ export async function lockPublisher(tx: Tx, id: Uuid): Promise<boolean> {
   return rows.length > 0;
 }
 
+/** How many versions a publisher published since then, counted up to `countMax`, and the bytes of all its versions. */
+export async function findAllotmentUse(
+  sql: Queryable,
+  input: { publisherId: Uuid; since: Date; countMax: number },
+): Promise<{ count: number; oldest: Date | null; storedBytes: bigint }> {
+  const [row] = await sql<{ count: number; oldest: Date | null; storedBytes: bigint }[]>`
+    SELECT count(recent.created_at)::int AS count, min(recent.created_at) AS oldest,
+      coalesce((SELECT stored_bytes FROM catalog_publisher WHERE id = ${input.publisherId}), 0) AS stored_bytes
+    FROM (SELECT v.created_at FROM catalog_version v JOIN catalog_server s ON s.id = v.server_id
+      WHERE s.publisher_id = ${input.publisherId} AND v.created_at > ${input.since}
+      ORDER BY v.created_at DESC LIMIT ${input.countMax}) recent`;
+  return row ?? { count: 0, oldest: null, storedBytes: 0n };
+}
+
+/** Whether a publisher has a version with this code, and one with this layer. */
+export async function findStored(
+  tx: Tx,
+  input: { publisherId: Uuid; codeSha256: string; layerSha256: string | null },
+): Promise<{ hasCode: boolean; hasLayer: boolean }> {
+  const [row] = await tx<{ hasCode: boolean | null; hasLayer: boolean | null }[]>`
+    SELECT bool_or(v.code_sha256 = ${input.codeSha256}) AS has_code,
+      bool_or(v.layer_sha256 = ${input.layerSha256}) AS has_layer
+    FROM catalog_version v JOIN catalog_server s ON s.id = v.server_id
+    WHERE s.publisher_id = ${input.publisherId}
+      AND (v.code_sha256 = ${input.codeSha256} OR v.layer_sha256 = ${input.layerSha256})`;
+  return { hasCode: row?.hasCode ?? false, hasLayer: row?.hasLayer ?? false };
+}
+
+export async function addStoredBytes(tx: Tx, input: { publisherId: Uuid; bytes: number }): Promise<void> {
+  await tx`
+    UPDATE catalog_publisher SET stored_bytes = stored_bytes + ${input.bytes} WHERE id = ${input.publisherId}`;
+}
+
 /** Takes a namespace that is free, and waits for a racer that takes it at the same time. */
 export async function claimNamespace(
   tx: Tx,
@@ -97,18 +130,18 @@ export async function updateServer(tx: Tx, id: Uuid, row: ServerFace): Promise<v
 export async function lockServer(
   tx: Tx,
   input: { id: Uuid; publisherId: Uuid },
-): Promise<{ name: string } | undefined> {
-  const [row] = await tx<{ name: string }[]>`
-    SELECT name FROM catalog_server WHERE id = ${input.id} AND publisher_id = ${input.publisherId} FOR UPDATE`;
+): Promise<Pick<ServerColumns, 'name' | 'tier'> | undefined> {
+  const [row] = await tx<Pick<ServerColumns, 'name' | 'tier'>[]>`
+    SELECT name, tier FROM catalog_server WHERE id = ${input.id} AND publisher_id = ${input.publisherId} FOR UPDATE`;
   return row;
 }
 
 export async function findServerOf(
   sql: Queryable,
   input: { id: Uuid; publisherId: Uuid },
-): Promise<{ name: string } | undefined> {
-  const [row] = await sql<{ name: string }[]>`
-    SELECT name FROM catalog_server WHERE id = ${input.id} AND publisher_id = ${input.publisherId}`;
+): Promise<Pick<ServerColumns, 'name' | 'tier'> | undefined> {
+  const [row] = await sql<Pick<ServerColumns, 'name' | 'tier'>[]>`
+    SELECT name, tier FROM catalog_server WHERE id = ${input.id} AND publisher_id = ${input.publisherId}`;
   return row;
 }
 

@@ -1,4 +1,6 @@
 import { z } from 'zod';
+import { ENDPOINT_CHARACTERS_MAX, refuseEndpoint, refuseHost } from './endpoint.ts';
+import { limitsSchema, remoteLimitsSchema } from './limits-json.ts';
 import { allowanceSchema, PRICE_MCENTS_MAX, SETTLE_POLICIES } from './price-list.ts';
 import { refuseName } from './server-name.ts';
 import { isVersionNumber, VERSION_CHARACTERS_MAX } from './version-number.ts';
@@ -11,6 +13,8 @@ const LICENSE_CHARACTERS_MAX = 64;
 const URL_CHARACTERS_MAX = 300;
 const ENTRYPOINT_CHARACTERS_MAX = 100;
 const PRICED_TOOLS_MAX = 128;
+const HOSTS_MAX = 16;
+const HOST_CHARACTERS_SHOWN = 80;
 
 const CATEGORY = /^[a-z0-9]+(?:-[a-z0-9]+)*$/;
 /** SPDX license expressions (annex D of the specification): identifiers, AND, OR, WITH, brackets. */
@@ -74,17 +78,8 @@ const pricingSchema = z
     }
   });
 
-/** The publish JSON as it travels; `parseSubmission` checks what this shape alone cannot. */
-export const submissionSchema = z.strictObject({
-  // First, so that a self-hosted server is told this and not that it has no code.
-  tier: z
-    .enum(['hobbyist'], {
-      error: ({ input }) =>
-        input === 'pro'
-          ? 'self-hosted servers are not accepted yet; upload code with the tier "hobbyist"'
-          : 'must be "hobbyist"',
-    })
-    .default('hobbyist'),
+/** What every publish JSON says, whichever way its server is served. */
+const described = {
   name: z.string().superRefine((name, context) => refuse(context, [], refuseName(name))),
   version: z.string().refine(isVersionNumber, {
     error: `must be one exact version of Semantic Versioning 2.0.0, such as "1.0.0", of at most ${VERSION_CHARACTERS_MAX} characters`,
@@ -102,8 +97,6 @@ export const submissionSchema = z.strictObject({
     .max(CATEGORIES_MAX, `must name at most ${CATEGORIES_MAX} categories`)
     .refine((slugs) => new Set(slugs).size === slugs.length, { error: 'must not name a category twice' })
     .default([]),
-  language: z.enum(['python'], { error: 'must be "python", the one language supported now' }),
-  entrypoint: z.string().max(ENTRYPOINT_CHARACTERS_MAX),
   license: z
     .string()
     .max(LICENSE_CHARACTERS_MAX)
@@ -116,6 +109,32 @@ export const submissionSchema = z.strictObject({
     .optional(),
   changelog: text(CHANGELOG_CHARACTERS_MAX).optional(),
   pricing: pricingSchema,
+};
+
+const language = z.enum(['python', 'node', 'go'], { error: 'must be "python", "node" or "go"' });
+
+const networkSchema = z.strictObject({
+  hosts: z
+    .array(
+      z.string().superRefine((host, context) => {
+        const why = refuseHost(host);
+        refuse(context, [], why && `${JSON.stringify(host.slice(0, HOST_CHARACTERS_SHOWN))} ${why}`);
+      }),
+    )
+    .min(1, 'must name at least one host; leave "network" out to reach none')
+    .max(HOSTS_MAX, `must name at most ${HOSTS_MAX} hosts`)
+    .refine((hosts) => new Set(hosts).size === hosts.length, { error: 'must not name a host twice' }),
+});
+
+/** The publish JSON of code that runs here; `parseSubmission` checks what this shape alone cannot. */
+export const hostedSchema = z.strictObject({
+  tier: z.enum(['hobbyist'], { error: 'must be "hobbyist" or "pro"' }).default('hobbyist'),
+  ...described,
+  language,
+  entrypoint: z.string().max(ENTRYPOINT_CHARACTERS_MAX),
+  limits: limitsSchema.default({}),
+  network: networkSchema.optional(),
+  endpoint_url: notHere('belongs to the tier "pro"; a server whose code you upload has none'),
   files: z.record(
     z.string(),
     z.union([z.string(), z.strictObject({ base64: z.string() })], {
@@ -123,6 +142,33 @@ export const submissionSchema = z.strictObject({
     }),
   ),
 });
+
+/** The same beside an archive that holds the files. */
+export const uploadSchema = hostedSchema.extend({
+  files: notHere('are in the archive already; leave this member out'),
+});
+
+/** The publish JSON of a server that its publisher runs. */
+export function remoteSchema(rules: { allowsLoopback: boolean }) {
+  const isCode = 'belongs to code that runs here, and a "pro" server has none';
+  return z.strictObject({
+    tier: z.literal('pro'),
+    ...described,
+    language: language.optional(),
+    endpoint_url: z
+      .string()
+      .max(ENDPOINT_CHARACTERS_MAX)
+      .superRefine((url, context) => refuse(context, [], refuseEndpoint(url, rules))),
+    limits: remoteLimitsSchema.default({}),
+    network: notHere(isCode),
+    entrypoint: notHere(isCode),
+    files: notHere(isCode),
+  });
+}
+
+function notHere(why: string) {
+  return z.never({ error: why }).optional();
+}
 
 function text(charactersMax: number) {
   return z

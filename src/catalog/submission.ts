@@ -1,39 +1,124 @@
 import type { z } from 'zod';
+import type { Limits } from '../core/limits.ts';
 import { Problem } from '../core/problem.ts';
-import { readFiles } from './code-files.ts';
+import { takeOffTopFolder } from './archives/upload.ts';
+import { CODE_BOUNDS, checkFiles, readFiles } from './code-files.ts';
+import { refuseProgram } from './elf.ts';
+import { ENDPOINT_FILE, endpointFiles } from './endpoint.ts';
 import { type PriceList, readPriceList } from './price-list.ts';
-import { submissionSchema } from './submission-schema.ts';
+import { hostedSchema, remoteSchema, uploadSchema } from './submission-schema.ts';
+
+export type Language = 'python' | 'node' | 'go';
 
 /** What a publisher sends to publish one version: checked, with code and price list in their inner form. */
-export type Submission = {
+export type Submission = HostedSubmission | RemoteSubmission;
+
+/** Code that runs here. */
+export type HostedSubmission = Described & {
+  tier: 'hobbyist';
+  language: Language;
+  entrypoint: string;
+  /** The exact hosts that it asks to reach. */
+  hosts: readonly string[];
+  files: ReadonlyMap<string, Buffer>;
+};
+
+/** A server that its publisher runs. */
+export type RemoteSubmission = Described & {
+  tier: 'pro';
+  language: Language | null;
+  endpointUrl: string;
+  /** `ENDPOINT_FILE`, which is `entrypoint` too: the code that is hashed and logged says where calls go. */
+  files: ReadonlyMap<string, Buffer>;
+  entrypoint: typeof ENDPOINT_FILE;
+};
+
+type Described = {
   /** `<publisher>/<tool>`. */
   name: string;
   version: string;
   description: string;
   category: string[];
-  language: 'python';
-  tier: 'hobbyist';
-  entrypoint: string;
   license: string | null;
   repoUrl: string | null;
   changelog: string | null;
   pricing: PriceList;
-  files: ReadonlyMap<string, Buffer>;
+  /** What it declares beside the platform's defaults. */
+  limits: Partial<Limits>;
+};
+
+/** What this gateway takes. */
+export type SubmissionRules = {
+  /** Whether an endpoint may be on this machine. */
+  allowsLoopback: boolean;
+  /** The gateway's own processor, as Node names it. */
+  processor: string;
 };
 
 const REPORTED_FIELDS_MAX = 10;
 const FIELD_CHARACTERS_MAX = 100;
 
-/** The submission a parsed JSON body holds. A refusal names the field and what to do about it. */
-export function parseSubmission(body: unknown): Submission {
+/**
+ * The submission a parsed JSON body holds, with the files of an archive when one came beside it. A refusal names the
+ * field and what to do about it.
+ */
+export function parseSubmission(
+  body: unknown,
+  rules: SubmissionRules,
+  upload?: ReadonlyMap<string, Buffer>,
+): Submission {
   refusePrototypeKeys(body);
-  const parsed = submissionSchema.safeParse(body, { error: describeType });
-  if (!parsed.success) throw refuseIssues(parsed.error.issues);
-  const { repo_url, license, changelog, pricing, files: contents, ...rest } = parsed.data;
-  const files = readFiles(contents);
-  refuseEntrypoint(rest.entrypoint, files);
+  if (asRecord(body).tier === 'pro') return readRemote(body, rules, upload);
+  if (upload) return readHosted(parse(uploadSchema, body), rules, upload);
+  const { files, ...sent } = parse(hostedSchema, body);
+  return readHosted(sent, rules, readFiles(files, CODE_BOUNDS[sent.language]));
+}
+
+function readHosted(
+  sent: Omit<z.infer<typeof hostedSchema>, 'files'>,
+  rules: SubmissionRules,
+  given: ReadonlyMap<string, Buffer>,
+): HostedSubmission {
+  const files = takeOffTopFolder(given, sent.entrypoint);
+  checkFiles(files, CODE_BOUNDS[sent.language]);
+  refuseEntrypoint(sent, files, rules);
+  const { tier, language, entrypoint, network } = sent;
+  return { tier, language, entrypoint, ...readDescribed(sent), hosts: network?.hosts ?? [], files };
+}
+
+function readRemote(
+  body: unknown,
+  rules: SubmissionRules,
+  upload: ReadonlyMap<string, Buffer> | undefined,
+): RemoteSubmission {
+  if (upload) throw refuseField('archive', 'belongs to code that runs here, and a "pro" server has none');
+  const sent = parse(remoteSchema(rules), body);
   return {
-    ...rest,
+    tier: sent.tier,
+    language: sent.language ?? null,
+    ...readDescribed(sent),
+    endpointUrl: sent.endpoint_url,
+    ...{ files: endpointFiles(sent.endpoint_url), entrypoint: ENDPOINT_FILE },
+  };
+}
+
+type SentDescription = Pick<
+  z.infer<typeof hostedSchema>,
+  | 'name'
+  | 'version'
+  | 'description'
+  | 'category'
+  | 'license'
+  | 'repo_url'
+  | 'changelog'
+  | 'pricing'
+  | 'limits'
+>;
+
+function readDescribed(sent: SentDescription): Described {
+  const { name, version, description, category, license, repo_url, changelog, pricing, limits } = sent;
+  return {
+    ...{ name, version, description, category, limits },
     license: license ?? null,
     repoUrl: repo_url ?? null,
     changelog: changelog ?? null,
@@ -44,14 +129,37 @@ export function parseSubmission(body: unknown): Submission {
       free: pricing.free,
       settle: pricing.settle,
     }),
-    files,
   };
 }
 
-function refuseEntrypoint(entrypoint: string, files: ReadonlyMap<string, Buffer>): void {
-  if (!files.has(entrypoint)) throw refuseField('entrypoint', 'must be one of the paths in "files"');
-  if (!entrypoint.endsWith('.py'))
-    throw refuseField('entrypoint', 'must be a Python file that ends in ".py"');
+/** What the file that is started may be called; a compiled program may have any name. */
+const ENDINGS = { python: ['.py'], node: ['.js', '.mjs', '.cjs'], go: [''] } as const;
+
+function refuseEntrypoint(
+  { language, entrypoint }: { language: Language; entrypoint: string },
+  files: ReadonlyMap<string, Buffer>,
+  { processor }: SubmissionRules,
+): void {
+  const file = files.get(entrypoint);
+  if (!file) throw refuseField('entrypoint', 'must be one of the paths in "files"');
+  const endings: readonly string[] = ENDINGS[language];
+  if (!endings.some((ending) => entrypoint.endsWith(ending))) {
+    const called = language === 'python' ? 'Python' : 'JavaScript';
+    throw refuseField('entrypoint', `must be a ${called} file that ends in "${endings.join('", "')}"`);
+  }
+  const why = language === 'go' ? refuseProgram(file, processor) : undefined;
+  if (why !== undefined) {
+    throw new Problem('invalid-code', {
+      detail: `entrypoint: ${JSON.stringify(entrypoint)} ${why}.`,
+      members: { field: 'entrypoint' },
+    });
+  }
+}
+
+function parse<T>(schema: z.ZodType<T>, body: unknown): T {
+  const parsed = schema.safeParse(body, { error: describeType });
+  if (parsed.success) return parsed.data;
+  throw refuseIssues(parsed.error.issues);
 }
 
 /** A record schema leaves `__proto__` out without a word, and what was sent would not be what is stored. */

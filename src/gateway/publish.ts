@@ -1,12 +1,14 @@
-import { type Published, type Submission, toCode, type VersionLeaf } from '../catalog/index.ts';
+import type { Published, Submission, VersionLeaf } from '../catalog/index.ts';
 import { toUnixSeconds } from '../core/clock.ts';
-import type { Uuid } from '../core/ids.ts';
+import { type Uuid, uuidFrom } from '../core/ids.ts';
+import { invariant } from '../core/invariant.ts';
 import { Problem } from '../core/problem.ts';
 import { type Tx, withTransaction } from '../db/index.ts';
-import { DEFAULT_LIMITS, type Inspection, type ToolDefinition } from '../execution/index.ts';
+import type { ToolDefinition } from '../execution/index.ts';
 import { hasScope, type Principal } from '../keys/index.ts';
 import { appendLeaf } from '../provenance/index.ts';
 import type { GatewayDeps } from './deps.ts';
+import { type Examined, examineEndpoint, examineHosted } from './examine.ts';
 
 export type PublishInput = {
   submission: Submission;
@@ -14,40 +16,67 @@ export type PublishInput = {
   serverId: Uuid | undefined;
 };
 
-export type PublishAnswer = Published & { submission: Submission; tools: readonly ToolDefinition[] };
+export type PublishAnswer = Published &
+  Pick<Examined, 'rootSha256' | 'buildLog'> & {
+    submission: Submission;
+    tools: readonly ToolDefinition[];
+    layerSha256: string | null;
+  };
 
 /**
- * Lists what a publisher's code really offers: the code runs once in the sandbox, its own `tools/list` is what
- * is listed, and the version exists once its leaf is in the log, all in one commit.
+ * Lists what a publisher's server really offers: it runs once, in the sandbox or where its publisher has it, its own
+ * `tools/list` is what is listed, and the version exists once its leaf is in the log, all in one commit.
  */
 export async function publish(
   deps: GatewayDeps,
   principal: Principal,
   input: PublishInput,
+  signal: AbortSignal,
 ): Promise<PublishAnswer> {
   const publisherId = requirePublisher(principal);
   const { submission, serverId } = input;
-  const intent = { publisherId, submission, ...(serverId === undefined ? {} : { serverId }) };
-  const plan = await deps.catalog.plan(intent);
-  if (plan.kind === 'unchanged') {
-    const listing = await deps.catalog.findListing(plan.published.serverId, submission.version);
-    return { ...plan.published, submission, tools: listing?.tools ?? [] };
-  }
-  const { tools, face } = await inspect(deps, submission);
+  const plan = await deps.catalog.plan({ publisherId, submission, serverId });
+  if (plan.kind === 'unchanged') return describePublished(deps, submission, plan.published);
+  const promisedId = serverId ?? promiseId(publisherId, submission);
+  const examined =
+    submission.tier === 'pro'
+      ? await examineEndpoint(deps, { publisherId, submission, serverId: promisedId }, signal)
+      : await examineHosted(deps, submission, signal);
+  const { tools, face, rootSha256, layer, buildLog } = examined;
   const published = await withTransaction(deps.sql, async (tx) => {
     await deps.ledger.openPublisher(tx, publisherId);
     await deps.catalog.ensurePublisher(tx, publisherId);
     const publication = {
-      ...{ publisherId, submission, tools, face, publishedAt: deps.clock.now() },
-      ...{ rootSha256: null, layerSha256: null },
+      ...{ publisherId, submission, tools, face, rootSha256, layer },
+      publishedAt: deps.clock.now(),
       appendLeaf: (leaf: VersionLeaf) => appendToLog(deps, tx, leaf),
     };
     return serverId === undefined
-      ? deps.catalog.publishServer(tx, publication)
+      ? deps.catalog.publishServer(tx, { ...publication, serverId: promisedId })
       : deps.catalog.publishVersion(tx, { ...publication, serverId });
   });
   deps.catalog.forget(published.serverId);
-  return { ...published, submission, tools };
+  return { ...published, submission, tools, rootSha256, layerSha256: layer?.sha256 ?? null, buildLog };
+}
+
+/** The same publication again answers what the first one came to. */
+async function describePublished(
+  deps: GatewayDeps,
+  submission: Submission,
+  published: Published,
+): Promise<PublishAnswer> {
+  const listing = await deps.catalog.findListing(published.serverId, submission.version);
+  invariant(listing, `version ${published.versionId} was published`);
+  const { rootSha256, layerSha256 } = listing.version;
+  return { ...published, submission, tools: listing.tools, rootSha256, layerSha256, buildLog: undefined };
+}
+
+/**
+ * The id of a server before it is listed. A publisher's own server judges tokens by it (their audience), so its
+ * publisher must be able to know it before the first request comes.
+ */
+function promiseId(publisherId: Uuid, submission: Submission): Uuid {
+  return uuidFrom('server', publisherId, submission.name);
 }
 
 function requirePublisher(principal: Principal): Uuid {
@@ -57,24 +86,6 @@ function requirePublisher(principal: Principal): Uuid {
     isUncharged: true,
   });
 }
-
-async function inspect(deps: GatewayDeps, submission: Submission): Promise<Listed> {
-  const status = await deps.execution.status();
-  if (status.kind === 'unavailable') {
-    throw new Problem('unavailable', { detail: status.detail, retryAfterSeconds: 60 });
-  }
-  const bound = AbortSignal.timeout(INSPECT_BOUND_MS);
-  const inspection = await deps.execution.inspect(
-    { server: { kind: 'hosted', code: toCode(submission), limits: DEFAULT_LIMITS, hosts: [] } },
-    bound,
-  );
-  if (inspection.kind === 'listed') return inspection;
-  throw new Problem('invalid-code', { detail: inspection.detail, members: { stderr: inspection.stderr } });
-}
-
-type Listed = Extract<Inspection, { kind: 'listed' }>;
-
-const INSPECT_BOUND_MS = 60_000;
 
 function appendToLog(deps: GatewayDeps, tx: Tx, leaf: VersionLeaf): Promise<bigint> {
   return appendLeaf(tx, {

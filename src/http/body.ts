@@ -5,7 +5,14 @@ import type { Ctx } from './env.ts';
 
 const KIB = 1024;
 /** How large a body may be, by what it is for. */
-export const BODY_BYTES_MAX = { key: 16 * KIB, call: 1024 * KIB, upload: 10 * 1024 * KIB } as const;
+export const BODY_BYTES_MAX = {
+  key: 16 * KIB,
+  call: 1024 * KIB,
+  /** The publish JSON with the files in it. */
+  upload: 10 * 1024 * KIB,
+  /** A form with an archive, which may hold one large program. */
+  archive: 32 * 1024 * KIB,
+} as const;
 
 const BODY_TIMEOUT_MS = 30_000;
 /** One level less than can be hashed: a request's hash wraps what was sent in an object of its own. */
@@ -35,6 +42,15 @@ export async function readJson(c: Ctx, bytesMax: number): Promise<unknown> {
       isUncharged: true,
     });
   }
+  return parseBounded(text);
+}
+
+/** The JSON value of a part of a body, bounded in depth. */
+export function parseJsonText(bytes: Uint8Array): unknown {
+  return parseBounded(decodeUtf8(bytes));
+}
+
+function parseBounded(text: string): unknown {
   const value = parseJson(text);
   if (!isWithinDepth(value, BODY_DEPTH_MAX)) {
     throw new Problem('malformed-request', { detail: 'The JSON body nests too deep.', isUncharged: true });
@@ -64,7 +80,11 @@ async function readText(c: Ctx, bytesMax: number): Promise<string> {
 }
 
 /** The bytes of the body as they came, bounded in number and in time. */
-export async function readContent(c: Ctx, bytesMax: number): Promise<Uint8Array> {
+export async function readContent(
+  c: Ctx,
+  bytesMax: number,
+  timeoutMs: number = BODY_TIMEOUT_MS,
+): Promise<Uint8Array> {
   const declared = Number(c.req.header('content-length') ?? 0);
   if (declared > bytesMax) throw tooLarge(bytesMax);
   const stream = c.req.raw.body;
@@ -77,7 +97,7 @@ export async function readContent(c: Ctx, bytesMax: number): Promise<Uint8Array>
   const timer = setTimeout(() => {
     isLate = true;
     reader.cancel().catch(() => {});
-  }, BODY_TIMEOUT_MS);
+  }, timeoutMs);
   try {
     for (;;) {
       const { done, value } = await reader.read().catch(refuseBroken);
@@ -92,7 +112,7 @@ export async function readContent(c: Ctx, bytesMax: number): Promise<Uint8Array>
   // A cancelled stream ends like a whole one, and its beginning may well be JSON.
   if (isLate) {
     throw new Problem('malformed-request', {
-      detail: `The body did not arrive within ${BODY_TIMEOUT_MS / 1000} seconds.`,
+      detail: `The body did not arrive within ${timeoutMs / 1000} seconds.`,
       isUncharged: true,
     });
   }

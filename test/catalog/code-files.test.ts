@@ -17,6 +17,7 @@ const REFUSED: [what: string, paths: string[], fix: RegExp][] = [
   ['is not plain', ['.', './x.py', 'a/./x.py'], /below the root of your code/],
   ['is absolute', ['/x.py', '//x.py', '/'], /make it relative/],
   ['has a backslash', ['a\\x.py', '..\\x.py', 'C:\\x.py'], /use "\/" between directories/],
+  ['has a drive letter', ['C:/x.py', 'c:x.py'], /make it relative/],
   ['has an empty segment', ['a//x.py', 'a/', 'a/b/'], /remove the extra "\/"/],
   ['is empty', [''], /needs a name/],
   ['is longer than 100 bytes', ['x'.repeat(101), 'ü'.repeat(51), `${'d/'.repeat(50)}x`], /shorten it/],
@@ -73,10 +74,10 @@ describe('the path of a file', () => {
 });
 
 describe('the files of a submission', () => {
-  it('are at least one and at most two hundred', async () => {
+  it('are at least one and at most a thousand', async () => {
     const many = (count: number) => withFiles(...times(count, (index) => `${index}.py`));
     expect(readFiles(many(FILES_MAX)).size).toBe(FILES_MAX);
-    expect((await refusalOf(() => readFiles(many(FILES_MAX + 1)))).message).toMatch(/at most 200.*not 201/);
+    expect((await refusalOf(() => readFiles(many(FILES_MAX + 1)))).message).toMatch(/at most 1000.*not 1001/);
     expect((await refusalOf(() => readFiles({}))).message).toMatch(/at least one file/);
   });
 

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { Version } from '../../src/catalog/index.ts';
+import type { CodeOf } from '../../src/catalog/index.ts';
+import { readArchive } from '../../src/core/archive.ts';
 import { newUuid } from '../../src/core/ids.ts';
 import { InvariantError } from '../../src/core/invariant.ts';
 import { type Tx, withTransaction } from '../../src/db/index.ts';
@@ -34,11 +35,8 @@ async function tamperCode(sha256: string): Promise<void> {
 
 const unique = () => ({ 'server.py': `print("${newUuid()}")`, 'lib/words.txt': 'grüße', 'other.py': '' });
 
-function ofPython(
-  codeSha256: string,
-  entrypoint = 'server.py',
-): Pick<Version, 'codeSha256' | 'runtime' | 'entrypoint'> {
-  return { codeSha256, runtime: 'python', entrypoint };
+function ofPython(codeSha256: string, entrypoint = 'server.py'): CodeOf {
+  return { codeSha256, runtime: 'python', entrypoint, layerSha256: null, rootSha256: null };
 }
 
 describe('code', () => {
@@ -49,16 +47,16 @@ describe('code', () => {
     const version = (await market.catalog.findListing(name))?.version;
     expect(version).toMatchObject(ofPython(codeSha256));
     const code = await market.catalog.loadCode(version ?? ofPython(''));
-    expect(code).toEqual({
-      ...{ sha256: codeSha256, runtime: 'python', entrypoint: 'server.py' },
-      files: new Map([
+    expect(code).toMatchObject({ sha256: codeSha256, runtime: 'python', entrypoint: 'server.py' });
+    expect(readArchive(code.archive)).toEqual(
+      new Map([
         ['bin/x.bin', Buffer.from([0, 1, 2, 255])],
         ['empty.txt', Buffer.alloc(0)],
         ['lib/words.txt', Buffer.from('grüße')],
         ['other.py', Buffer.alloc(0)],
         ['server.py', Buffer.from(files['server.py'])],
       ]),
-    });
+    );
   });
 
   it('that was changed in the database is never loaded, and says which it is', async () => {

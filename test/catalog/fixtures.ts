@@ -26,7 +26,12 @@ export function createBody(changes: Body = {}): Body {
 }
 
 export function createSubmission(changes: Body = {}): Submission {
-  return parseSubmission(createBody(changes));
+  return parse(createBody(changes));
+}
+
+/** What a gateway of production reads of a publish JSON. */
+export function parse(body: unknown, upload?: ReadonlyMap<string, Buffer>): Submission {
+  return parseSubmission(body, { allowsLoopback: false, processor: 'x64' }, upload);
 }
 
 /** A name nobody had, in a namespace nobody had when there is none given. */
@@ -68,7 +73,8 @@ export function createMarket(sql: Sql, startsAt = new Date('2026-03-01T12:00:00.
       await catalog.ensurePublisher(tx, publisherId);
       const publication: Publication = {
         ...{ publisherId, submission, tools: input.tools ?? createTools('run'), publishedAt: now },
-        ...{ face: { capabilities: { tools: {} }, info: {} }, rootSha256: null, layerSha256: null },
+        ...{ face: { capabilities: { tools: {} }, info: {} }, rootSha256: null, layer: input.layer },
+        serverId,
         appendLeaf: (leaf) => append(tx, leaf),
       };
       return serverId === undefined
@@ -108,4 +114,5 @@ export type PublishInput = {
   tools?: ToolDefinition[];
   /** The server a new version is for; none lists a new server. */
   serverId?: Uuid;
+  layer?: { sha256: string; bytes: number };
 };

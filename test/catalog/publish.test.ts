@@ -83,7 +83,7 @@ describe('a name', () => {
       await market.catalog.publishServer(tx, {
         ...{ publisherId, submission: createSubmission({ name }), tools: createTools('run') },
         publishedAt: new Date(),
-        ...{ face: { capabilities: { tools: {} }, info: {} }, rootSha256: null, layerSha256: null },
+        ...{ face: { capabilities: { tools: {} }, info: {} }, rootSha256: null, layer: undefined },
         appendLeaf: () => Promise.reject(new Error('the log is away')),
       });
     });

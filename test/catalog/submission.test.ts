@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { parseSubmission } from '../../src/catalog/index.ts';
-import { createBody, refusalOf, times } from './fixtures.ts';
+import { createBody, parse, refusalOf, times } from './fixtures.ts';
 
 /** What a refusal names, a value it refuses, and the words that tell the publisher what to send instead. */
 const REFUSED: [field: string, changes: Record<string, unknown>, fix: RegExp][] = [
@@ -23,9 +22,8 @@ const REFUSED: [field: string, changes: Record<string, unknown>, fix: RegExp][] 
   ['category.0', { category: ['x'.repeat(33)] }, /at most 32 characters/],
   ['category', { category: ['a', 'b', 'a'] }, /twice/],
   ['category', { category: times(6, (index) => `c${index}`) }, /at most 5/],
-  ['language', { language: 'ruby' }, /"python"/],
-  ['tier', { tier: 'pro' }, /upload code with the tier "hobbyist"/],
-  ['tier', { tier: 'gold' }, /"hobbyist"/],
+  ['language', { language: 'ruby' }, /"python", "node" or "go"/],
+  ['tier', { tier: 'gold' }, /"hobbyist" or "pro"/],
   ['entrypoint', { entrypoint: 'main.py' }, /one of the paths in "files"/],
   ['entrypoint', { entrypoint: 'x'.repeat(101) }, /at most 100 characters/],
   ['entrypoint', { entrypoint: 'run.sh', files: { 'run.sh': 'x' } }, /ends in "\.py"/],
@@ -67,7 +65,7 @@ function manyTools(count: number): Record<string, number> {
 
 describe('a submission', () => {
   it.each(REFUSED)('is refused by "%s" when it says %j', async (field, changes, fix) => {
-    const { type, message, options } = await refusalOf(() => parseSubmission(createBody(changes)));
+    const { type, message, options } = await refusalOf(() => parse(createBody(changes)));
     expect([type, options.members?.field]).toEqual(['invalid-arguments', field]);
     expect(message.startsWith(field === '' ? 'The body: ' : `${field}: `)).toBe(true);
     expect(message).toMatch(fix);
@@ -75,44 +73,35 @@ describe('a submission', () => {
   });
 
   it.each([[null], [[]], ['text'], [1], [undefined]])('is an object, not %j', async (body) => {
-    const { message } = await refusalOf(() => parseSubmission(body));
+    const { message } = await refusalOf(() => parse(body));
     expect(message).toMatch(/^The body: (?:must be a JSON object|is required)\.$/);
   });
 
   it('with several faults is told all of them, but no more than ten', async () => {
     const two = createBody({ version: '1', license: '<b>' });
-    expect((await refusalOf(() => parseSubmission(two))).options.members?.errors).toEqual([
+    expect((await refusalOf(() => parse(two))).options.members?.errors).toEqual([
       { field: 'version', detail: expect.stringContaining('exact version') },
       { field: 'license', detail: expect.stringContaining('SPDX') },
     ]);
     const many = Object.fromEntries(times(1_000, (index) => [`x${index}`, index]));
-    const { options } = await refusalOf(() => parseSubmission(createBody({ files: many })));
+    const { options } = await refusalOf(() => parse(createBody({ files: many })));
     expect(options.members?.errors).toHaveLength(10);
-  });
-
-  it('of a self-hosted server is told first that code is needed, not that its files are missing', async () => {
-    const {
-      files: _,
-      entrypoint: __,
-      ...body
-    } = createBody({ tier: 'pro', endpoint: 'https://example.com' });
-    expect((await refusalOf(() => parseSubmission(body))).message).toMatch(/^tier: self-hosted servers/);
   });
 
   it('full of long names is refused in few words', async () => {
     const long = 'x'.repeat(100_000);
     for (const changes of [{ [long]: 1 }, { files: { [long]: 1 } }, { pricing: perCall(1, { [long]: 1 }) }]) {
-      const { message } = await refusalOf(() => parseSubmission(createBody(changes)));
+      const { message } = await refusalOf(() => parse(createBody(changes)));
       expect(message.length).toBeLessThan(2_000);
     }
   });
 
   it('that leaves out what it may has the defaults, and nothing else is made up', () => {
     const { category: _, ...body } = createBody({ name: 'acme/tool' });
-    expect(parseSubmission(body)).toEqual({
+    expect(parse(body)).toEqual({
       ...{ name: 'acme/tool', version: '1.0.0', description: 'Counts the words of a text', category: [] },
       ...{ language: 'python', tier: 'hobbyist', entrypoint: 'server.py' },
-      ...{ license: null, repoUrl: null, changelog: null },
+      ...{ license: null, repoUrl: null, changelog: null, limits: {}, hosts: [] },
       pricing: {
         model: 'per_call',
         amount: 250n,
@@ -133,18 +122,18 @@ describe('a submission', () => {
       ...{ repo_url: `https://example.com/${'x'.repeat(280)}`, tier: 'hobbyist' },
       pricing: perCall(10_000_000, manyTools(128)),
     });
-    expect(parseSubmission(body).pricing.tools.size).toBe(128);
+    expect(parse(body).pricing.tools.size).toBe(128);
   });
 
   it('may be written in any script, with the joiners that scripts and emoji need', () => {
     for (const description of ['数える', 'می\u200cخواهم', '👩\u200d💻 works', 'a\r\nb', 'e\u0301']) {
-      expect(parseSubmission(createBody({ description })).description).toBe(description);
+      expect(parse(createBody({ description })).description).toBe(description);
     }
   });
 
   it('for nothing may price its tools at nothing', () => {
     const pricing = { model: 'free', amount_mcents: 0, tools: { run: 0 } };
-    expect(parseSubmission(createBody({ pricing })).pricing).toEqual({
+    expect(parse(createBody({ pricing })).pricing).toEqual({
       ...{
         model: 'free',
         amount: 0n,

@@ -65,6 +65,12 @@ const withCode = (code: string, change: Record<string, unknown> = {}) => ({
   ...change,
 });
 
+const DEFAULT_HOSTING = {
+  runtime: { language: 'python', root_hash: expect.stringMatching(/^sha256:[0-9a-f]{64}$/) },
+  ...{ layer_hash: null, network: { hosts: [] } },
+  limits: { timeout_ms: 5_000, memory_mb: 512, output_kb: 1_024, tmp_mb: 64, processes: 32 },
+};
+
 // What publishing gives
 
 test('what is listed is what the code says, under the hash of the code', async () => {
@@ -84,10 +90,11 @@ test('what is listed is what the code says, under the hash of the code', async (
   expect(body).toEqual({
     ...{ ok: true, id: expect.stringMatching(/^[0-9a-f-]{36}$/), version_id: expect.any(String) },
     ...{ name, version: '1.0.0', code_hash: `sha256:${hash}`, tools: ['run'], log_index: expect.any(Number) },
+    ...DEFAULT_HOSTING,
   });
   const listing = await gateway.fetch(`/mcp/${body.id}`);
   expect(await listing.json()).toMatchObject({
-    ...{ id: body.id, name, code_hash: body.code_hash, log_index: body.log_index },
+    ...{ id: body.id, name, code_hash: body.code_hash, log_index: body.log_index, ...DEFAULT_HOSTING },
     tools: [{ name: 'run', inputSchema: { type: 'object' }, price_mcents: 10 }],
   });
   const call = jsonBody({ tool: 'run' }, bearer(await gateway.mint(10)));
@@ -133,7 +140,7 @@ const REFUSED: [field: string, wrong: unknown[]][] = [
     ['data', ['Data'], ['a b'], ['a', 'a'], ['a', 'b', 'c', 'd', 'e', 'f'], ['x'.repeat(33)], [1]],
   ],
   ['language', ['ruby', 'Python', null, 1]],
-  ['tier', ['gold', 'pro', null]],
+  ['tier', ['gold', null]],
   ['entrypoint', ['main.py', '../server.py', '', 1, null]],
   ['license', ['<script>', '', 'x'.repeat(65), 1]],
   [
@@ -216,7 +223,7 @@ test('file names that climb out, clash or hide are refused, and nothing is liste
   }
   for (const files of [
     {},
-    Object.fromEntries(times(201, (index) => [`${index}.py`, ''])),
+    Object.fromEntries(times(1_001, (index) => [`${index}.py`, ''])),
     { 'server.py': { base64: '!!' } },
     { 'server.py': { base64: 'QQ' } },
   ]) {

@@ -1,12 +1,20 @@
 import { Hono } from 'hono';
 import { z } from 'zod';
-import { parseSubmission, toListingJson, toSummaryJson } from '../../catalog/index.ts';
+import {
+  type Hosting,
+  type Listing,
+  runtimeOf,
+  toHostingJson,
+  toListingJson,
+  toSummaryJson,
+} from '../../catalog/index.ts';
 import { isUuid } from '../../core/ids.ts';
 import { Problem } from '../../core/problem.ts';
-import { publish } from '../../gateway/index.ts';
-import { requirePrincipal } from '../auth.ts';
-import { BODY_BYTES_MAX, describeIssues, readJson } from '../body.ts';
+import { type PublishAnswer, publish } from '../../gateway/index.ts';
+import { readPrincipal, requirePrincipal } from '../auth.ts';
+import { describeIssues } from '../body.ts';
 import type { App, Ctx, Env, HttpDeps } from '../env.ts';
+import { readSubmission } from '../submission-body.ts';
 
 const searchSchema = z.strictObject({
   q: z.string().max(200).optional(),
@@ -44,17 +52,17 @@ function notServed(): Problem {
 
 async function postServer(deps: HttpDeps, c: Ctx): Promise<Response> {
   const principal = await requirePrincipal(deps, c, 'publish');
-  const submission = parseSubmission(await readJson(c, BODY_BYTES_MAX.upload));
-  const published = await publish(deps, principal, { submission, serverId: undefined });
+  const submission = await readSubmission(deps, c);
+  const published = await publish(deps, principal, { submission, serverId: undefined }, c.req.raw.signal);
   return c.json(toPublishedFields(published), 201);
 }
 
 async function putVersion(deps: HttpDeps, c: Ctx, id: string): Promise<Response> {
   const principal = await requirePrincipal(deps, c, 'publish');
-  const submission = parseSubmission(await readJson(c, BODY_BYTES_MAX.upload));
+  const submission = await readSubmission(deps, c);
   const serverId = isUuid(id) ? id : (await deps.catalog.findListing(id))?.server.id;
   if (!serverId) throw new Problem('not-found', { detail: 'You have no server with this id.' });
-  const published = await publish(deps, principal, { submission, serverId });
+  const published = await publish(deps, principal, { submission, serverId }, c.req.raw.signal);
   return c.json(toPublishedFields(published), published.isNewVersion ? 201 : 200);
 }
 
@@ -75,10 +83,17 @@ async function getServer(deps: HttpDeps, c: Ctx, id: string): Promise<Response> 
   if (c.req.header('accept')?.includes('text/event-stream')) throw notServed();
   const listing = await deps.catalog.findListing(id, c.req.query('version'));
   if (!listing) throw new Problem('not-found', { detail: 'There is no server with this id or name.' });
-  return c.json({ ok: true, ...toListingJson(listing) });
+  return c.json({ ok: true, ...toListingJson(listing), ...(await readEndpoint(deps, c, listing)) });
 }
 
-function toPublishedFields(published: Awaited<ReturnType<typeof publish>>): Record<string, unknown> {
+/** Where a self-hosted server answers, for its own publisher: whoever knew it could go around the gateway. */
+async function readEndpoint(deps: HttpDeps, c: Ctx, { server, version }: Listing): Promise<object> {
+  if (version.endpointUrl === null) return {};
+  const principal = await readPrincipal(deps, c);
+  return principal?.publisherId === server.publisherId ? { endpoint_url: version.endpointUrl } : {};
+}
+
+function toPublishedFields(published: PublishAnswer): Record<string, unknown> {
   const { serverId, versionId, submission, codeSha256, tools, logIndex } = published;
   return {
     ok: true,
@@ -89,5 +104,16 @@ function toPublishedFields(published: Awaited<ReturnType<typeof publish>>): Reco
     code_hash: `sha256:${codeSha256}`,
     tools: tools.map(({ name }) => name),
     log_index: Number(logIndex),
+    ...toHostingJson(toHosting(published)),
+    ...(published.buildLog === undefined ? {} : { build_log: published.buildLog }),
+  };
+}
+
+function toHosting({ submission, rootSha256, layerSha256 }: PublishAnswer): Hosting {
+  const isHosted = submission.tier === 'hobbyist';
+  return {
+    ...{ rootSha256, layerSha256, limits: submission.limits, language: submission.language },
+    hosts: isHosted ? submission.hosts : [],
+    runtime: isHosted ? runtimeOf(submission.language) : null,
   };
 }
