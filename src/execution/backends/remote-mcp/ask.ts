@@ -26,6 +26,8 @@ export type AskInput = {
   id: number;
   budget: Budget;
   leash: Leash;
+  /** Called once it is known that there will be an answer. */
+  onHead?: (() => void) | undefined;
   onNotification?: ((message: { method: string; params: JsonObject }) => void) | undefined;
   /** False once the server has asked too much. */
   onRequest(request: Extract<Reading, { kind: 'request' }>): boolean;
@@ -55,6 +57,7 @@ export function ask(input: AskInput): Promise<Answer> {
     const stop = send(input.pool, input.request, budget, {
       onHead(head) {
         reader = chooseReader(head, input);
+        input.onHead?.();
       },
       onData(chunk) {
         if (isSettled) return;

@@ -1,5 +1,5 @@
 import type { Json } from '../../../core/canonical-json.ts';
-import type { ClientFace } from '../../exchange.ts';
+import type { ClientFace, ServerEvents } from '../../exchange.ts';
 import { isObject, type JsonObject } from '../../json-lines.ts';
 import type { OutRequest } from './send.ts';
 
@@ -116,4 +116,23 @@ export function toHeaderValue(text: string): string {
   const isPlain =
     /^[\x21-\x7e](?:[\t\x20-\x7e]*[\x21-\x7e])?$/.test(text) && !/^=\?base64\?.*\?=$/.test(text);
   return isPlain ? text : `=?base64?${Buffer.from(text).toString('base64')}?=`;
+}
+
+const ANSWERABLE = ['sampling', 'elicitation', 'roots'] as const;
+
+/** What a server may ask of this party's client: nothing, where nobody would pass it on. */
+export function offer({
+  client,
+  events,
+}: {
+  client: ClientFace | undefined;
+  events: ServerEvents | undefined;
+}): JsonObject {
+  const offered: JsonObject = {};
+  if (events?.ask === undefined || client === undefined) return offered;
+  for (const name of ANSWERABLE) {
+    const capability = client.capabilities[name];
+    if (isObject(capability)) offered[name] = capability;
+  }
+  return offered;
 }

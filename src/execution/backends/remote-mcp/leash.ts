@@ -1,3 +1,5 @@
+import { setMaxListeners } from 'node:events';
+
 /** Why a call ends before its answer. */
 export type LeashEnd = { reason: 'timeout' | 'cancelled'; detail: string };
 
@@ -26,6 +28,8 @@ export function createLeash(signal: AbortSignal, ms: number): Leash {
     clearTimeout(timer);
     signal.removeEventListener('abort', cancel);
   };
+  // A signal of the whole process bounds any number of calls at once.
+  setMaxListeners(0, signal);
   signal.addEventListener('abort', cancel, { once: true });
   if (signal.aborted) cancel();
   return {

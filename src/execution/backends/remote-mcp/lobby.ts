@@ -1,8 +1,6 @@
 import { canonicalJson } from '../../../core/canonical-json.ts';
-import type { ServerEvents } from '../../exchange.ts';
-import { isObject, type JsonObject } from '../../json-lines.ts';
 import type { Endpoint } from './endpoints.ts';
-import { type Dialect, MODERN_VERSION } from './envelope.ts';
+import { type Dialect, MODERN_VERSION, offer } from './envelope.ts';
 import { discover, type Greeting, initialize } from './greeting.ts';
 import type { Refusal } from './judge.ts';
 import { createLeash, type Leash } from './leash.ts';
@@ -111,25 +109,6 @@ function inSession(party: Party, session: Session): Footing {
 /** A session is one payer's alone: what a server remembers of one must not reach another. */
 function keyOf(party: Party): string {
   return `${party.audience} ${party.caller?.subject ?? ''} ${canonicalJson(offer(party))}`;
-}
-
-const ANSWERABLE = ['sampling', 'elicitation', 'roots'] as const;
-
-/** What a server may ask of this party's client: nothing, where nobody would pass it on. */
-function offer({
-  client,
-  events,
-}: {
-  client: Party['client'];
-  events: ServerEvents | undefined;
-}): JsonObject {
-  const offered: JsonObject = {};
-  if (events?.ask === undefined || client === undefined) return offered;
-  for (const name of ANSWERABLE) {
-    const capability = client.capabilities[name];
-    if (isObject(capability)) offered[name] = capability;
-  }
-  return offered;
 }
 
 /** A client of the 2025 era that can be asked is asked in its own way, where the server knows that too. */

@@ -3,10 +3,10 @@ import type { Uuid } from '../../../core/ids.ts';
 import type { Log } from '../../../core/log.ts';
 import type { Caller, ClientFace, ServerEvents } from '../../exchange.ts';
 import type { JsonObject } from '../../json-lines.ts';
-import { type Answer, ask } from './ask.ts';
+import { type Answer, type AskInput, ask } from './ask.ts';
 import type { CallTokens } from './call-tokens.ts';
 import type { Endpoint } from './endpoints.ts';
-import { type Dialect, type OutMessage, toBodiless, toPost } from './envelope.ts';
+import { type Dialect, type OutMessage, offer, toBodiless, toPost } from './envelope.ts';
 import { createLeash, type Leash } from './leash.ts';
 import type { Reading } from './messages.ts';
 import type { Budget } from './send.ts';
@@ -34,6 +34,10 @@ export type RequestInput = {
 /** What goes along with a call, and what nobody waits for long. */
 const ASIDE_TIMEOUT_MS = 5_000;
 const ASIDE_BYTES_MAX = 64 * 1024;
+/** No answer is expected, and every answer is wrong. */
+const NO_ID = -1;
+/** More than any call may take. */
+const LISTEN_MS_MAX = 120_000;
 /** A server that asks more than this during one call is not serious. */
 const SERVER_REQUESTS_MAX = 64;
 const RESUMES_MAX = 16;
@@ -49,12 +53,12 @@ export async function request(deps: RequestDeps, input: RequestInput): Promise<A
   const { party, dialect, leash, budget } = input;
   lastId += 1;
   const id = lastId;
-  const stopAsking = new AbortController();
+  const answerer = createAnswerer(deps, input);
   const exchange = {
     ...{ pool: party.endpoint.pool(), id, budget, leash },
-    onNotification: party.events?.notify,
-    onRequest: createAnswerer(deps, input, stopAsking.signal),
+    ...{ onNotification: party.events?.notify, onRequest: answerer.take },
   };
+  const stopListening = isAskable(input) ? await listen(deps, input, exchange) : undefined;
   const post = toPost({ ...envelope(deps, input), message: { id, ...input.request } });
   let answer = await ask({ ...exchange, request: post });
   for (let round = 0; answer.kind === 'paused' && round < RESUMES_MAX; round += 1) {
@@ -63,7 +67,8 @@ export async function request(deps: RequestDeps, input: RequestInput): Promise<A
     get.headers['last-event-id'] = answer.lastEventId;
     answer = await ask({ ...exchange, request: get });
   }
-  stopAsking.abort();
+  answerer.stop();
+  stopListening?.();
   if (leash.ended() !== undefined && dialect?.era === 'legacy') {
     // A stateless server takes the closed connection for it (MCP 2026-07-28, "Cancellation").
     sendAside(deps, input, {
@@ -72,6 +77,33 @@ export async function request(deps: RequestDeps, input: RequestInput): Promise<A
     });
   }
   return answer;
+}
+
+/** Only in a session does a server know whom it may ask outside of a call. */
+function isAskable({ party, dialect }: RequestInput): boolean {
+  if (dialect?.era !== 'legacy' || dialect.sessionId === undefined || party.events?.ask === undefined)
+    return false;
+  return Object.keys(offer(party)).length > 0;
+}
+
+/**
+ * Listens to what a server says outside of the call (MCP 2025-11-25, "Listening for Messages from the Server"):
+ * many ask their client there. Resolves once it is listened, or the server has none of it.
+ */
+function listen(
+  deps: RequestDeps,
+  input: RequestInput,
+  exchange: Omit<AskInput, 'request' | 'leash' | 'id'>,
+): Promise<() => void> {
+  const stop = new AbortController();
+  const leash = createLeash(stop.signal, LISTEN_MS_MAX);
+  return new Promise((resolve) => {
+    const finish = () => resolve(() => stop.abort());
+    const detach = input.leash.onEnd(() => stop.abort());
+    ask({ ...exchange, leash, id: NO_ID, request: toBodiless('GET', envelope(deps, input)), onHead: finish })
+      .then(finish, finish)
+      .finally(detach);
+  });
 }
 
 /** Says something that has no answer of its own; resolves when it is said or cannot be. */
@@ -103,7 +135,7 @@ function askAside(
   request: ReturnType<typeof toPost>,
 ): Promise<Answer> {
   return ask({
-    ...{ pool: input.party.endpoint.pool(), request, id: -1, leash: input.leash },
+    ...{ pool: input.party.endpoint.pool(), request, id: NO_ID, leash: input.leash },
     budget: { bytesMax: ASIDE_BYTES_MAX, received: 0, decoded: 0 },
     onRequest: () => false,
   });
@@ -134,27 +166,34 @@ async function rest(ms: number, leash: Leash): Promise<void> {
 
 type ServerRequest = Extract<Reading, { kind: 'request' }>;
 
-/** Answers what a server asks of its client, by a POST of its own; false once it asked too often. */
-function createAnswerer(deps: RequestDeps, input: RequestInput, signal: AbortSignal) {
+/** Answers what a server asks of its client, by a POST of its own; `take` is false once it asked too often. */
+function createAnswerer(deps: RequestDeps, input: RequestInput) {
   const offered = input.party.events?.ask;
+  let stopping: AbortController | undefined;
   let count = 0;
   const answer = async ({ method, params }: ServerRequest): Promise<OutMessage> => {
     if (method === 'ping') return { result: {} };
     if (offered === undefined) return refuse(METHOD_NOT_FOUND, 'this client offers nothing but ping');
+    stopping ??= new AbortController();
     try {
-      return await offered({ method, params }, signal);
+      return await offered({ method, params }, stopping.signal);
     } catch (error) {
       deps.log.warn({ err: error, method }, "a server's question could not be passed on");
       return refuse(INTERNAL_ERROR, 'the client could not be asked');
     }
   };
-  return (request: ServerRequest): boolean => {
-    count += 1;
-    if (count > SERVER_REQUESTS_MAX) return false;
-    answer(request)
-      .then((message) => sendAside(deps, input, { id: request.id, ...message }))
-      .catch((error: unknown) => deps.log.warn({ err: error }, 'an answer to an endpoint could not be made'));
-    return true;
+  return {
+    take(request: ServerRequest): boolean {
+      count += 1;
+      if (count > SERVER_REQUESTS_MAX) return false;
+      answer(request)
+        .then((message) => sendAside(deps, input, { id: request.id, ...message }))
+        .catch((error: unknown) =>
+          deps.log.warn({ err: error }, 'an answer to an endpoint could not be made'),
+        );
+      return true;
+    },
+    stop: () => stopping?.abort(),
   };
 }
 
