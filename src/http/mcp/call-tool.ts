@@ -1,5 +1,6 @@
 import { Problem } from '../../core/problem.ts';
 import { timeLimit } from '../../core/time-limit.ts';
+import type { ServerEvents } from '../../execution/index.ts';
 import {
   answerEarlierCall,
   type BuiltInServer,
@@ -32,7 +33,7 @@ import {
   takePageReturn,
   takesAsPass,
 } from './dialects/index.ts';
-import { invalidParams, isObject, type JsonObject } from './json-rpc.ts';
+import { invalidParams, isObject, type JsonObject, type RpcError } from './json-rpc.ts';
 import { refuseParamMismatch } from './mirrored-headers.ts';
 import type { Reply } from './reply.ts';
 import {
@@ -45,6 +46,7 @@ import {
   withoutEnvelope,
 } from './request.ts';
 import { portray } from './served.ts';
+import { spellError, statusOf } from './server-error.ts';
 
 /** What waits for a place and starts a server comes on top of a run's own time. */
 const RUN_SLACK_MS = 30_000;
@@ -69,14 +71,12 @@ export async function callTool(deps: McpDeps, asked: McpRequest): Promise<Reply>
       meta?.['millicent/want-receipt'] === true || /\breceipt\b/i.test(c.req.header('prefer') ?? ''),
   };
   if (served.kind === 'built-in') return callBuiltIn(asked, served.server, { name, input: given, paying });
-  const needed: { input?: JsonObject } = {};
+  const told: { input?: JsonObject; error?: RpcError } = {};
   const { further, returned } = takePageReturn(deps.pages, readFurther(asked));
   const call = toCall(deps, asked, {
     ...{ server: served.listing.server.id, version: pinnedVersion(asked), tool: name, arguments: given },
     further,
-    onNeed: (input) => {
-      needed.input = input;
-    },
+    told,
   });
   const client = () => clientSignal(c);
   const unpaid: Unpaid = { hasOutputSchema: tool.outputSchema !== undefined, further, returned };
@@ -93,7 +93,8 @@ export async function callTool(deps: McpDeps, asked: McpRequest): Promise<Reply>
   } catch (cause) {
     if (!(cause instanceof Problem)) throw cause;
     // It asked for something instead of delivering: nothing was charged, and this is its answer.
-    if (needed.input) return answerWith(asked, needed.input);
+    if (told.input) return answerWith(asked, told.input);
+    if (told.error) return answerRefusal(asked, told.error);
     if (cause.type === 'payment-required') return tellPaymentRequired(deps, asked, cause, unpaid);
     if (!unpaid.sale || !takesAsPass(cause, { carried: carriedBy(deps, c), meta })) throw cause;
     const demand = toDemand(unpaid.sale, paying.carried);
@@ -109,6 +110,13 @@ type Unpaid = {
   sale?: Sale;
 };
 
+/** The server's own refusal of the protocol; who asked was not charged. */
+function answerRefusal({ client }: McpRequest, error: RpcError): Reply {
+  const spelled = spellError(client, error);
+  const status = statusOf(client.era, spelled.code);
+  return { kind: 'answer', answer: { error: spelled }, status };
+}
+
 type Paying = Omit<Parameters<typeof paidCall>[1], 'sale'>;
 
 async function callBuiltIn(
@@ -122,21 +130,29 @@ async function callBuiltIn(
 
 type Wanted = Pick<CallInput, 'server' | 'tool' | 'arguments' | 'version'> & {
   further: JsonObject | undefined;
-  onNeed(input: JsonObject): void;
+  told: { input?: JsonObject; error?: RpcError };
 };
 
-function toCall(deps: McpDeps, asked: McpRequest, { onNeed, further, ...wanted }: Wanted): CallInput {
+function toCall(deps: McpDeps, asked: McpRequest, { told, further, ...wanted }: Wanted): CallInput {
   const { client, sink, over, meta } = asked;
   const logLevel = logLevelOf(deps, asked);
-  const events = createClientEvents({
-    ...{ client, sink, over, logLevel, asks: deps.asks, progressToken: progressTokenOf(meta) },
-  });
+  const events: ServerEvents = {
+    ...createClientEvents({
+      ...{ client, sink, over, logLevel, asks: deps.asks, progressToken: progressTokenOf(meta) },
+    }),
+    refuse(error) {
+      told.error = error;
+    },
+  };
+  const needInput = (input: JsonObject) => {
+    told.input = input;
+  };
   return {
     ...wanted,
     allowNetwork: allowsNetwork(asked),
     mcp: {
       client: client.face,
-      events: client.era === '2026' ? { ...events, needInput: onNeed } : events,
+      events: client.era === '2026' ? { ...events, needInput } : events,
       meta: withoutEnvelope(stripMeta(meta)),
       further,
     },

@@ -5,6 +5,7 @@ import { spellProblem } from './dialects/index.ts';
 import type { Client } from './era.ts';
 import { CODE, isObject, RpcFault } from './json-rpc.ts';
 import type { Reply } from './reply.ts';
+import { statusOf } from './server-error.ts';
 
 type Circumstances = {
   /** Undefined while it is not known who asks. */
@@ -54,13 +55,6 @@ const AS_ERRORS: ReadonlySet<Problem['type']> = new Set([
   'internal-error',
   'malformed-request',
 ]);
-
-/** 2026-07-28 has HTTP say what it can; before, an answer of JSON-RPC was a success of HTTP. */
-function statusOf(era: Client['era'], code: number): number {
-  if (era === '2025') return 200;
-  if (code === CODE.methodNotFound) return 404;
-  return code === CODE.missingCapability ? 400 : 200;
-}
 
 function codeOf({ type }: Problem): number {
   switch (type) {

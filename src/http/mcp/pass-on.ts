@@ -3,8 +3,7 @@ import type { Exchanged } from '../../execution/index.ts';
 import { exchangeFree } from '../../gateway/index.ts';
 import { createClientEvents } from './client-events.ts';
 import { stripMeta } from './dialects/index.ts';
-import type { Client } from './era.ts';
-import { CODE, isObject, methodNotFound, type RpcError } from './json-rpc.ts';
+import { isObject, methodNotFound } from './json-rpc.ts';
 import type { Reply } from './reply.ts';
 import {
   allowsNetwork,
@@ -16,6 +15,7 @@ import {
   withoutEnvelope,
 } from './request.ts';
 import { type CacheHints, portray, toCapabilities, toStatelessCapabilities } from './served.ts';
+import { spellError, statusOf } from './server-error.ts';
 
 type PassedOn = { capability: string; needs?: 'subscribe'; isCacheable?: true };
 
@@ -60,7 +60,10 @@ export async function passOn(deps: McpDeps, asked: McpRequest): Promise<Reply> {
     asked.cancelled,
   );
   if (exchanged.kind === 'failed') throw toProblem(exchanged);
-  if (exchanged.kind === 'error') return { kind: 'answer', answer: { error: spellError(client, exchanged) } };
+  if (exchanged.kind === 'error') {
+    const error = spellError(client, exchanged);
+    return { kind: 'answer', answer: { error }, status: statusOf(client.era, error.code) };
+  }
   const { result } = exchanged;
   const isStale = client.era === '2025' || !passed.isCacheable || result.resultType === 'input_required';
   return answerWith(asked, isStale ? result : { ...UNKNOWN, ...result });
@@ -77,16 +80,4 @@ function toProblem({ reason, detail }: Extract<Exchanged, { kind: 'failed' }>): 
   if (reason === 'timeout') return new Problem('tool-timeout', { detail, isUncharged: true });
   if (reason === 'cancelled') return new Problem('unavailable', { detail, isUncharged: true });
   return new Problem('tool-failed', { detail, isUncharged: true });
-}
-
-/** A server's own error; codes that one era took from the other are said in the client's. */
-function spellError(
-  { era }: Client,
-  { code, message, data }: Extract<Exchanged, { kind: 'error' }>,
-): RpcError {
-  const further: { data?: NonNullable<typeof data> } = data === undefined || data === null ? {} : { data };
-  if (era === '2025') return { code, message, ...further };
-  if (code === CODE.resourceNotFound) return { code: CODE.invalidParams, message, ...further };
-  if (code === CODE.urlElicitationRequired) return { code: CODE.internalError, message };
-  return { code, message, ...further };
 }
