@@ -71,8 +71,8 @@ function takeEntry(
   if (kind !== undefined) throw refuseEntry(path, `is ${kind}; only files and folders are taken`);
   if (type === '5') {
     if (sizeBytes > 0) throw refuseEntry(path, 'is a folder with content');
-    // The folder that was packed is itself in what "tar -C folder -c ." writes.
-    if (path !== '.' && path !== '') entries.addFolder(path.replace(/\/$/, ''));
+    // The folder that was packed is itself in what most writers write, under one of these names.
+    if (!['', '.', '/'].includes(path)) entries.addFolder(path.replace(/\/$/, ''));
     return undefined;
   }
   if (type !== '0' && type !== '\0')
