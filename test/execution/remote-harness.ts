@@ -77,9 +77,9 @@ function methodOf(body: string): string | undefined {
 export function startScripted(
   script: (message: { id?: number; method: string; params: JsonObject }, response: ServerResponse) => unknown,
 ): Promise<TestEndpoint> {
-  return startEndpoint((_, response, body) => {
+  return startEndpoint(async (_, response, body) => {
     const message = JSON.parse(body === '' ? '{}' : body);
-    const answer = script(message, response);
+    const answer = await script(message, response);
     if (answer === undefined) return;
     response.setHeader('content-type', 'application/json');
     response.end(JSON.stringify(answer));

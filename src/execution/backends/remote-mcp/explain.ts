@@ -43,8 +43,8 @@ function explainBreak(error: Error): Explained {
   const code = codeOf(error);
   if (code === 'UND_ERR_HEADERS_OVERFLOW')
     return known('protocol', 'The server sent headers that are too large.');
-  // The names of llhttp's errors, which is what reads HTTP here.
-  if (code.startsWith('HPE_')) return known('protocol', 'The server sent something that is not HTTP.');
+  if (error.name === 'HTTPParserError')
+    return known('protocol', 'The server sent something that is not HTTP.');
   return known('crashed', 'The connection broke before the server had answered.');
 }
 

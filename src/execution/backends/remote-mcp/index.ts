@@ -2,5 +2,11 @@ export { CALL_TOKEN_TYP, type CallTokenJwk, type CallTokens, createCallTokens } 
 export type { Resolve } from './connector.ts';
 export { readEndpoint } from './endpoint-address.ts';
 export type { EndpointHealth } from './endpoints.ts';
-export { type Challenge, createOwnership, type Ownership, type Proof } from './ownership.ts';
+export {
+  type Challenge,
+  createOwnership,
+  type Ownership,
+  type OwnershipDeps,
+  type Proof,
+} from './ownership.ts';
 export { createRemoteServers, type RemoteMcp, type RemoteServersDeps } from './remote-servers.ts';
