@@ -108,4 +108,5 @@ for (const name of PRELOADED) require(`node:${name}`);
 // The first import prepares the loader of ES modules.
 import('data:text/javascript,')
   .then(() => process.env.MILLICENT_EGRESS && require('./egress.cjs').openWayOut())
-  .then(wait);
+  // Not inside of a promise: what the server throws is then its own uncaught exception.
+  .then(() => setImmediate(wait));
