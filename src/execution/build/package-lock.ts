@@ -27,7 +27,7 @@ const manifestSchema = declared.extend({
   name: z.string().max(214).optional(),
   version: z.string().max(256).optional(),
   overrides: z.record(z.string(), z.json()).optional(),
-  workspaces: z.unknown(),
+  workspaces: z.unknown().optional(),
 });
 /** Members that npm needs in order to install; scripts, programs and notes are not among them. */
 const entrySchema = declared.extend({

@@ -14,6 +14,7 @@ export type Requirement = {
 const TEXT_BYTES_MAX = 512 * 1024;
 const REQUIREMENTS_MAX = 300;
 const HASHES_MAX = 300;
+const MARKER_CHARACTERS_MAX = 500;
 
 const NAME = /^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9])?/;
 const EXTRAS = /^\s*\[[A-Za-z0-9._, -]{0,200}\]/;
@@ -114,7 +115,7 @@ function readMarker(text: string, say: (why: string) => Problem): string {
   if (text === '') return '';
   const marker = text.startsWith(';') ? text.slice(1).trim() : '';
   const isWhole = [...marker.matchAll(MARKER_TOKENS)].map(([token]) => token).join('') === marker;
-  if (marker === '' || !isWhole)
+  if (marker === '' || marker.length > MARKER_CHARACTERS_MAX || !isWhole)
     throw say('has something after the version that is neither a hash nor a marker');
   return marker.replace(/\s+/g, ' ');
 }

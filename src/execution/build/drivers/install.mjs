@@ -71,8 +71,8 @@ async function install(registry) {
     env: {
       HOME: '/tmp',
       PATH: '/usr/bin',
-      npm_config_userconfig: '/tmp/none',
-      npm_config_globalconfig: '/tmp/none',
+      npm_config_userconfig: '/tmp/no-user',
+      npm_config_globalconfig: '/tmp/no-global',
     },
     stdout: true,
     stderr: true,
