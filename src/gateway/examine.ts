@@ -48,10 +48,10 @@ export async function examineEndpoint(
   const { endpointUrl } = submission;
   const claim = { publisherId, endpointUrl };
   const proof = await deps.ownership.prove(claim, timeLimit(signal, PROOF_BOUND_MS));
-  if (proof.kind === 'refused') {
-    const challenge = deps.ownership.challengeFor(claim);
+  if (proof.kind === 'unproven') {
+    const challenge = deps.ownership.challengeFor(publisherId, endpointUrl);
     throw new Problem('forbidden', {
-      detail: `endpoint_url: it is not proved to be yours: ${proof.detail}. Serve "challenge.body" at "challenge.url", and send this again.`,
+      detail: `endpoint_url: it is not proved to be yours. ${proof.detail} Serve "challenge.body" at "challenge.url", and send this again.`,
       members: { field: 'endpoint_url', challenge, id: serverId },
       isUncharged: true,
     });
@@ -97,7 +97,7 @@ async function buildLayer(
       return { layer: { sha256: build.layerSha256, bytes: build.bytes }, log: endOf(build.log) };
     case 'refused':
       throw new Problem('invalid-code', {
-        detail: `${manifest}: ${build.detail}.`,
+        detail: build.detail,
         members: { field: 'files', build_log: endOf(build.log) },
       });
     default:

@@ -6,6 +6,7 @@ export type Build =
   | { kind: 'none' }
   /** `bytes` is the size of the layer's archive. */
   | { kind: 'built'; layerSha256: string; bytes: number; log: string }
+  /** `detail` is public, and a whole sentence that names the line to change. */
   | { kind: 'refused'; detail: string; log: string };
 
 /** Installs what a publisher's code depends on, once, when a version is published. */
@@ -22,12 +23,12 @@ export type EndpointClaim = { publisherId: Uuid; endpointUrl: string };
 /** Whether a publisher rules the endpoint it wants to sell. */
 export type Ownership = {
   /** What is to be served where; the same for the same publisher and endpoint, every time. */
-  challengeFor(claim: EndpointClaim): { url: string; body: string };
-  /** Looks whether it is served. `detail` is public. */
+  challengeFor(publisherId: Uuid, endpointUrl: string): { url: string; body: string };
+  /** Looks whether it is served. `detail` is public, and a whole sentence. */
   prove(
     claim: EndpointClaim,
     signal: AbortSignal,
-  ): Promise<{ kind: 'proven' } | { kind: 'refused'; detail: string }>;
+  ): Promise<{ kind: 'proven' } | { kind: 'unproven'; detail: string }>;
 };
 
 /** For a gateway that installs nothing. */
@@ -35,13 +36,13 @@ export const noBuilder: Builder = {
   build: async () => ({
     kind: 'refused',
     detail:
-      'This gateway installs no dependencies. Ship what the code needs among its files, without requirements.txt and package-lock.json',
+      'This gateway installs no dependencies. Ship what the code needs among its files, without requirements.txt and package-lock.json.',
     log: '',
   }),
 };
 
 /** For a gateway that has no way to reach publishers' own servers. */
 export const noOwnership: Ownership = {
-  challengeFor: ({ endpointUrl }) => ({ url: endpointUrl, body: '' }),
-  prove: async () => ({ kind: 'refused', detail: 'This gateway does not serve self-hosted servers' }),
+  challengeFor: (_, endpointUrl) => ({ url: endpointUrl, body: '' }),
+  prove: async () => ({ kind: 'unproven', detail: 'This gateway does not serve self-hosted servers.' }),
 };
