@@ -33,7 +33,7 @@ export type Conversation<T> =
 /** A server that closes its stdout is about to exit: this long, so that we learn how. */
 const EXIT_GRACE_MS = 200;
 /** A server that is told that nobody waits may end by itself for so long. */
-const CANCEL_GRACE_MS = 100;
+const CANCEL_GRACE_MS = 200;
 /** The first, one whose waiting jail was found dead, one that could not bear a probe. */
 const ATTEMPTS_MAX = 3;
 

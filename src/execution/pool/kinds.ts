@@ -23,8 +23,8 @@ export type Kind = {
 /** The kinds of jails that wait or could. */
 export type Kinds = {
   of(spec: JailSpec): Kind;
-  /** Has jails of this runtime with the default limits wait from now on. */
-  stand(runtime: Runtime): void;
+  /** Has jails of this runtime with the default limits wait from now on; whether that is new. */
+  stand(runtime: Runtime): boolean;
   has(kind: Kind): boolean;
   all(): Kind[];
   /** Looks back over `seconds`; jails that nobody needs any more are discarded. */
@@ -67,9 +67,10 @@ export function createKinds(discard: (jail: Jail) => void): Kinds {
     of,
     stand(runtime) {
       const kind = of({ runtime, limits: DEFAULT_LIMITS });
-      if (kind.isStanding) return;
+      if (kind.isStanding) return false;
       kind.isStanding = true;
       kind.demand = createDemand(STANDING);
+      return true;
     },
     has: (kind) => kinds.get(kind.key) === kind,
     all: () => [...kinds.values()],

@@ -36,8 +36,8 @@ export type Pool = {
 };
 
 const ADAPT_MS = 5_000;
-/** A call that has just taken a jail is let alone for so long before the next one is started. */
-const REFILL_DELAY_MS = 15;
+/** Starting a process holds up everything else: a call that has just taken a jail is let alone for so long. */
+const REFILL_DELAY_MS = 25;
 
 export function createPool(deps: PoolDeps): Pool {
   const { backend, poolMemoryBytesMax: memoryBytesMax, clock, log } = deps;
@@ -80,14 +80,16 @@ export function createPool(deps: PoolDeps): Pool {
         return startCold(spec, signal);
       const kind = kinds.of(spec);
       const jail = takeReady(kind) ?? (await takeStarting(kind, signal, discard));
-      refill(kind.ready.length > 0 ? REFILL_DELAY_MS : 0);
+      refill(REFILL_DELAY_MS);
       return jail === undefined ? startCold(spec, signal) : { jail, isWarm: true };
     },
     start: startCold,
     stand(roots) {
       if (memoryBytesMax === 0) return;
-      for (const runtime of ['python', 'node'] as const) if (roots[runtime]) kinds.stand(runtime);
-      refill(0);
+      const isNew = (['python', 'node'] as const)
+        .filter((runtime) => roots[runtime] !== undefined)
+        .map((runtime) => kinds.stand(runtime));
+      if (isNew.includes(true)) refill(0);
     },
     refill: () => refill(0),
     adapt,
