@@ -1,9 +1,14 @@
 import { BlockList, isIP } from 'node:net';
 import { z } from 'zod';
+import { type BuildConfig, buildEnvironment, readBuild } from './config/build.ts';
 import { ConfigError } from './config/config-error.ts';
+import { dockerEnvironment, readDocker } from './config/docker.ts';
 import { type EvmConfig, evmEnvironment, readEvm } from './config/evm.ts';
 import { integer, mcents, url } from './config/fields.ts';
+import { kubernetesEnvironment, readKubernetes } from './config/kubernetes.ts';
 import { type LightningConfig, lightningEnvironment, readLightning } from './config/lightning.ts';
+import { type RemoteConfig, readRemote, remoteEnvironment } from './config/remote.ts';
+import { readSandbox, type SandboxConfig, sandboxEnvironment } from './config/sandbox.ts';
 import { readStripe, type StripeConfig, stripeEnvironment } from './config/stripe.ts';
 import { readTempo, type TempoConfig, tempoEnvironment } from './config/tempo.ts';
 import { readTiers, tiersEnvironment } from './config/tiers.ts';
@@ -40,15 +45,15 @@ export const environmentSchema = z.object({
     .string()
     .regex(/^[^\s+]+$/)
     .optional(),
-  SANDBOX: z.enum(['auto', 'bubblewrap', 'none']).default('auto'),
-  SANDBOX_WORK_DIR: z.string().optional(),
-  SANDBOX_CONCURRENCY: integer(8, 1, 256),
-  SANDBOX_QUEUE: integer(256, 0, 100_000),
-  SANDBOX_POOL_MB: integer(128, 0, 65_536),
   SIGNUP_PRICE_MCENTS: mcents(10_000),
   SIGNUP_CREDIT_MCENTS: mcents(10_000),
   SIGNUPS_PER_HOUR: integer(1_000, 1, 1_000_000),
   MINTS_PER_HOUR: integer(10, 1, 1_000_000),
+  ...sandboxEnvironment,
+  ...dockerEnvironment,
+  ...kubernetesEnvironment,
+  ...buildEnvironment,
+  ...remoteEnvironment,
   ...evmEnvironment,
   ...tempoEnvironment,
   ...lightningEnvironment,
@@ -76,12 +81,12 @@ export type Config = Readonly<{
   receiptKeyPem: string | undefined;
   receiptKeyPreviousPem: string | undefined;
   logOrigin: string | undefined;
-  sandbox: Environment['SANDBOX'];
-  sandboxWorkDir: string | undefined;
-  sandboxConcurrency: number;
-  sandboxQueue: number;
-  /** What jails that wait for calls may hold together. */
-  sandboxPoolBytes: number;
+  /** Where hosted code runs. */
+  sandbox: SandboxConfig;
+  /** Where its dependencies come from. */
+  build: BuildConfig;
+  /** How publishers' own servers are reached. */
+  remote: RemoteConfig;
   signupPrice: Millicents;
   signupCredit: Millicents;
   signupsPerHour: number;
@@ -125,11 +130,9 @@ export function readConfig(environment: Record<string, string | undefined> = pro
     receiptKeyPem: readPem(env.RECEIPT_KEY),
     receiptKeyPreviousPem: readPem(env.RECEIPT_KEY_PREVIOUS),
     logOrigin: env.LOG_ORIGIN,
-    sandbox: env.SANDBOX,
-    sandboxWorkDir: env.SANDBOX_WORK_DIR,
-    sandboxConcurrency: env.SANDBOX_CONCURRENCY,
-    sandboxQueue: env.SANDBOX_QUEUE,
-    sandboxPoolBytes: env.SANDBOX_POOL_MB * 1024 * 1024,
+    sandbox: readSandbox(env, { docker: readDocker(env), kubernetes: readKubernetes(env) }),
+    build: readBuild(env),
+    remote: readRemote(env),
     signupPrice: env.SIGNUP_PRICE_MCENTS,
     signupCredit: env.SIGNUP_CREDIT_MCENTS,
     signupsPerHour: env.SIGNUPS_PER_HOUR,

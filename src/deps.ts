@@ -1,6 +1,6 @@
 import { mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { createCatalog } from './catalog/index.ts';
+import { createCatalog, type Layers } from './catalog/index.ts';
 import type { Config } from './config.ts';
 import { deriveKey } from './core/bytes.ts';
 import { type Clock, systemClock } from './core/clock.ts';
@@ -15,19 +15,15 @@ import {
   startEmbeddedPostgres,
   withTransaction,
 } from './db/index.ts';
+import { type WiredExecution, wireExecution } from './deps/execution.ts';
 import { wireRails } from './deps/rails.ts';
 import type { WiredRail } from './deps/wired-rail.ts';
-import { createBubblewrapBackend, defaultWorkDir } from './execution/backends/bubblewrap/index.ts';
-import { createNoBackend, createNoRemote } from './execution/backends/none.ts';
-import { type Backend, createExecution, type Execution, type Layer } from './execution/index.ts';
 import {
   createFreeCalls,
   createMarketplace,
   describeBuiltIn,
   type GatewayDeps,
   type GatewaySettings,
-  noBuilder,
-  noOwnership,
   publishBuiltIns,
   publishMarketplace,
 } from './gateway/index.ts';
@@ -74,17 +70,10 @@ export async function createDeps({ config, log, publicUrl, isDraining }: DepsInp
   const secrets = readSecrets(config);
   const database = await openStore(config, log);
   const { sql, chargeSql } = database;
-  const execution = createExecution({
-    backend: chooseBackend(config, log),
-    remote: createNoRemote(),
-    clock,
-    log,
-    concurrencyMax: config.sandboxConcurrency,
-    queueMax: config.sandboxQueue,
-    poolMemoryBytesMax: config.sandboxPoolBytes,
-  });
+  const wired = wireExecution({ config, sql, clock, log, publicUrl, secrets: secrets.masters });
+  const { execution } = wired;
   const rails = await wireRails(config, { sql, clock, log, secrets: secrets.masters });
-  const parts = wireDomains({ config, secrets, sql, chargeSql, clock, log, publicUrl });
+  const parts = wireDomains({ config, secrets, sql, chargeSql, clock, log, publicUrl, layers: wired.layers });
   const worker = await startWorker(sql);
   const gateway: GatewayDeps = {
     ...parts,
@@ -94,11 +83,11 @@ export async function createDeps({ config, log, publicUrl, isDraining }: DepsInp
     settings: toSettings(config, publicUrl),
     risk: DEFAULT_RISK_LIMITS,
     execution,
-    builder: noBuilder,
-    ownership: noOwnership,
+    builder: wired.builder,
+    ownership: wired.ownership,
     reliability: createReliability({ sql, clock }),
     // Half of the sandbox, so that the other half is always for calls that pay.
-    freeCalls: createFreeCalls({ inFlightMax: Math.max(1, Math.floor(config.sandboxConcurrency / 2)) }),
+    freeCalls: createFreeCalls({ inFlightMax: Math.max(1, Math.floor(config.sandbox.concurrencyMax / 2)) }),
     wires: createWires({
       ...{ secrets: secrets.masters, realm: new URL(publicUrl).hostname, clock, log },
       networks: config.evm?.networks ?? [],
@@ -123,14 +112,14 @@ export async function createDeps({ config, log, publicUrl, isDraining }: DepsInp
       checkout: rails.stripe?.checkout,
       stripeWebhook: rails.stripe?.webhook,
       mcpSessions: createMcpSessions({ secrets: secrets.masters, clock }),
-      jwks: () => parts.signer.jwks(),
-      isReady: () => readReadiness({ sql, execution, rails: rails.all }, isDraining),
+      jwks: () => ({ keys: [...parts.signer.jwks().keys, ...wired.jwks().keys] }),
+      isReady: () => readReadiness({ sql, wired, rails: rails.all }, isDraining),
     },
     jobs: rails.all.flatMap(({ jobs }) => jobs),
     async close() {
       for (const { close } of rails.all) await close?.();
       await gateway.charger.drain();
-      await execution.close();
+      await wired.close();
       await gateway.receipts.sealOpenBatches();
       await worker.stop();
       await database.close();
@@ -183,17 +172,6 @@ async function openStore(config: Config, log: Log): Promise<Store> {
   };
 }
 
-function chooseBackend(config: Config, log: Log): Backend {
-  if (config.sandbox === 'none') return createNoBackend('The sandbox is switched off: SANDBOX=none.');
-  const workDir = config.sandboxWorkDir ?? defaultWorkDir(resolve(config.dataDir));
-  return createBubblewrapBackend({ workDir, clock: systemClock, log });
-}
-
-/** Nothing was built here, so no version has a layer. */
-function noLayers(sha256: string): Layer {
-  return { sha256, read: () => Promise.reject(new Error(`no layer ${sha256} is stored here`)) };
-}
-
 type WireInput = {
   config: Config;
   secrets: Secrets;
@@ -202,11 +180,12 @@ type WireInput = {
   clock: Clock;
   log: Log;
   publicUrl: string;
+  layers: Layers;
 };
 
-function wireDomains({ config, secrets, sql, chargeSql, clock, log, publicUrl }: WireInput) {
+function wireDomains({ config, secrets, sql, chargeSql, clock, log, publicUrl, layers }: WireInput) {
   const [master, ...formerMasters] = secrets.masters;
-  const catalog = createCatalog({ sql, clock, openLayer: noLayers });
+  const catalog = createCatalog({ sql, clock, openLayer: layers.open });
   const retired = secrets.receiptKeyPreviousPem;
   const signer = createReceiptSigner({
     issuer: publicUrl,
@@ -249,16 +228,16 @@ function toSettings(config: Config, publicUrl: string): GatewaySettings {
     tiers: config.tiers,
     outcomeWaitMs: 25_000,
     settleTimeoutMs: 25_000,
-    allowsLoopbackEndpoints: false,
+    allowsLoopbackEndpoints: config.remote.allowsLoopback,
   };
 }
 
 async function readReadiness(
-  { sql, execution, rails }: { sql: Sql; execution: Execution; rails: readonly WiredRail[] },
+  { sql, wired, rails }: { sql: Sql; wired: WiredExecution; rails: readonly WiredRail[] },
   isDraining: () => boolean,
 ) {
   const database = (await isAnswering(sql)) ? 'ok' : 'down';
-  const sandbox = await execution.status();
+  const sandbox = await wired.execution.status();
   const isReady = database === 'ok' && !isDraining();
   return {
     isReady,
@@ -266,6 +245,7 @@ async function readReadiness(
       database,
       // Without a sandbox hosted calls answer 503; everything else works, so the gateway stays in service.
       sandbox: sandbox.kind === 'ready' ? 'ok' : sandbox.detail,
+      ...wired.health(),
       ...Object.assign({}, ...rails.map(({ health }) => health?.() ?? {})),
       ...(isDraining() ? { draining: 'yes' } : {}),
     },
