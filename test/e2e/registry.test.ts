@@ -97,16 +97,17 @@ test('a list can be narrowed to a category and a tier', async () => {
   expect((await find('category=data')).sort()).toEqual(['csv-profile', 'text-stats']);
   expect(await find('category=data&q=words')).toEqual(['text-stats']);
   expect(await find('category=dat')).toEqual([]);
-  expect(await find('tier=hobbyist')).toHaveLength(5);
+  // The marketplace itself is listed too.
+  expect(await find('tier=hobbyist')).toHaveLength(6);
   expect(await find('tier=pro')).toEqual([]);
 });
 
 test('a list is sorted by name, by price or newest first', async () => {
-  expect(await find('sort=name')).toEqual(['apple', 'csv-profile', 'diff', 'text-stats', 'zebra']);
-  expect(await find('sort=new')).toEqual(['apple', 'zebra', 'diff', 'csv-profile', 'text-stats']);
+  expect(await find('sort=name')).toEqual(['apple', 'csv-profile', 'diff', 'text-stats', 'zebra', 'millicent']);
+  expect(await find('sort=new')).toEqual(['apple', 'zebra', 'diff', 'csv-profile', 'text-stats', 'millicent']);
   expect(await find('')).toEqual(await find('sort=new'));
   const prices = (await search('sort=price')).servers.map(({ pricing }) => pricing.amount_mcents);
-  expect(prices).toEqual([0, 100, 100, 200, 300]);
+  expect(prices).toEqual([0, 0, 100, 100, 200, 300]);
 });
 
 test('pages hold every server once, in the same order as one list, however it is sorted', async () => {
