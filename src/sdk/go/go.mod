@@ -1,0 +1,3 @@
+module millicent/tokens
+
+go 1.19
