@@ -5,24 +5,28 @@ import { integer } from './fields.ts';
 /** How publishers' own servers are reached. */
 export const remoteEnvironment = {
   REMOTE_ALLOW_LOOPBACK: z.enum(['yes', 'no']).default('no'),
-  REMOTE_CONNECTIONS: integer(64, 1, 4_096),
+  REMOTE_CONNECTIONS: integer(128, 1, 1_024),
 };
 
-const environmentSchema = z.object(remoteEnvironment);
+type RemoteEnvironment = {
+  NODE_ENV: string;
+  REMOTE_ALLOW_LOOPBACK: 'yes' | 'no';
+  REMOTE_CONNECTIONS: number;
+};
 
 export type RemoteConfig = {
-  /** Whether an endpoint may be on this machine, over plain http. */
-  allowsLoopback: boolean;
+  /** Endpoints on this machine, and `http` to them; never in production. */
+  allowLoopback: boolean;
   /** Connections to one origin at most. */
   connectionsMax: number;
 };
 
-export function readRemote(env: z.infer<typeof environmentSchema> & { NODE_ENV: string }): RemoteConfig {
-  const allowsLoopback = env.REMOTE_ALLOW_LOOPBACK === 'yes';
-  if (allowsLoopback && env.NODE_ENV === 'production') {
+export function readRemote(env: RemoteEnvironment): RemoteConfig {
+  const allowLoopback = env.REMOTE_ALLOW_LOOPBACK === 'yes';
+  if (allowLoopback && env.NODE_ENV === 'production') {
     throw new ConfigError(
-      'REMOTE_ALLOW_LOOPBACK is for development: publishers could reach what this machine keeps to itself',
+      'REMOTE_ALLOW_LOOPBACK must not be "yes" in production: publishers could reach servers of this machine',
     );
   }
-  return { allowsLoopback, connectionsMax: env.REMOTE_CONNECTIONS };
+  return { allowLoopback, connectionsMax: env.REMOTE_CONNECTIONS };
 }
