@@ -24,6 +24,9 @@ function problemOf(reason: Extract<Failed, { reason: unknown }>['reason']): Prob
       return 'tool-timeout';
     case 'cancelled':
       return 'unavailable';
+    // Nothing went wrong with the tool: its caller has more to say, and asking for it is no failure to count.
+    case 'input-required':
+      return 'invalid-arguments';
     default:
       return 'tool-failed';
   }

@@ -6,6 +6,7 @@ import {
   type ClientFace,
   DEFAULT_LIMITS,
   type Limits,
+  type LogLevel,
   type Outcome,
   type ServerEvents,
   type ServerRef,
@@ -36,6 +37,8 @@ export type McpCall = {
   meta: { [key: string]: Json } | undefined;
   /** What an earlier answer asked for: `inputResponses` and `requestState` (MCP 2026-07-28). */
   further: { [key: string]: Json } | undefined;
+  /** How much of its log the client wants to read; undefined when it did not say. */
+  logLevel?: LogLevel | undefined;
 };
 
 const TOOLS_NAMED_MAX = 20;
@@ -161,6 +164,7 @@ async function runCall(
         },
       },
       client: mcp?.client,
+      logLevel: mcp?.logLevel,
       events: mcp && (terms.mayStream ? mcp.events : onlyProgress(mcp.events)),
       caller: await toCaller(deps, listing, terms, digestCall(request)),
       outputSchema: tool.outputSchema,

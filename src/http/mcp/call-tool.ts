@@ -155,6 +155,7 @@ function toCall(deps: McpDeps, asked: McpRequest, { told, further, ...wanted }: 
       events: client.era === '2026' ? { ...events, needInput } : events,
       meta: withoutEnvelope(stripMeta(meta)),
       further,
+      logLevel,
     },
   };
 }
