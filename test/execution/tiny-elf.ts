@@ -7,9 +7,16 @@ import type { Code } from '../../src/execution/index.ts';
  * `structured` (JSON), after it ran an attack. No compiler is needed to make one.
  */
 export function answeringElf(structured: string, attack: string = 'none'): Code {
-  const file = assembleElf(structured, ATTACKS[attack] ?? ATTACKS.none ?? '');
+  const text = JSON.stringify(structured);
+  const result = `{"content":[{"type":"text","text":${text}}],"structuredContent":${structured}}`;
+  const file = assembleElf(result, ATTACKS[attack] ?? ATTACKS.none ?? '');
   const archive = writeArchive(new Map([['server', file]]));
   return { sha256: sha256Hex(archive), runtime: 'elf', entrypoint: 'server', archive };
+}
+
+/** The same server with this result (JSON) for every request after the first. */
+export function elfServer(result: string): Buffer {
+  return assembleElf(result, ATTACKS.none ?? '');
 }
 
 const bytesOf = (hex: string) => Buffer.from(hex.replace(/;.*$|\s+/gm, ''), 'hex');
@@ -63,15 +70,12 @@ const ELF_HEADER_BYTES = 64;
 const PROGRAM_HEADER_BYTES = 56;
 const BASE = 0x400000n;
 
-function assembleElf(structured: string, attack: string): Buffer {
+function assembleElf(result: string, attack: string): Buffer {
   const server = bytesOf(SERVER);
   const greeting = Buffer.from(
     `${ID}0,"result":{"protocolVersion":"2025-06-18","capabilities":{"tools":{}},"serverInfo":{"name":"elf","version":"1"}}}\n`,
   );
-  const text = JSON.stringify(structured);
-  const answer = Buffer.from(
-    `${ID}0,"result":{"content":[{"type":"text","text":${text}}],"structuredContent":${structured}}}\n`,
-  );
+  const answer = Buffer.from(`${ID}0,"result":${result}}\n`);
   const attackCode = bytesOf(attack);
   const greetingStart = server.length + attackCode.length;
   const answerStart = greetingStart + greeting.length;
