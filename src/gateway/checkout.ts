@@ -1,5 +1,5 @@
 import { sha256Hex } from '../core/bytes.ts';
-import { newUuid } from '../core/ids.ts';
+import { newUuid, type Uuid } from '../core/ids.ts';
 import type { Millicents } from '../core/money.ts';
 import { Problem } from '../core/problem.ts';
 import { withTransaction } from '../db/index.ts';
@@ -50,15 +50,19 @@ export async function openCheckout(
   return open(deps, { ...sold, context: { purpose: 'topup' } }, back);
 }
 
-/** The same for a person who has no key: what is paid opens one, which `findCheckoutKey` gives out. */
+/**
+ * The same for a person who has no key: what is paid opens one on this account, new with its first payment,
+ * which `findCheckoutKey` gives out.
+ */
 export async function openKeyCheckout(
   deps: CheckoutDeps,
-  { amount, address = 'unknown' }: { amount: Millicents; address: string | undefined },
+  input: { accountId: Uuid; amount: Millicents; address: string | undefined },
   back: CheckoutReturn,
 ): Promise<OpenedCheckout> {
+  const { accountId, amount, address = 'unknown' } = input;
   await limitSessions(deps, address);
   const context: ClaimContext = { purpose: 'signup', scopes: ['example', 'invoke'], bonusMcents: '0' };
-  const sold = { accountId: newUuid(), amount, description: 'A Millicent key with prepaid balance' };
+  const sold = { accountId, amount, description: 'A Millicent key with prepaid balance' };
   return open(deps, { ...sold, context }, back);
 }
 
@@ -70,16 +74,16 @@ export type CheckoutKey =
   /** It was not paid, or there is no such session; or its key was revoked. */
   | { kind: 'none' };
 
-/** The key that a session bought: its id is known to whoever opened the page, and to nobody else. */
+/** What a session of this account bought: its id is known to whoever opened it, and to nobody else. */
 export async function findCheckoutKey(
   deps: Pick<GatewayDeps, 'sql' | 'rails' | 'ledger' | 'keys' | 'keySecrets'>,
-  session: string,
+  { session, accountId }: { session: string; accountId: Uuid },
 ): Promise<CheckoutKey> {
   const rail = deps.rails.find(({ forms }) => forms.includes('checkout'));
   if (!rail) return { kind: 'none' };
   const { claimKey } = rail.identify({ kind: 'checkout', session });
   const claim = await findClaim(deps.sql, claimIdOf(claimKey));
-  if (!claim) return { kind: 'none' };
+  if (claim?.accountId !== accountId) return { kind: 'none' };
   if (claim.state === 'settling') {
     await withTransaction(deps.sql, (tx) => hastenSettlement(tx, claimKey));
     return { kind: 'waiting' };

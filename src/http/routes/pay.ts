@@ -1,4 +1,5 @@
 import { Hono } from 'hono';
+import { type Uuid, uuidFrom } from '../../core/ids.ts';
 import { type Millicents, millicents } from '../../core/money.ts';
 import { Problem } from '../../core/problem.ts';
 import {
@@ -22,8 +23,13 @@ import { readAuthParams } from '../mcp/dialects/authorization.ts';
 import { answerPage, html } from './pay-page.ts';
 import { type Invoice, showCheckout, showInvoice, showKey, showOffer, type Ways } from './pay-texts.ts';
 
-/** The page and the sealed subject in its address. */
-type Visit = { subject: PageSubject; address: string };
+/** The page, and what its address says under seal. */
+type Visit = {
+  subject: PageSubject;
+  address: string;
+  /** Whose balance is filled here: of the key that asked, or of one that is sold on this page alone. */
+  accountId: Uuid;
+};
 
 const SIGN_UP = { role: 'agent', label: undefined } as const;
 const DOLLAR = 100_000n;
@@ -42,10 +48,12 @@ export function payRoutes(deps: HttpDeps): App {
     const token = c.req.param('token') ?? '';
     const subject = pages.openPage(token);
     if (!subject) return answerGone();
+    const address = `${deps.settings.publicUrl}/pay/${token}`;
+    const accountId = subject.accountId ?? uuidFrom('payment-page', token);
     try {
-      return await answer(c, { subject, address: `${deps.settings.publicUrl}/pay/${token}` });
+      return await answer(c, { subject, address, accountId });
     } catch (cause) {
-      if (cause instanceof Problem) return answerRefusal(cause, `${deps.settings.publicUrl}/pay/${token}`);
+      if (cause instanceof Problem) return answerRefusal(cause, address);
       throw cause;
     }
   };
@@ -95,23 +103,29 @@ function suggest({ settings }: HttpDeps, { amount }: PageSubject): Millicents[] 
   return [...new Set([least, ...sums])].map(millicents);
 }
 
-async function postCard(deps: HttpDeps, c: Ctx, { subject, address }: Visit): Promise<Response> {
+async function postCard(deps: HttpDeps, c: Ctx, { subject, address, accountId }: Visit): Promise<Response> {
   const { checkout } = deps;
   if (!checkout) throw new Problem('not-found', { detail: 'Cards are not taken here.' });
   const amount = await readAmount(deps, c, subject);
-  const { accountId } = subject;
   // The provider puts the id of its session in there.
   const back = { paidUrl: `${address}/paid?session={CHECKOUT_SESSION_ID}`, leftUrl: address };
+  const paid = { accountId, amount, address: callerAddress(deps, c) };
   const { checkoutUrl } =
-    accountId === undefined
-      ? await openKeyCheckout({ ...deps, checkout }, { amount, address: callerAddress(deps, c) }, back)
+    subject.accountId === undefined
+      ? await openKeyCheckout({ ...deps, checkout }, paid, back)
       : await openCheckout({ ...deps, checkout }, { accountId }, amount, back);
   return answerPage({ title: 'Pay by card', main: showCheckout({ checkoutUrl, amount, address }) });
 }
 
-async function answerReturn(deps: HttpDeps, c: Ctx, { subject, address }: Visit): Promise<Response> {
+async function answerReturn(
+  deps: HttpDeps,
+  c: Ctx,
+  { subject, address, accountId }: Visit,
+): Promise<Response> {
   const session = c.req.query('session') ?? '';
-  const found = SESSION.test(session) ? await findCheckoutKey(deps, session) : { kind: 'none' as const };
+  const found = SESSION.test(session)
+    ? await findCheckoutKey(deps, { session, accountId })
+    : { kind: 'none' as const };
   switch (found.kind) {
     case 'issued':
       return answerKey(deps, subject, found);
