@@ -1,0 +1,115 @@
+import { join } from 'node:path';
+import { z } from 'zod';
+import { choosePins } from '../http/pins.ts';
+import { readCpuMicros } from '../http/process-cpu.ts';
+import { runToEnd } from '../http/run-to-end.ts';
+import { type ServerProcess, startServer } from '../http/server-process.ts';
+import { compareRounds, median, type Ratio } from '../ratios.ts';
+import { measureRounds, type Progress } from '../rounds.ts';
+
+/** What the rows of proxied calls compare; each is a process of its own in front of the same endpoint. */
+const VARIANTS = {
+  'byte-hop': { script: 'byte-hop.ts', env: {} },
+  envelope: { script: 'envelope.ts', env: { WITH_TOKEN: 'no' } },
+  'envelope-token': { script: 'envelope.ts', env: { WITH_TOKEN: 'yes' } },
+  'sdk-shared': { script: 'sdk-objects.ts', env: { CLIENTS: 'shared' } },
+  'sdk-each': { script: 'sdk-objects.ts', env: { CLIENTS: 'each' } },
+} as const;
+type Variant = keyof typeof VARIANTS;
+
+export type RemoteRow =
+  | 'remote-hop'
+  | 'remote-hop-token'
+  | 'remote-sdk'
+  | 'remote-sdk-token'
+  | 'remote-sdk-each';
+export type RemoteFinding = { row: RemoteRow; what: string; ratio: Ratio; ours: string; peer: string };
+export type RemotePlan = { rounds: number; seconds: number; warmSeconds: number };
+
+/** `over` is the first's CPU over the second's; `ours` says which of the two is the gateway's. */
+const ROWS: Record<RemoteRow, { what: string; over: [Variant, Variant]; ours: 0 | 1 }> = {
+  'remote-hop': {
+    what: 'CPU of a proxied call without its token, over a byte hop of Node (c=32)',
+    ...{ over: ['envelope', 'byte-hop'], ours: 0 },
+  },
+  'remote-hop-token': {
+    what: 'the same with its token signed',
+    ...{ over: ['envelope-token', 'byte-hop'], ours: 0 },
+  },
+  'remote-sdk': {
+    what: 'CPU of a proxy of SDK objects with one client, over ours without its token (c=32)',
+    ...{ over: ['sdk-shared', 'envelope'], ours: 1 },
+  },
+  'remote-sdk-token': {
+    what: 'the same, ours with its token signed',
+    ...{ over: ['sdk-shared', 'envelope-token'], ours: 1 },
+  },
+  'remote-sdk-each': {
+    what: 'CPU of a proxy of SDK objects with a client for each call, over ours without its token (c=32)',
+    ...{ over: ['sdk-each', 'envelope'], ours: 1 },
+  },
+};
+
+const CONNECTIONS = 32;
+const CHILDREN = 'scripts/bench/children/remote';
+const LOAD = join(import.meta.dirname, '../children/remote/load-post.ts');
+const loadSchema = z.object({ answers: z.int(), perSecond: z.number(), refused: z.int(), broken: z.int() });
+
+/** Calls of a publisher's own server through each proxy, all started before the first round. */
+export async function measureRemote(
+  { progress }: { progress: Progress },
+  plan: RemotePlan,
+): Promise<RemoteFinding[]> {
+  const pins = choosePins();
+  const servers = new Map<string, ServerProcess>();
+  try {
+    const endpoint = await startServer({
+      script: `${CHILDREN}/endpoint.ts`,
+      pin: pins.load,
+      env: { ERA: 'modern' },
+    });
+    servers.set('endpoint', endpoint);
+    for (const [name, { script, env }] of Object.entries(VARIANTS)) {
+      const options = {
+        script: `${CHILDREN}/${script}`,
+        pin: pins.server,
+        env: { ...env, TARGET: endpoint.url },
+      };
+      servers.set(name, await startServer(options));
+    }
+    const run = (name: string, seconds: number) => measure(servers.get(name), pins.load, seconds);
+    for (const name of Object.keys(VARIANTS)) {
+      progress(`warming ${name}`);
+      await run(name, plan.warmSeconds);
+    }
+    const samples = await measureRounds(
+      Object.keys(VARIANTS).map((name) => ({ name, measure: () => run(name, plan.seconds) })),
+      { rounds: plan.rounds, progress },
+    );
+    return Object.entries(ROWS).map(([row, { what, over, ours }]) => {
+      const [upper = [], lower = []] = over.map((name) => samples.get(name));
+      const texts = [upper, lower].map((values) => `${median(values).toFixed(1)} us`);
+      const ratio = compareRounds(upper, lower);
+      // The keys of ROWS are the rows; `Object.entries` forgets that.
+      return { row: row as RemoteRow, what, ratio, ours: texts[ours] ?? '', peer: texts[1 - ours] ?? '' };
+    });
+  } finally {
+    await Promise.all([...servers.values()].map((server) => server.stop()));
+  }
+}
+
+/** CPU of one call in microseconds. */
+async function measure(server: ServerProcess | undefined, pin: string[], seconds: number): Promise<number> {
+  if (server === undefined) throw new Error('that proxy is not running');
+  const request = JSON.stringify({ url: server.url, headers: {}, connections: CONNECTIONS, seconds });
+  const before = readCpuMicros(server.pid);
+  const output = await runToEnd([...pin, process.execPath, '--import', 'tsx', LOAD, request]);
+  const spent = readCpuMicros(server.pid) - before;
+  const load = loadSchema.parse(JSON.parse(output));
+  if (load.answers === 0 || load.refused > 0 || load.broken > 0) {
+    throw new Error(
+      `${load.answers} answers, ${load.refused} of them not as they should be, ${load.broken} broken`,
+    );
+  }
+  return spent / load.answers;
+}
