@@ -3,6 +3,8 @@ import { chmod, mkdir, readdir, readFile, rm, symlink, utimes, writeFile } from 
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
 import { writeArchive } from '../../src/core/archive.ts';
 import { sha256Hex } from '../../src/core/bytes.ts';
@@ -13,6 +15,7 @@ import { type Code, DEFAULT_LIMITS, type JailSpec, type Layer } from '../../src/
 import { injectCode } from '../../src/execution/inject.ts';
 import { buildRoot, planRoot } from '../../src/execution/policy/roots/build-root.ts';
 import { fingerprint, hashRoot } from '../../src/execution/policy/roots/root-hash.ts';
+import { awaitReady } from '../../src/execution/ready.ts';
 import {
   call,
   codeOf,
@@ -159,6 +162,43 @@ async function ageRoot(workDir: string, current: string, ageMinutes = 1, kind = 
   await utimes(place, usedAt, usedAt);
   return sha256;
 }
+
+describe('a server in Python', () => {
+  const execution = testExecution(testBackend());
+  afterAll(() => execution.close());
+
+  it('has its own modules before those of the library, however long its jail has waited', async () => {
+    const files = {
+      'lib/queue.py': "NAME = 'its own queue'",
+      'lib/csv/__init__.py': "NAME = 'its own csv'",
+      'lib/server.py': `
+import csv, queue, sys, os
+sys.path.append('/mcp')
+from mcp import serve, structured
+look = lambda arguments: structured({"names": [queue.NAME, csv.NAME], "main": [__name__, __file__, *sys.argv]})
+serve({"look": ({"inputSchema": {"type": "object"}}, look)})`,
+    };
+    const code = codeOf(['mcp.py'], files, 'lib/server.py');
+    const structuredContent = {
+      names: ['its own queue', 'its own csv'],
+      main: ['__main__', '/mcp/lib/server.py', '/mcp/lib/server.py'],
+    };
+    const outcome = await call(execution, { code, toolName: 'look' });
+    expect(outcome).toMatchObject({ kind: 'delivered', result: { structuredContent } });
+    const backend = testBackend();
+    const jail = await backend.acquire({ runtime: 'python', limits: DEFAULT_LIMITS }, never);
+    await awaitReady(jail, never);
+    // Long enough for everything to be preloaded.
+    await sleep(1500);
+    injectCode(jail, code);
+    const params = { protocolVersion: '2025-06-18', name: 'look' };
+    jail.stdin.end(`${JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params })}\n`);
+    const written = await text(jail.stdout);
+    await jail.kill('done');
+    expect(JSON.parse(written).result.structuredContent).toEqual(structuredContent);
+    await backend.close();
+  });
+});
 
 describe('a layer', () => {
   const execution = testExecution(testBackend());
