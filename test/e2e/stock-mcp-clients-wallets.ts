@@ -37,10 +37,15 @@ export type Connect = (rails: Rails, url: string) => Promise<McpBuyer>;
 const INFO = { name: 'test-client', version: '1.0.0' };
 
 /** The SDK of the 2025 era, as it is. */
-export async function connectSession(url: string, capabilities: object = {}, requestInit: RequestInit = {}) {
+export async function connectSession(
+  url: string,
+  capabilities: object = {},
+  requestInit: RequestInit = {},
+  pay: typeof fetch = fetch,
+) {
   const client = new Client(INFO, { capabilities });
   // Its transport's optional members are not declared for this compiler option; the object is what it takes.
-  await client.connect(new SessionTransport(new URL(url), { requestInit }) as Transport);
+  await client.connect(new SessionTransport(new URL(url), { requestInit, fetch: pay }) as Transport);
   return client;
 }
 
