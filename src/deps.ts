@@ -228,7 +228,7 @@ function toSettings(config: Config, publicUrl: string): GatewaySettings {
     tiers: config.tiers,
     outcomeWaitMs: 25_000,
     settleTimeoutMs: 25_000,
-    allowsLoopbackEndpoints: config.remote.allowsLoopback,
+    allowsLoopbackEndpoints: config.remote.allowLoopback,
   };
 }
 

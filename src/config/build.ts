@@ -36,6 +36,7 @@ export const buildEnvironment = {
       'must be a list of exact host names, each "name" or "name:port", as in "files.pythonhosted.org"',
     ),
   BUILD_CA: z.string().optional(),
+  NODE_EXTRA_CA_CERTS: z.string().optional(),
   BUILD_PRIVATE_HOSTS: z.enum(['yes', 'no']).default('no'),
 };
 
@@ -63,9 +64,15 @@ export function readBuild(env: BuildEnvironment): BuildConfig {
     npmRegistry: env.BUILD_NPM_REGISTRY,
     pypiIndex: env.BUILD_PYPI_INDEX,
     extraHosts: env.BUILD_EXTRA_HOSTS,
-    extraCa: env.BUILD_CA === undefined ? undefined : readCa(env.BUILD_CA),
+    extraCa: readExtraCa(env),
     allowsPrivateHosts: env.BUILD_PRIVATE_HOSTS === 'yes',
   };
+}
+
+/** What Node itself is told to believe besides, builds believe too, unless they are told otherwise. */
+function readExtraCa({ BUILD_CA, NODE_EXTRA_CA_CERTS }: BuildEnvironment): string | undefined {
+  const value = BUILD_CA ?? NODE_EXTRA_CA_CERTS;
+  return value === undefined ? undefined : readCa(value);
 }
 
 /** PEM text, or the path of a file with it. */

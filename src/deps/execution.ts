@@ -62,7 +62,7 @@ export function wireExecution({
   const tokens = createCallTokens({ secrets, issuer: publicUrl, clock });
   const servers = createRemoteServers({
     ...{ tokens, clock, log },
-    ...{ allowLoopback: remote.allowsLoopback, connectionsMax: remote.connectionsMax },
+    ...{ allowLoopback: remote.allowLoopback, connectionsMax: remote.connectionsMax },
   });
   const layers = createLayers({ sql, clock });
   const execution = createExecution({
@@ -77,7 +77,7 @@ export function wireExecution({
       toolchain: createToolchain({ extraCa: build.extraCa }),
       indexes: build,
     }),
-    ownership: createOwnership({ secrets, allowLoopback: remote.allowsLoopback }),
+    ownership: createOwnership({ secrets, allowLoopback: remote.allowLoopback }),
     jwks: () => tokens.jwks(),
     health: () => describeHealth(servers.health()),
     async close() {
