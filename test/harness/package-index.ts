@@ -14,6 +14,10 @@ export type PackageIndex = {
   asked: string[];
   /** Serves a wheel; answers the line of a requirements.txt. */
   addWheel(name: string, entries: PackageEntry[], version?: string): string;
+  /** Serves a source distribution, and nothing else of that name. */
+  addSource(name: string, entries: PackageEntry[]): string;
+  /** What the index says of a name instead. */
+  answer(path: string, type: string, body: string): void;
   /** Serves a tarball; answers its entry in a package-lock.json. */
   addTarball(name: string, entries: PackageEntry[], manifest?: object): Record<string, unknown>;
   close(): Promise<void>;
@@ -48,6 +52,18 @@ export async function startPackageIndex(): Promise<PackageIndex> {
         body: `<!DOCTYPE html><html><body>${link}</body></html>`,
       });
       return `${name}==${version} --hash=sha256:${sha256}`;
+    },
+    addSource(name, entries) {
+      const file = `${name}-1.0.0.tar.gz`;
+      const body = makeTarball(entries.map((entry) => ({ ...entry, path: `${name}-1.0.0/${entry.path}` })));
+      const sha256 = createHash('sha256').update(body).digest('hex');
+      answers.set(`/files/${file}`, { type: 'application/gzip', body });
+      const link = `<a href="/files/${file}#sha256=${sha256}">${file}</a>`;
+      answers.set(`/simple/${name}/`, { type: 'text/html', body: `<!DOCTYPE html><body>${link}</body>` });
+      return `${name}==1.0.0 --hash=sha256:${sha256}`;
+    },
+    answer: (path, type, body) => {
+      answers.set(path, { type, body });
     },
     addTarball(name, entries, manifest = {}) {
       const packageJson = { name, version: '1.0.0', ...manifest };

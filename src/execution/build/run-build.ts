@@ -36,8 +36,8 @@ type Deps = { backend: Pick<Backend, 'acquire'>; log: Log };
 export async function runBuild(deps: Deps, input: RunBuildInput, signal: AbortSignal): Promise<BuildRun> {
   const limit = timeLimit(signal, input.bounds.timeoutMs);
   const gate = await input.openGate();
+  const { runtime } = input.plan;
   try {
-    const { runtime } = input.plan;
     const spec = { runtime, limits: input.bounds.limits, egressSocket: gate.socketPath };
     const jail = await deps.backend.acquire(spec, limit);
     try {
@@ -47,6 +47,9 @@ export async function runBuild(deps: Deps, input: RunBuildInput, signal: AbortSi
         .kill('done')
         .catch((error: unknown) => deps.log.error({ err: error }, 'a build left something'));
     }
+  } catch (error) {
+    if (error !== limit.reason || signal.aborted) throw error;
+    return { kind: 'refused', detail: tookTooLong(input.bounds), log: '' };
   } finally {
     await gate.close();
   }
@@ -96,13 +99,17 @@ function explain(
   installed: Exclude<Installed, { kind: 'installed' }>,
   exit: Exit | undefined,
   limit: AbortSignal,
-  { timeoutMs, limits }: BuildBounds,
+  bounds: BuildBounds,
 ): string {
-  if (limit.aborted) return `Installing the dependencies took longer than ${timeoutMs / 1000} seconds.`;
+  if (limit.aborted) return tookTooLong(bounds);
   if (exit?.isOutOfMemory) {
-    return `Installing the dependencies took more than ${limits.memoryBytesMax / (1024 * 1024)} MB of memory.`;
+    return `Installing the dependencies took more than ${bounds.limits.memoryBytesMax / (1024 * 1024)} MB of memory.`;
   }
   if (installed.kind === 'cut-off')
     return 'Installing the dependencies ended before it was done; build_log has the end.';
   return 'The dependencies could not be installed; build_log says why.';
+}
+
+function tookTooLong({ timeoutMs }: BuildBounds): string {
+  return `Installing the dependencies took longer than ${timeoutMs / 1000} seconds.`;
 }

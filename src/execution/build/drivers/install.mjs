@@ -65,7 +65,14 @@ async function install(registry) {
     '--cafile=/mcp/authorities.pem',
   ];
   const quiet = ['--no-progress', '--no-update-notifier', '--cache=/tmp/npm', `--prefix=${PROJECT}`];
-  const bounds = ['--maxsockets=8', '--fetch-retries=2', '--fetch-timeout=20000', '--logs-max=0'];
+  const bounds = [
+    '--maxsockets=8',
+    '--fetch-retries=2',
+    '--fetch-retry-mintimeout=500',
+    '--fetch-retry-maxtimeout=2000',
+    '--fetch-timeout=20000',
+    '--logs-max=0',
+  ];
   const worker = new Worker('/mcp/npm/bin/npm-cli.js', {
     argv: ['ci', ...options, ...network, ...quiet, ...bounds],
     env: {
