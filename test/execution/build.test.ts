@@ -177,8 +177,8 @@ describe('a build of requirements.txt', () => {
     expect(built).toMatchObject({
       kind: 'refused',
       detail: expect.stringContaining('ended before it was done'),
-      expect(await countRecipes()).toBe(before);
-  });
+    });
+    expect(await countRecipes()).toBe(before);
   });
 
   test('by two publishers at once, at two gateways, makes one layer that both are given', async () => {
