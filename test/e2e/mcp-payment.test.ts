@@ -187,7 +187,11 @@ describe.each(Object.entries(ERAS))('in %s', (_, call) => {
       meta: { 'x402/payment': one },
       headers: { 'payment-signature': toBase64(other) },
     });
-    expect(answer.error?.message).toContain('Two different payments');
+    expect(answer.error).toMatchObject({
+      code: -32602,
+      message: expect.stringContaining('Two different payments'),
+      data: { 'millicent/problem': { status: 400, note: 'no charge applied' } },
+    });
     expect(await takings()).toBe(before);
   });
 

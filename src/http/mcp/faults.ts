@@ -43,7 +43,7 @@ export function toReply(
   const data = isObject(spelled._meta) ? spelled._meta : {};
   return {
     kind: 'answer',
-    answer: { error: { code: codeOf(problem), message: problem.message, data } },
+    answer: { error: { code: codeOf(problem, client), message: problem.message, data } },
     status: httpStatusOf(problem, client),
     headers: headersOf(deps, problem, idOrName),
   };
@@ -56,10 +56,11 @@ const AS_ERRORS: ReadonlySet<Problem['type']> = new Set([
   'malformed-request',
 ]);
 
-function codeOf({ type }: Problem): number {
+function codeOf({ type }: Problem, client: Client | undefined): number {
   switch (type) {
     case 'malformed-request':
-      return CODE.parseError;
+      // Who asks is read out of the message: from then on it is what the message says that is wrong.
+      return client === undefined ? CODE.parseError : CODE.invalidParams;
     case 'body-too-large':
     case 'unsupported-media-type':
       return CODE.invalidRequest;
