@@ -1,8 +1,20 @@
+import { once } from 'node:events';
+import { chmod, mkdtemp, rm } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
 import type { Json } from '../../src/core/canonical-json.ts';
 import { InvariantError } from '../../src/core/invariant.ts';
 import { Problem } from '../../src/core/problem.ts';
-import { createNoBackend, type Outcome, type RunInput } from '../../src/execution/index.ts';
+import {
+  type Backend,
+  createNoBackend,
+  type Execution,
+  type Jail,
+  type Outcome,
+  type RunInput,
+} from '../../src/execution/index.ts';
 import {
   call,
   codeOf,
@@ -18,6 +30,16 @@ import {
 
 const backend = testBackend();
 const execution = testExecution(backend);
+const onlyPython: Backend = {
+  ...backend,
+  async status() {
+    const status = await backend.status();
+    if (status.kind === 'unavailable') return status;
+    const { python } = status.capabilities.roots;
+    return { ...status, capabilities: { ...status.capabilities, roots: { ...(python && { python }) } } };
+  },
+};
+const withoutNode = testExecution(onlyPython);
 const moody = codeOf(['mcp.py', 'moody.py']);
 const mood = (given: { [key: string]: Json }, signal?: AbortSignal) =>
   call(execution, {
@@ -143,24 +165,34 @@ describe('code', () => {
     expect(await findTraces()).toEqual(NO_TRACES);
   });
 
-  it('of another runtime is refused, not guessed at', async () => {
-    const other = call(execution, { code: { ...textStats, runtime: 'node' }, toolName: 'count' });
-    await expect(other).rejects.toMatchObject({ type: 'unavailable' });
+  it('of a runtime that the sandbox has no root for is refused, not guessed at', async () => {
+    const other = call(withoutNode, { code: { ...textStats, runtime: 'node' }, toolName: 'count' });
+    await expect(other).rejects.toMatchObject({
+      type: 'unavailable',
+      message: 'This sandbox does not run Node.',
+    });
+    expect(await findTraces()).toEqual(NO_TRACES);
   });
 });
 
 describe('the queue', () => {
   it('lets 20 calls at once all be answered, and runs no more than it may at a time', async () => {
+    const living = new Set<string>();
     let most = 0;
-    const watch = setInterval(async () => {
-      most = Math.max(most, (await findTraces()).folders.length);
-    }, 10);
+    const counting = testExecution({
+      ...backend,
+      async acquire(spec, signal) {
+        const jail = await backend.acquire(spec, signal);
+        most = Math.max(most, living.add(jail.id).size);
+        const kill: Jail['kill'] = (reason) => jail.kill(reason).finally(() => living.delete(jail.id));
+        return { ...jail, kill };
+      },
+    });
     const outcomes = await Promise.all(
       Array.from({ length: 20 }, (_, n) =>
-        call(execution, { code: textStats, toolName: 'count', arguments: { text: 'w '.repeat(n) } }),
+        call(counting, { code: textStats, toolName: 'count', arguments: { text: 'w '.repeat(n) } }),
       ),
     );
-    clearInterval(watch);
     expect(outcomes.map((outcome) => countedWords(outcome))).toEqual(Array.from({ length: 20 }, (_, n) => n));
     expect(most).toBeLessThanOrEqual(4);
   });
@@ -189,7 +221,7 @@ describe('the queue', () => {
   });
 
   it('is left by a call that could not start', async () => {
-    const small = testExecution(backend, { concurrencyMax: 1, queueMax: 0 });
+    const small = testExecution(onlyPython, { concurrencyMax: 1, queueMax: 0 });
     for (let turn = 0; turn < 3; turn += 1) {
       const code = { ...textStats, runtime: 'node' } as const;
       await expect(call(small, { code, toolName: 'count' })).rejects.toMatchObject({ type: 'unavailable' });
@@ -197,6 +229,46 @@ describe('the queue', () => {
     expect((await call(small, { code: textStats, toolName: 'count', arguments: { text: 'x' } })).kind).toBe(
       'delivered',
     );
+  });
+});
+
+describe('a way to the network', () => {
+  const reaching = { ...hosted(moody), hosts: ['example.com'] };
+  const request = { method: 'tools/call', params: { name: 'mood', arguments: {} } };
+  const run = (on: Execution) => on.run({ server: reaching, request, outputSchema: undefined }, never);
+
+  it('is opened for exactly the hosts of a call, and closed with its jail', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'gate-'));
+    await chmod(folder, 0o755);
+    const told: unknown[] = [];
+    const gated = testExecution(backend, {
+      egress: {
+        async openEgress({ hosts }) {
+          const socketPath = join(folder, 'gate.sock');
+          const proxy = createServer().listen(socketPath);
+          await once(proxy, 'listening');
+          told.push(hosts);
+          return {
+            socketPath,
+            async close() {
+              told.push((await findTraces()).processes);
+              proxy.close();
+              return { bytesUp: 1, bytesDown: 2, refused: [] };
+            },
+          };
+        },
+      },
+      poolMemoryBytesMax: 0,
+    });
+    expect(await run(gated)).toMatchObject({ kind: 'delivered' });
+    expect(await findLastingTraces()).toEqual(NO_TRACES);
+    await expect.poll(() => told).toEqual([['example.com'], []]);
+    await rm(folder, { recursive: true });
+  });
+
+  it('that nothing can open is said, and nothing starts', async () => {
+    const detail = 'This sandbox reaches no network: the tool can be called only without it.';
+    await expect(run(execution)).rejects.toMatchObject({ type: 'unavailable', message: detail });
   });
 });
 
@@ -220,9 +292,22 @@ describe('closing', () => {
 
   it('ends what runs, turns away what waits and comes, and leaves nothing', async () => {
     const closing = testExecution(testBackend(), { concurrencyMax: 1 });
-    await closing.status();
-    const both = Promise.allSettled([call(closing, sleeping), call(closing, sleeping)]);
-    await untilSomethingRuns();
+    const waiting = codeOf(['mcp_full.py']);
+    let hear = () => {};
+    const heard = new Promise<void>((resolve) => {
+      hear = resolve;
+    });
+    const running = closing.run(
+      {
+        server: hosted(waiting),
+        request: { method: 'tools/call', params: { name: 'wait', arguments: {} } },
+        events: { notify: () => hear() },
+        outputSchema: undefined,
+      },
+      never,
+    );
+    const both = Promise.allSettled([running, call(closing, sleeping)]);
+    await heard;
     await closing.close();
     const [ran, waited] = await both;
     // Not the tool's fault: it must not look like a crash.

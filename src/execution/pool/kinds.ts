@@ -38,7 +38,7 @@ export type Kinds = {
 
 const MIB = 1024 * 1024;
 /** What a waiting jail holds of its own, as its control group counts it, and what the kernel keeps for it. */
-const WAITING_BYTES: Record<Runtime, number> = { python: 12 * MIB, elf: 12 * MIB, node: 32 * MIB };
+const WAITING_BYTES: Record<Runtime, number> = { python: 16 * MIB, elf: 16 * MIB, node: 24 * MIB };
 /** How many wait of each default kind when nobody comes. */
 const STANDING = 2;
 /** A kind that nobody used for so many looks back is given up. */
