@@ -3,7 +3,7 @@ import type { McpEra } from './dialects/index.ts';
 import { CODE, isObject, type JsonObject, RpcFault, type RpcMessage } from './json-rpc.ts';
 import { refuseMismatch } from './mirrored-headers.ts';
 import type { McpSession, McpSessions } from './sessions.ts';
-import { boundInfo } from './sessions.ts';
+import { boundCapabilities, boundInfo } from './sessions.ts';
 
 /** The revisions with a handshake, newest first. */
 export const HANDSHAKE_VERSIONS = ['2025-11-25', '2025-06-18', '2025-03-26', '2024-11-05'] as const;
@@ -69,7 +69,7 @@ function readStatelessClient(
     sessionId: undefined,
     face: {
       protocolVersion: claimed,
-      capabilities: isObject(capabilities) ? capabilities : {},
+      capabilities: isObject(capabilities) ? boundCapabilities(capabilities) : {},
       info: boundInfo(isObject(info) ? info : {}),
     },
   };

@@ -58,7 +58,8 @@ function readSession(value: unknown, now: Date): McpSession | undefined {
   return expires > now.getTime() ? { protocolVersion: v, capabilities: c, info: i } : undefined;
 }
 
-function boundCapabilities(capabilities: JsonObject): JsonObject {
+/** All that a client declared, or of too long a list what it can be asked for. */
+export function boundCapabilities(capabilities: JsonObject): JsonObject {
   if (JSON.stringify(capabilities).length <= CAPABILITIES_CHARACTERS_MAX) return capabilities;
   const kept: JsonObject = {};
   for (const name of CAPABILITIES_KEPT) if (isObject(capabilities[name])) kept[name] = {};
