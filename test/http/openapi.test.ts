@@ -35,3 +35,20 @@ test('a price is told in the words of both directories, and a card only from fif
     { mpp: { method: 'evm', intent: 'charge', currency: 'USD' } },
   ]);
 });
+
+test('publishing is told with its bounds, as JSON and as a form, hosted and not', () => {
+  const { requestBody, responses } = document.paths['/mcp'].post;
+  const [hosted, remote] = requestBody.content['application/json'].schema.oneOf;
+  expect(hosted.properties.limits.properties.memory_mb).toEqual({
+    type: 'integer',
+    minimum: 64,
+    maximum: 1024,
+  });
+  expect(hosted.required).toContain('files');
+  expect(remote.required).toContain('endpoint_url');
+  const form = requestBody.content['multipart/form-data'].schema;
+  expect(form.required).toEqual(['metadata', 'archive']);
+  expect(form.properties.metadata.contentSchema.properties).not.toHaveProperty('files');
+  expect(Object.keys(responses)).toEqual(expect.arrayContaining(['201', '403']));
+  expect(document.paths['/mcp/{id}'].put.operationId).toBe('publishVersion');
+});

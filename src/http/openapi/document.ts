@@ -2,6 +2,7 @@ import { millicents } from '../../core/money.ts';
 import { EXAMPLE_PRICE } from '../../gateway/index.ts';
 import type { HttpDeps } from '../env.ts';
 import { paymentInfo } from './payment-info.ts';
+import { publishOperation } from './publishing.ts';
 
 const json = (schema: object, example?: unknown) => ({
   content: { 'application/json': { schema, ...(example === undefined ? {} : { example }) } },
@@ -93,8 +94,18 @@ export function openApiDocument(deps: HttpDeps): Record<string, unknown> {
       }),
       '/v1/calls': get('listCalls', 'The calls of an account', keySecurity),
       '/v1/pricing': get('readPricing', 'Prices, rails and wires of this gateway', []),
-      '/mcp': get('searchServers', 'The catalog', []),
-      '/mcp/{id}': { parameters: pathId, ...get('readServer', 'One server with its tools and prices', []) },
+      '/mcp': {
+        ...get('searchServers', 'The catalog', []),
+        post: publishOperation({ operationId: 'publishServer', summary: 'List a server' }, answers),
+      },
+      '/mcp/{id}': {
+        parameters: pathId,
+        ...get('readServer', 'One server with its tools and prices', []),
+        put: publishOperation(
+          { operationId: 'publishVersion', summary: 'A new version of a server' },
+          answers,
+        ),
+      },
       '/invoke/{id}': { parameters: pathId, post: invokeOperation() },
       '/receipts/{id}': { parameters: pathId, ...get('readReceipt', 'A signed receipt', []) },
     },
