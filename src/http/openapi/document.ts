@@ -94,20 +94,23 @@ export function openApiDocument(deps: HttpDeps): Record<string, unknown> {
       }),
       '/v1/calls': get('listCalls', 'The calls of an account', keySecurity),
       '/v1/pricing': get('readPricing', 'Prices, rails and wires of this gateway', []),
-      '/mcp': {
-        ...get('searchServers', 'The catalog', []),
-        post: publishOperation({ operationId: 'publishServer', summary: 'List a server' }, answers),
-      },
-      '/mcp/{id}': {
-        parameters: pathId,
-        ...get('readServer', 'One server with its tools and prices', []),
-        put: publishOperation(
-          { operationId: 'publishVersion', summary: 'A new version of a server' },
-          answers,
-        ),
-      },
+      ...registryPaths(),
       '/invoke/{id}': { parameters: pathId, post: invokeOperation() },
       '/receipts/{id}': { parameters: pathId, ...get('readReceipt', 'A signed receipt', []) },
+    },
+  };
+}
+
+function registryPaths(): Record<string, unknown> {
+  return {
+    '/mcp': {
+      ...get('searchServers', 'The catalog', []),
+      post: publishOperation({ operationId: 'publishServer', summary: 'List a server' }, answers),
+    },
+    '/mcp/{id}': {
+      parameters: pathId,
+      ...get('readServer', 'One server with its tools and prices', []),
+      put: publishOperation({ operationId: 'publishVersion', summary: 'A new version of a server' }, answers),
     },
   };
 }
