@@ -48,11 +48,13 @@ export function ask(input: AskInput): Promise<Answer> {
     let isSettled = false;
     let reader: BodyReader | undefined;
     let detach: (() => void) | undefined;
-    const settle = (answer: Answer) => {
-      if (isSettled) return;
-      isSettled = true;
-      detach?.();
-      resolve(answer);
+    const asking = {
+      settle(answer: Answer) {
+        if (isSettled) return;
+        isSettled = true;
+        detach?.();
+        resolve(answer);
+      },
     };
     const stop = send(input.pool, input.request, budget, {
       onHead(head) {
@@ -63,20 +65,20 @@ export function ask(input: AskInput): Promise<Answer> {
         if (isSettled) return;
         const answer = reader?.push(chunk);
         if (answer === undefined) return;
-        settle(answer);
+        asking.settle(answer);
         if (answer.kind !== 'reply') return stop();
         // Closing the connection would cost the next call a new one.
         setTimeout(stop, STREAM_END_GRACE_MS).unref();
       },
       onEnd() {
-        if (!isSettled) settle(reader?.end() ?? broken('protocol', 'The server sent no answer.'));
+        if (!isSettled) asking.settle(reader?.end() ?? broken('protocol', 'The server sent no answer.'));
       },
       onFailure(failure: SendFailure) {
-        settle({ kind: 'broken', ...explainFailure(failure, budget.bytesMax) });
+        asking.settle({ kind: 'broken', ...explainFailure(failure, budget.bytesMax) });
       },
     });
     detach = leash.onEnd((end) => {
-      settle({ kind: 'broken', ...end, isUnreachable: false });
+      asking.settle({ kind: 'broken', ...end, isUnreachable: false });
       stop();
     });
     if (isSettled) detach();
@@ -135,7 +137,9 @@ function readEvents(head: Head, input: AskInput): BodyReader {
 function createInterpreter(head: Head, { id, onNotification, onRequest }: AskInput) {
   let found: Answer | undefined;
   return {
-    found: () => found,
+    found() {
+      return found;
+    },
     take(bytes: Buffer) {
       if (found?.kind === 'broken') return;
       const json = readJson(bytes, 'a message that is not JSON');

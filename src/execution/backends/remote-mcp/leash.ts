@@ -15,30 +15,34 @@ export type Leash = {
 export function createLeash(signal: AbortSignal, ms: number): Leash {
   const callbacks = new Set<(end: LeashEnd) => void>();
   let ended: LeashEnd | undefined;
-  const end = (reason: LeashEnd['reason'], detail: string) => {
-    if (ended !== undefined) return;
-    ended = { reason, detail };
-    release();
-    for (const callback of [...callbacks]) callback(ended);
-    callbacks.clear();
-  };
-  const cancel = () => end('cancelled', 'The call was cancelled.');
-  const timer = setTimeout(() => end('timeout', `The server did not answer within ${ms} ms.`), ms);
-  const release = () => {
-    clearTimeout(timer);
-    signal.removeEventListener('abort', cancel);
-  };
-  // A signal of the whole process bounds any number of calls at once.
-  setMaxListeners(0, signal);
-  signal.addEventListener('abort', cancel, { once: true });
-  if (signal.aborted) cancel();
-  return {
-    ended: () => ended,
-    onEnd(callback) {
+  const leash = {
+    end(reason: LeashEnd['reason'], detail: string) {
+      if (ended !== undefined) return;
+      ended = { reason, detail };
+      leash.release();
+      for (const callback of [...callbacks]) callback(ended);
+      callbacks.clear();
+    },
+    cancel() {
+      leash.end('cancelled', 'The call was cancelled.');
+    },
+    ended() {
+      return ended;
+    },
+    onEnd(callback: (end: LeashEnd) => void) {
       if (ended === undefined) callbacks.add(callback);
       else callback(ended);
       return () => callbacks.delete(callback);
     },
-    release,
+    release() {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', leash.cancel);
+    },
   };
+  const timer = setTimeout(() => leash.end('timeout', `The server did not answer within ${ms} ms.`), ms);
+  // A signal of the whole process bounds any number of calls at once.
+  setMaxListeners(0, signal);
+  signal.addEventListener('abort', leash.cancel, { once: true });
+  if (signal.aborted) leash.cancel();
+  return leash;
 }

@@ -95,14 +95,26 @@ function isStateless(dialect: Dialect): boolean {
 }
 
 function onShared({ endpoint }: Party, dialect: Dialect): Footing {
-  return { kind: 'footing', dialect, leave: () => {}, forget: () => endpoint.sessions.forget('', dialect) };
+  return {
+    ...{ kind: 'footing', dialect },
+    // There is nothing to give back.
+    leave() {},
+    forget() {
+      endpoint.sessions.forget('', dialect);
+    },
+  };
 }
 
 function inSession(party: Party, session: Session): Footing {
   const { sessions } = party.endpoint;
   return {
-    ...{ kind: 'footing', dialect: session.dialect, leave: () => sessions.give(session) },
-    forget: () => sessions.forget(keyOf(party), session.dialect),
+    ...{ kind: 'footing', dialect: session.dialect },
+    leave() {
+      sessions.give(session);
+    },
+    forget() {
+      sessions.forget(keyOf(party), session.dialect);
+    },
   };
 }
 

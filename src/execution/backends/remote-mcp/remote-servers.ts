@@ -74,20 +74,17 @@ export function createRemoteServers(deps: RemoteServersDeps): RemoteMcp {
   return {
     async exchange(input, signal) {
       const startedAt = performance.now();
-      const finish = (ending: Reply | Refusal): Exchanged =>
-        toExchanged(ending, performance.now() - startedAt);
       const finding = endpoints.find(input.server.endpoint);
-      if (finding.kind === 'refused') return finish(unreachable(finding.detail));
+      if (finding.kind === 'refused') return toExchanged(unreachable(finding.detail), startedAt);
       const { endpoint } = finding;
       const party: Party = {
         ...{ endpoint, audience: input.server.serverId, caller: input.caller },
         ...{ client: input.client, events: input.events },
       };
-      return finish(
-        await guard(endpoint, () =>
-          within(signal, input.server.limits.runTimeoutMs, (leash) => converse(party, input, leash)),
-        ),
+      const ending = await guard(endpoint, () =>
+        within(signal, input.server.limits.runTimeoutMs, (leash) => converse(party, input, leash)),
       );
+      return toExchanged(ending, startedAt);
     },
     async greet(server, signal) {
       const finding = endpoints.find(server.endpoint);
@@ -182,8 +179,8 @@ function isForgotten(dialect: Dialect, answer: Answer): boolean {
   return status === 400 && (code === undefined || BAD_REQUEST_CODES.has(code));
 }
 
-function toExchanged(ending: Reply | Refusal, ms: number): Exchanged {
-  const runMs = Math.round(ms);
+function toExchanged(ending: Reply | Refusal, startedAt: number): Exchanged {
+  const runMs = Math.round(performance.now() - startedAt);
   if (ending.kind !== 'failed') return { ...ending, runMs };
   const { reason, detail, retryAfterSeconds } = ending;
   const retry = retryAfterSeconds === undefined ? {} : { retryAfterSeconds };

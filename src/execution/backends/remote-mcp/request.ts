@@ -152,7 +152,9 @@ function envelope({ tokens }: RequestDeps, { party, dialect }: Pick<RequestInput
   const { endpoint, audience, caller, client } = party;
   return {
     ...{ path: endpoint.path, dialect, client },
-    authorize: (body: string) => tokens.sign({ audience, caller, body }),
+    authorize(body: string) {
+      return tokens.sign({ audience, caller, body });
+    },
   };
 }
 
@@ -171,30 +173,38 @@ function createAnswerer(deps: RequestDeps, input: RequestInput) {
   const offered = input.party.events?.ask;
   let stopping: AbortController | undefined;
   let count = 0;
-  const answer = async ({ method, params }: ServerRequest): Promise<OutMessage> => {
-    if (method === 'ping') return { result: {} };
-    if (offered === undefined) return refuse(METHOD_NOT_FOUND, 'this client offers nothing but ping');
-    stopping ??= new AbortController();
-    try {
-      return await offered({ method, params }, stopping.signal);
-    } catch (error) {
-      deps.log.warn({ err: error, method }, "a server's question could not be passed on");
-      return refuse(INTERNAL_ERROR, 'the client could not be asked');
-    }
-  };
   return {
     take(request: ServerRequest): boolean {
       count += 1;
       if (count > SERVER_REQUESTS_MAX) return false;
-      answer(request)
+      stopping ??= new AbortController();
+      answer(deps, request, offered, stopping.signal)
         .then((message) => sendAside(deps, input, { id: request.id, ...message }))
         .catch((error: unknown) =>
           deps.log.warn({ err: error }, 'an answer to an endpoint could not be made'),
         );
       return true;
     },
-    stop: () => stopping?.abort(),
+    stop() {
+      stopping?.abort();
+    },
   };
+}
+
+async function answer(
+  { log }: RequestDeps,
+  { method, params }: ServerRequest,
+  offered: ServerEvents['ask'],
+  signal: AbortSignal,
+): Promise<OutMessage> {
+  if (method === 'ping') return { result: {} };
+  if (offered === undefined) return refuse(METHOD_NOT_FOUND, 'this client offers nothing but ping');
+  try {
+    return await offered({ method, params }, signal);
+  } catch (error) {
+    log.warn({ err: error, method }, "a server's question could not be passed on");
+    return refuse(INTERNAL_ERROR, 'the client could not be asked');
+  }
 }
 
 function refuse(code: number, message: string): OutMessage {

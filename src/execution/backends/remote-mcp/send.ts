@@ -40,35 +40,41 @@ export function send(pool: Dispatcher, request: OutRequest, budget: Budget, sink
   let decoder: Gunzip | undefined;
   let isOver = false;
 
-  const stop = () => {
-    if (isOver) return;
-    isOver = true;
-    decoder?.destroy();
-    if (controller !== undefined) abort(controller);
-  };
-  const fail = (failure: SendFailure) => {
-    if (isOver) return;
-    stop();
-    sink.onFailure(failure);
-  };
-  const end = () => {
-    if (isOver) return;
-    isOver = true;
-    sink.onEnd();
-  };
-  const take = (chunk: Buffer) => {
-    if (isOver) return;
-    budget.decoded += chunk.length;
-    if (budget.decoded > budget.bytesMax) fail({ kind: 'too-large' });
-    else sink.onData(chunk);
-  };
-  const decode = (encoding: string) => {
-    const made = DECODERS.get(encoding.trim().toLowerCase());
-    if (made === undefined)
-      return fail({ kind: 'undecodable', why: 'used a content-encoding that we did not ask for' });
-    decoder = made();
-    decoder.on('data', take).on('end', end);
-    decoder.on('error', () => fail({ kind: 'undecodable', why: 'sent a body that does not decode' }));
+  // Methods, here and wherever a call comes by: tsx names each arrow function anew whenever it is made.
+  const sending = {
+    stop() {
+      if (isOver) return;
+      isOver = true;
+      decoder?.destroy();
+      if (controller !== undefined) abort(controller);
+    },
+    fail(failure: SendFailure) {
+      if (isOver) return;
+      sending.stop();
+      sink.onFailure(failure);
+    },
+    end() {
+      if (isOver) return;
+      isOver = true;
+      sink.onEnd();
+    },
+    take(chunk: Buffer) {
+      if (isOver) return;
+      budget.decoded += chunk.length;
+      if (budget.decoded > budget.bytesMax) sending.fail({ kind: 'too-large' });
+      else sink.onData(chunk);
+    },
+    decode(encoding: string) {
+      const made = DECODERS.get(encoding.trim().toLowerCase());
+      if (made === undefined) {
+        return sending.fail({ kind: 'undecodable', why: 'used a content-encoding that we did not ask for' });
+      }
+      decoder = made();
+      decoder.on('data', sending.take).on('end', sending.end);
+      decoder.on('error', () =>
+        sending.fail({ kind: 'undecodable', why: 'sent a body that does not decode' }),
+      );
+    },
   };
   pool.dispatch(
     { ...request, body: request.body ?? null },
@@ -81,26 +87,26 @@ export function send(pool: Dispatcher, request: OutRequest, budget: Budget, sink
       onResponseStart(_, status, headers) {
         if (isOver || status < 200) return;
         const encoding = headers['content-encoding'];
-        if (typeof encoding === 'string' && encoding !== 'identity') decode(encoding);
+        if (typeof encoding === 'string' && encoding !== 'identity') sending.decode(encoding);
         if (!isOver) sink.onHead({ status, headers });
       },
       onResponseData(_, chunk) {
         if (isOver) return;
         budget.received += chunk.length;
-        if (budget.received > budget.bytesMax) fail({ kind: 'too-large' });
-        else if (decoder === undefined) take(chunk);
+        if (budget.received > budget.bytesMax) sending.fail({ kind: 'too-large' });
+        else if (decoder === undefined) sending.take(chunk);
         else decoder.write(chunk);
       },
       onResponseEnd() {
-        if (decoder === undefined) end();
+        if (decoder === undefined) sending.end();
         else decoder.end();
       },
       onResponseError(_, error) {
-        fail({ kind: controller === undefined ? 'unreachable' : 'broken', error });
+        sending.fail({ kind: controller === undefined ? 'unreachable' : 'broken', error });
       },
     },
   );
-  return stop;
+  return sending.stop;
 }
 
 const DECODERS = new Map<string, () => Gunzip>([
