@@ -20,30 +20,38 @@ const FRESH_MS = 10_000;
 /**
  * Spells prices for the clients that read them off the list: `x402` (Apify's mcpc, which then pays in the
  * first request, at the listed price and without a quote), `agents-x402/*` (Cloudflare), and ours. They are worked
- * out once for a listing and kept while its prices and the rails stand.
+ * out once for a version's tools and kept while its prices and the rails stand.
  */
 export function createPriceTags(deps: TagDeps): PriceTags {
-  const kept = new WeakMap<Listing, { tags: ReadonlyMap<string, PriceTag>; freshUntil: number }>();
+  const kept = new WeakMap<Listing['tools'], Kept>();
   return (listing) => {
+    const { tools, prices } = listing;
     const now = deps.clock.now().getTime();
-    const known = kept.get(listing);
-    if (known && now < known.freshUntil) return known.tags;
-    const tags = new Map(listing.tools.map(({ name }) => [name, tagOf(deps, listing, name)]));
-    kept.set(listing, { tags, freshUntil: now + FRESH_MS });
+    const known = kept.get(tools);
+    if (known?.prices === prices && now < known.freshUntil) return known.tags;
+    const offers = new Map<Millicents, Stablecoin | undefined>();
+    const offerOf = (amount: Millicents) => {
+      if (!offers.has(amount)) offers.set(amount, findOffer(deps, listing, amount));
+      return offers.get(amount);
+    };
+    const tags = new Map(tools.map(({ name }) => [name, spellTag(listing.priceOf(name), offerOf)]));
+    kept.set(tools, { prices, tags, freshUntil: now + FRESH_MS });
     return tags;
   };
 }
 
-function tagOf(deps: TagDeps, listing: Listing, tool: string): PriceTag {
-  const amount = listing.priceOf(tool);
+type Kept = { prices: Listing['prices']; tags: ReadonlyMap<string, PriceTag>; freshUntil: number };
+
+function spellTag(amount: Millicents, offerOf: (amount: Millicents) => Stablecoin | undefined): PriceTag {
   const price = { 'millicent/price': { amount_mcents: toWireNumber(amount), currency: 'USD' } };
-  if (amount === 0n) return price;
-  const offer = findOffer(deps, listing, amount);
+  const offer = amount === 0n ? undefined : offerOf(amount);
+  // Whoever reads more than ours pays in a token: where none is taken, it must not try.
+  if (!offer) return price;
   return {
     ...price,
-    // Whoever reads this pays in a token: where none is taken, it must not try.
-    ...(offer ? { x402: spellOffer(offer), 'agents-x402/paymentRequired': true } : {}),
-    ...(offer ? { 'agents-x402/priceUSD': Number(amount) / MILLICENTS_PER_DOLLAR } : {}),
+    x402: spellOffer(offer),
+    'agents-x402/paymentRequired': true,
+    'agents-x402/priceUSD': Number(amount) / MILLICENTS_PER_DOLLAR,
   };
 }
 
