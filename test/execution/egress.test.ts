@@ -1,3 +1,5 @@
+import { pbkdf2 } from 'node:crypto';
+import { createSocket } from 'node:dgram';
 import { linkSync, readFileSync, realpathSync, renameSync } from 'node:fs';
 import { mkdtemp, readdir, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { request } from 'node:http';
@@ -7,12 +9,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { text } from 'node:stream/consumers';
+import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { writeArchive } from '../../src/core/archive.ts';
 import { sha256Hex } from '../../src/core/bytes.ts';
 import { readHostPort } from '../../src/core/host-port.ts';
 import { silentLog } from '../../src/core/log.ts';
 import { createEgress, type EgressInput, type EgressProxies } from '../../src/execution/egress/egress.ts';
+import { createResolver } from '../../src/execution/egress/reach.ts';
 import type { EgressUse } from '../../src/execution/egress-port.ts';
 import { type Backend, DEFAULT_LIMITS, type Runtime } from '../../src/execution/index.ts';
 import { injectCode } from '../../src/execution/inject.ts';
@@ -297,6 +301,25 @@ describe('an egress proxy', () => {
     const idle = await hold(gate.socketPath, port);
     await new Promise((resolve) => idle.once('close', resolve));
     await gate.close();
+  });
+
+  test('asks name servers without the threads that files and hashes need, however slowly they answer', async () => {
+    const silent = createSocket('udp4');
+    await new Promise<void>((resolve) => silent.bind(0, '127.0.0.1', resolve));
+    let asked = 0;
+    silent.on('message', () => {
+      asked += 1;
+    });
+    const resolve = createResolver([`127.0.0.1:${silent.address().port}`]);
+    const limits = Array.from({ length: 20 }, () => new AbortController());
+    const waiting = limits.map(({ signal }, number) => resolve(`slow${number}.test`, signal));
+    const startedAt = performance.now();
+    await promisify(pbkdf2)('x', 'y', 1, 16, 'sha256');
+    expect(performance.now() - startedAt).toBeLessThan(1_000);
+    await expect.poll(() => asked).toBeGreaterThanOrEqual(40);
+    for (const limit of limits) limit.abort();
+    expect(await Promise.all(waiting)).toEqual(waiting.map(() => []));
+    silent.close();
   });
 
   test('ends with its call: every connection, the socket and its file', async () => {

@@ -8,7 +8,7 @@ import { Problem } from '../../core/problem.ts';
 import type { EgressGate } from '../egress-port.ts';
 import { isPublicAddress } from '../policy/public-address.ts';
 import { openGate } from './gate.ts';
-import { type ResolveName, resolveName } from './reach.ts';
+import { createResolver, type ResolveName } from './reach.ts';
 
 /** What one gate lets through before it closes. */
 export type EgressLimits = {
@@ -25,7 +25,7 @@ export type EgressDeps = {
   log: Log;
   /** Where the sockets are: a folder of ours that every jail's user may enter. */
   workDir: string;
-  /** All addresses of a name; the machine's own resolver when left out. */
+  /** All addresses of a name; the machine's name servers are asked when left out. */
   resolve?: ResolveName;
   /** Addresses that may be reached; those of the open Internet when left out. */
   isAllowedAddress?: (address: string) => boolean;
@@ -73,7 +73,7 @@ export function createEgress(deps: EgressDeps): EgressProxies {
       const gate = await openGate({
         ...{ socketPath, allowed, log: deps.log },
         limits: { ...DEFAULT_EGRESS_LIMITS, ...limits },
-        resolve: deps.resolve ?? resolveName,
+        resolve: deps.resolve ?? createResolver(),
         isAllowedAddress: deps.isAllowedAddress ?? isPublicAddress,
       });
       gates.add(gate);

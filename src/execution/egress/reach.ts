@@ -1,4 +1,4 @@
-import { lookup } from 'node:dns/promises';
+import { Resolver } from 'node:dns/promises';
 import { createConnection, isIPv4, type Socket } from 'node:net';
 import type { HostPort } from '../../core/host-port.ts';
 
@@ -14,6 +14,8 @@ export type Reached =
   | { kind: 'failed'; isTimeout: boolean };
 
 const ADDRESSES_MAX = 4;
+const QUERY_TIMEOUT_MS = 3_000;
+const QUERY_TRIES = 2;
 
 /**
  * Connects to a host by an address that was looked at: the name is resolved once, every answer is checked, and the
@@ -32,10 +34,23 @@ export async function reachHost(reach: Reach, host: HostPort, signal: AbortSigna
   return { kind: 'failed', isTimeout: signal.aborted };
 }
 
-/** As the machine's own resolver answers, `/etc/hosts` included. */
-export async function resolveName(name: string): Promise<string[]> {
-  const answers = await lookup(name, { all: true, verbatim: true });
-  return answers.map(({ address }) => address);
+/**
+ * Asks the given name servers, or the machine's, by sockets: `dns.lookup` would hold one of the process's few threads
+ * for as long as a hostile name server pleases, and with them files and hashes. `/etc/hosts` is not asked.
+ */
+export function createResolver(servers?: readonly string[]): ResolveName {
+  return async (name, signal) => {
+    const resolver = new Resolver({ timeout: QUERY_TIMEOUT_MS, tries: QUERY_TRIES });
+    if (servers !== undefined) resolver.setServers(servers);
+    const cancel = () => resolver.cancel();
+    signal.addEventListener('abort', cancel, { once: true });
+    try {
+      const answers = await Promise.allSettled([resolver.resolve4(name), resolver.resolve6(name)]);
+      return answers.flatMap((answer) => (answer.status === 'fulfilled' ? answer.value : []));
+    } finally {
+      signal.removeEventListener('abort', cancel);
+    }
+  };
 }
 
 function connect(address: string, port: number, signal: AbortSignal): Promise<Socket | undefined> {
