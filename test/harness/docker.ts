@@ -99,7 +99,11 @@ export async function startTestEngine(): Promise<TestEngine> {
   await start();
   return {
     ...{ socketPath, docker, tlsPort, certificates, start },
-    kill: () => end('SIGKILL'),
+    async kill() {
+      await end('SIGKILL');
+      // Its containerd dies with it, and where nobody reaps orphans it looks as if it ran: dockerd would wait for it.
+      await rm(join(folder, 'x/containerd/containerd.pid'), { force: true });
+    },
     async stop() {
       // Only an engine that runs ends the containers that a killed one left.
       if (daemon?.signalCode !== null) await start();

@@ -37,10 +37,12 @@ export function createDockerBackend(deps: DockerBackendDeps): Backend {
   const closing = new AbortController();
   const archives = createRootArchives(deps);
   const seccomp = spellDockerProfile(process.arch === 'arm64' ? 'arm64' : 'x64');
-  const hosts = deps.hosts.map((host) =>
+  const hosts = deps.hosts.map((host, index) =>
     createHost({
       ...deps,
       ...{ runtime, ownerId, archives, seccomp },
+      label:
+        deps.hosts.length === 1 ? 'The Docker host' : `The Docker host ${index + 1} of ${deps.hosts.length}`,
       engine: openEngine(host),
       closing: closing.signal,
     }),
@@ -52,7 +54,7 @@ export function createDockerBackend(deps: DockerBackendDeps): Backend {
     name: 'docker',
     async status() {
       rounds.begin();
-      const attempts = await Promise.all(hosts.map((host) => host.look()));
+      const attempts = await lookAtHosts(hosts);
       const ready = attempts.filter((attempt) => attempt.kind === 'ready');
       if (ready.length === 0) return { kind: 'unavailable', detail: describeFailure(attempts) };
       const isolation = runtime === 'runsc' ? 'gvisor' : 'namespaces';
@@ -69,7 +71,8 @@ export function createDockerBackend(deps: DockerBackendDeps): Backend {
       for (let attemptsLeft = 2 * hosts.length; ; attemptsLeft -= 1) {
         const host = await pickHost(hosts, closing.signal, signal);
         try {
-          return await givenUp(await host.start(spec, signal), signal, closing.signal);
+          const starting = host.start(spec, signal).then((jail) => givenUp(jail, signal, closing.signal));
+          return await orAbort(starting, signal);
         } catch (error) {
           closing.signal.throwIfAborted();
           signal.throwIfAborted();
@@ -96,6 +99,18 @@ export function createDockerBackend(deps: DockerBackendDeps): Backend {
       await Promise.all(hosts.map((host) => host.close()));
     },
   };
+}
+
+/** Every call asks: as long as a host is ready, nobody waits for one that failed, only for those never looked at. */
+async function lookAtHosts(hosts: readonly Host[]): Promise<Attempt[]> {
+  const isAnyReady = hosts.some((host) => host.isReady());
+  const looks = hosts.map((host) => {
+    const isAwaited = !isAnyReady || host.isReady() || host.isNew();
+    const look = host.look();
+    if (!isAwaited) look.catch(() => undefined);
+    return isAwaited ? [look] : [];
+  });
+  return Promise.all(looks.flat());
 }
 
 /** A jail that came when nobody wants it any more is killed. */

@@ -2,11 +2,11 @@ import { randomBytes } from 'node:crypto';
 import type { Clock } from '../../../core/clock.ts';
 import type { Log } from '../../../core/log.ts';
 import { Problem } from '../../../core/problem.ts';
-import type { Jail, JailSpec, KillReason } from '../../backend.ts';
+import type { Jail, JailSpec } from '../../backend.ts';
 import { rootKindOf } from '../../policy/roots/build-root.ts';
 import type { Runtime } from './container-options.ts';
 import { containerOptions } from './container-options.ts';
-import { type Engine, requestLimit, statusOf } from './engine.ts';
+import { cleanupLimit, type Engine, statusOf } from './engine.ts';
 import type { RootImage } from './images.ts';
 import { removeContainer, startJail } from './jail.ts';
 import { OWNER_LABEL } from './labels.ts';
@@ -16,6 +16,8 @@ import { sweepEngine } from './sweep.ts';
 
 export type HostDeps = {
   engine: Engine;
+  /** Its name in public. */
+  label: string;
   /** Of the backend, new with each start of a gateway. */
   ownerId: string;
   runtime: Runtime;
@@ -37,6 +39,8 @@ export type Host = {
   readonly name: string;
   readonly isLocal: boolean;
   isReady(): boolean;
+  /** Whether it was never looked at. */
+  isNew(): boolean;
   /** Jails for each processor. */
   load(): number;
   /** Whether jails can be started there: the last success, else a new attempt unless the last was a moment ago. */
@@ -46,7 +50,6 @@ export type Host = {
   /** Something failed there: nothing more is started until it has been looked at again. */
   fail(error: unknown): void;
   sweep(): Promise<number>;
-  killAll(reason: KillReason): Promise<void>;
   close(): Promise<void>;
 };
 
@@ -62,12 +65,14 @@ export function createHost(deps: HostDeps): Host {
   const { engine, ownerId, clock, log, closing } = deps;
   const inUse = new Set<string>();
   const jails = new Map<string, Jail>();
+  const openings = new Set<Promise<Jail>>();
   let state: State = { kind: 'resting', until: 0, detail: '' };
   let failures = 0;
+  let isNew = true;
   let looking: Promise<Attempt> | undefined;
+  let lease: Jail | undefined;
 
   const rest = (detail: string, ms: number): Attempt => {
-    if (state.kind === 'ready') void state.prepared.lease.kill('shutdown').catch(() => {});
     state = { kind: 'resting', until: clock.now().getTime() + ms, detail };
     return { kind: 'unavailable', detail, retryAfterMs: ms };
   };
@@ -75,37 +80,55 @@ export function createHost(deps: HostDeps): Host {
     const ms = Math.min(REST_MS_FIRST * 2 ** failures, REST_MS_MAX);
     failures += 1;
     log.warn({ err: error, engine: engine.name, forMs: ms }, 'a Docker host is quarantined');
-    return rest(explain(engine, error), ms);
+    return rest(explain(deps.label, error), ms);
   };
   const doubt = (why: string) => {
     log.info({ engine: engine.name, why }, 'a Docker host is looked at again');
     rest('The Docker host is being looked at again.', 0);
   };
-  const open = (prepared: Pick<Prepared, 'images' | 'layers'>, order: Order, signal: AbortSignal) =>
-    openJail({ ...deps, ...prepared, inUse, jails, doubt, quarantine }, order, signal);
+  /** Many jails may tell of one failure. */
+  const fail = (error: unknown) => {
+    if (state.kind === 'resting') return;
+    // What was removed from under us is brought again; no rest helps that.
+    if (statusOf(error) === 404) doubt('something of ours was removed from it');
+    else quarantine(error);
+  };
+  const open = (prepared: Pick<Prepared, 'images' | 'layers'>, order: Order, signal: AbortSignal) => {
+    const opening = openJail({ ...deps, ...prepared, inUse, jails, doubt, fail }, order, signal);
+    openings.add(opening);
+    void opening.then(
+      () => openings.delete(opening),
+      () => openings.delete(opening),
+    );
+    return opening;
+  };
 
   const prepare = async (): Promise<Attempt> => {
     try {
       const outcome = await prepareHost({
         ...deps,
         open,
-        onLeaseEnd: (why) => isCurrent(why) && doubt('its lease ended'),
+        onLeaseEnd: (ended) => {
+          if (ended === lease && state.kind === 'ready' && !closing.aborted) doubt('its lease ended');
+        },
       });
       if (outcome.kind === 'unfit') return quarantine(new Error(outcome.why));
       state = { kind: 'ready', prepared: outcome.prepared };
       failures = 0;
+      // Only now: without a lease other gateways would sweep the jails that still run.
+      void lease?.kill('done').catch(() => undefined);
+      lease = outcome.prepared.lease;
       log.info({ engine: engine.name }, 'a Docker host is ready');
       return describe(outcome.prepared);
     } catch (error) {
       return quarantine(error);
     }
   };
-  const isCurrent = (lease: Jail) =>
-    state.kind === 'ready' && state.prepared.lease === lease && !closing.aborted;
   return {
     name: engine.name,
     isLocal: engine.isLocal,
     isReady: () => state.kind === 'ready',
+    isNew: () => isNew,
     load: () => inUse.size / (state.kind === 'ready' ? state.prepared.facts.processors : 1),
     async look() {
       closing.throwIfAborted();
@@ -114,6 +137,7 @@ export function createHost(deps: HostDeps): Host {
       if (retryAfterMs > 0) return { kind: 'unavailable', detail: state.detail, retryAfterMs };
       looking ??= prepare().finally(() => {
         looking = undefined;
+        isNew = false;
       });
       return looking;
     },
@@ -121,17 +145,11 @@ export function createHost(deps: HostDeps): Host {
       if (state.kind !== 'ready') throw new Error(`${engine.name} is not ready`);
       return open(state.prepared, { spec, labels: {} }, signal);
     },
-    fail(error) {
-      // What was removed from under us is brought again; no rest helps that.
-      if (statusOf(error) === 404) doubt('something of ours was removed from it');
-      else quarantine(error);
-    },
+    fail,
     sweep: () => sweepEngine({ engine, ownerId, inUse }),
-    async killAll(reason) {
-      await Promise.allSettled([...jails.values()].map((jail) => jail.kill(reason)));
-    },
     async close() {
       await looking?.catch(() => undefined);
+      await Promise.allSettled(openings);
       await Promise.allSettled([...jails.values()].map((jail) => jail.kill('shutdown')));
       engine.close();
     },
@@ -142,10 +160,19 @@ function describe({ images }: Prepared): Attempt {
   return { kind: 'ready', images: images.current };
 }
 
-/** One public sentence. What an engine says of a container may name its machine's folders: that is for the log. */
-function explain(engine: Engine, error: unknown): string {
-  const why = error instanceof Error ? error.message.replace(/\s+/g, ' ').trim().slice(0, 300) : 'it failed';
-  return `The Docker host ${engine.name} cannot run jails: ${why}`;
+/** One public sentence: where engines are, and what they say of their machines, is for the log. */
+function explain(label: string, error: unknown): string {
+  return `${label} cannot run jails: ${findReason(error)}`;
+}
+
+function findReason(error: unknown): string {
+  if (!(error instanceof Error)) return 'it failed.';
+  const status = statusOf(error);
+  if (status !== undefined) return `it answered with HTTP ${status}, about which the log says more.`;
+  const code = 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+  if (code === 'ABORT_ERR' || error.name === 'TimeoutError') return 'it did not answer in time.';
+  if (code !== undefined) return `it cannot be reached (${code}).`;
+  return error.message.replace(/\s+/g, ' ').trim().slice(0, 300);
 }
 
 /** A jail that is wanted, and what else its container is marked with. */
@@ -156,7 +183,7 @@ type OpenParts = HostDeps &
     inUse: Set<string>;
     jails: Map<string, Jail>;
     doubt(why: string): void;
-    quarantine(error: unknown): void;
+    fail(error: unknown): void;
   };
 
 /** Creates the container, sees to its layer, and starts it; whatever fails, nothing of it stays. */
@@ -178,8 +205,11 @@ async function openJail(parts: OpenParts, { spec, labels }: Order, signal: Abort
         spec,
         layerVolume,
       }),
-      abortSignal: requestLimit(signal),
+      // Not ended with the caller: an engine that is asked no more may still create it, and nobody would remove it.
+      abortSignal: cleanupLimit(),
     });
+    closing.throwIfAborted();
+    signal.throwIfAborted();
     if (spec.layer !== undefined && !(await layers.isWhole(container, spec.layer))) {
       await layers.fill(spec.layer, signal);
     }
@@ -190,8 +220,7 @@ async function openJail(parts: OpenParts, { spec, labels }: Order, signal: Abort
           jails.delete(id);
           inUse.delete(id);
           if (!exit.isBackendFailure) return;
-          if (exit.code === null && exit.signal === null)
-            parts.quarantine(new Error('it stopped answering.'));
+          if (exit.code === null && exit.signal === null) parts.fail(new Error('it stopped answering.'));
           else parts.doubt('a jail ended before its bootstrap ran');
         },
       },

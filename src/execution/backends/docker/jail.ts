@@ -1,4 +1,7 @@
+import { addAbortSignal, Readable } from 'node:stream';
+import { text } from 'node:stream/consumers';
 import type Docker from 'dockerode';
+import { z } from 'zod';
 import type { Log } from '../../../core/log.ts';
 import type { Exit, Jail, KillReason } from '../../backend.ts';
 import { type Attachment, attach } from './attachment.ts';
@@ -43,6 +46,8 @@ export async function startJail(input: JailInput, signal: AbortSignal): Promise<
   const kill = async (reason: KillReason) => {
     log.debug({ jail: id, reason }, 'killing a jail');
     isKilled = true;
+    // An engine does not tell the end of a jail before somebody took all of its output.
+    attachment.close();
     const giveUp = setTimeout(() => waiting.abort(), GONE_TIMEOUT_MS);
     try {
       await unlessStatus(NOT_RUNNING, container.kill({ abortSignal: cleanupLimit() })).catch(
@@ -82,7 +87,7 @@ async function learnExit(
   signal: AbortSignal,
 ): Promise<Exit> {
   try {
-    const { StatusCode: status }: { StatusCode: number } = await container.wait({ abortSignal: signal });
+    const status = await waitForEnd(container, signal);
     const isOutOfMemory = await wasOutOfMemory(container, status);
     const isBackendFailure = !attachment.hasSpoken() && !isOutOfMemory;
     const ending = { isOutOfMemory, isBackendFailure };
@@ -94,6 +99,25 @@ async function learnExit(
   } catch {
     return LOST;
   }
+}
+
+const endSchema = z.object({ StatusCode: z.int() });
+
+/**
+ * The exit code, once there is one (Engine API, "Wait for a container"). dockerode's own `wait` never ends when the
+ * engine dies after it sent the headers; a stream that is read here does.
+ */
+async function waitForEnd(container: Docker.Container, signal: AbortSignal): Promise<number> {
+  const modem: Docker['modem'] = container.modem;
+  const answer = await new Promise<unknown>((resolve, reject) => {
+    const options = {
+      ...{ path: `/containers/${container.id}/wait`, method: 'POST', abortSignal: signal, isStream: true },
+      statusCodes: { 200: true, 404: 'no such container', 500: 'server error' },
+    };
+    modem.dial(options, (error, result) => (error ? reject(error) : resolve(result)));
+  });
+  if (!(answer instanceof Readable)) throw new Error('the engine answered no stream');
+  return endSchema.parse(JSON.parse(await text(addAbortSignal(signal, answer)))).StatusCode;
 }
 
 async function wasOutOfMemory(container: Docker.Container, status: number): Promise<boolean> {
