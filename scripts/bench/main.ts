@@ -3,6 +3,7 @@ import { measureHttp } from './http/http-rows.ts';
 import { type Plan, readPlan, USAGE } from './plan.ts';
 import { startThrowAwayPostgres } from './postgres.ts';
 import { describeMachine, formatReport, type Report, toJson } from './report.ts';
+import { measureSandbox } from './sandbox/sandbox-rows.ts';
 import { ROW_NAMES } from './targets.ts';
 
 /** `npm run bench`: figures as ratios against peers measured in the same run. Fails when the books are wrong. */
@@ -39,7 +40,8 @@ async function measure(plan: Plan): Promise<Report> {
   try {
     const charges = await measureCharges({ postgres, progress }, plan);
     const http = await measureHttp({ postgres, progress }, plan);
-    const findings = [...charges.findings, ...http.findings].sort(
+    const sandbox = await measureSandbox({ progress }, plan);
+    const findings = [...charges.findings, ...http.findings, ...sandbox].sort(
       (a, b) => ROW_NAMES.indexOf(a.row) - ROW_NAMES.indexOf(b.row),
     );
     const machine = describeMachine(postgres.version);

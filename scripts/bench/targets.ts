@@ -11,6 +11,9 @@ export const ROW_NAMES = [
   'challenge-mppx',
   'challenge-invoice',
   'challenge-bare',
+  'sandbox-warm',
+  'sandbox-docker',
+  'sandbox-docker-cold',
 ] as const;
 export type RowName = (typeof ROW_NAMES)[number];
 
@@ -61,6 +64,18 @@ export const TARGETS: Record<RowName, Target> = {
   'challenge-bare': {
     what: 'CPU of our 402, over a bare Hono JSON route (c=64)',
     ...{ better: 'smaller', isTold: true },
+  },
+  'sandbox-warm': {
+    what: 'time of a sandboxed call that finds a jail waiting, over one that starts it',
+    ...{ better: 'smaller', floor: 0.3, goal: 0.1 },
+  },
+  'sandbox-docker': {
+    what: 'time of the same call by docker run, over ours that finds a jail waiting',
+    ...{ better: 'larger', floor: 20, goal: 80 },
+  },
+  'sandbox-docker-cold': {
+    what: 'time of the same call by docker run, over ours that starts a jail',
+    ...{ better: 'larger', floor: 2, goal: 5 },
   },
 };
 
