@@ -28,7 +28,10 @@ export async function openRootShelf(input: ShelfInput): Promise<RootShelf> {
     log.warn({ err: error }, 'hosted tools in Node cannot be run: there is no root file system for it');
   }
   const missed = new Set<string>();
-  const current = (runtime: Runtime) => stored.get(rootKindOf(runtime))?.[0];
+  // Static binaries are of one architecture (`backend.ts`).
+  const rootsOf = (runtime: Runtime) =>
+    runtime === 'elf' && process.arch !== 'x64' ? [] : (stored.get(rootKindOf(runtime)) ?? []);
+  const current = (runtime: Runtime) => rootsOf(runtime)[0];
   const describe = (runtime: Runtime): Root | undefined => {
     const root = current(runtime);
     return root === undefined ? undefined : { version: root.version, sha256: root.sha256 };
@@ -36,7 +39,7 @@ export async function openRootShelf(input: ShelfInput): Promise<RootShelf> {
   return {
     current,
     choose(runtime, sha256) {
-      const roots = stored.get(rootKindOf(runtime)) ?? [];
+      const roots = rootsOf(runtime);
       const pinned = roots.find((root) => root.sha256 === sha256);
       if (pinned !== undefined || sha256 === undefined || roots.length === 0) return pinned ?? roots[0];
       if (!missed.has(sha256) && missed.size < MISSED_MAX) {
