@@ -56,6 +56,8 @@ afterAll(async () => {
 const send = ({ path, method, headers }: Route, body: string | Uint8Array) =>
   gateway.fetch(path, { method, headers, body });
 
+const MIB = 1024 * 1024;
+
 test('what is no JSON, or JSON that was cut off, is 400 on every route that reads a body', async () => {
   for (const route of routes) {
     for (const body of ['{"a":', '{"a":1,}', "{'a':1}", 'undefined', '{"a":NaN}', '[1,2', '{} {}']) {
@@ -88,7 +90,10 @@ test('a body of another content type is 415 on every route', async () => {
   for (const route of routes) {
     for (const type of types) {
       const response = await send({ ...route, headers: { ...route.headers, 'content-type': type } }, '{}');
-      await expectFreeProblem(response, 415, 'unsupported-media-type');
+      // Code may come in a form, which this one is not.
+      const isForm = type.startsWith('multipart/') && route.bytesMax > MIB;
+      if (isForm) await expectFreeProblem(response, 400, 'malformed-request');
+      else await expectFreeProblem(response, 415, 'unsupported-media-type');
     }
   }
 });
@@ -266,7 +271,8 @@ test('arguments against the schema are 422 before any payment talk, whoever asks
 test('a parameter nobody filled in asks for nothing', async () => {
   const response = await gateway.fetch('/mcp?q=&category=&tier=&sort=&limit=&cursor=');
   expect(response.status).toBe(200);
-  expect(await response.json()).toMatchObject({ servers: [{ name: echo.name }] });
+  const { servers } = (await response.json()) as { servers: { name: string }[] };
+  expect(servers.map(({ name }) => name).sort()).toEqual([echo.name, 'millicent'].sort());
 });
 
 test('odd queries are refused or answered, never failed', async () => {
