@@ -292,3 +292,22 @@ test('200 calls at once are all answered, over no more connections than the pool
   expect(endpoint.connections()).toBeLessThanOrEqual(16);
   expect(remote.health()[endpoint.url]?.inFlight).toBe(0);
 });
+
+test('a client that wants to hear more of the log does, on both eras', async () => {
+  const remote = keep(makeRemote());
+  const old = keep(await startWithSessions());
+  await callTool(remote, old.url, 'count', { by: 1 }, { logLevel: 'debug' });
+  expect(
+    old.seen.filter(({ rpc }) => rpc === 'logging/setLevel').map(({ body }) => JSON.parse(body).params),
+  ).toEqual([{ level: 'debug' }]);
+  const modern = keep(
+    await startModern(({ id, params }) => ({
+      jsonrpc: '2.0',
+      id,
+      result: { content: [], seen: params._meta },
+    })),
+  );
+  expect(await callTool(remote, modern.url, 'x', {}, { logLevel: 'debug' })).toMatchObject({
+    result: { seen: { 'io.modelcontextprotocol/logLevel': 'debug' } },
+  });
+});

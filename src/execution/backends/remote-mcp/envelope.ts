@@ -1,5 +1,5 @@
 import type { Json } from '../../../core/canonical-json.ts';
-import type { ClientFace, ServerEvents } from '../../exchange.ts';
+import type { ClientFace, LogLevel, ServerEvents } from '../../exchange.ts';
 import { isObject, type JsonObject } from '../../json-lines.ts';
 import type { OutRequest } from './send.ts';
 
@@ -29,14 +29,17 @@ export type EnvelopeInput = {
   message: OutMessage;
   /** Who asks, as a stateless server is told it. */
   client: ClientFace | undefined;
+  logLevel?: LogLevel | undefined;
   /** The token for these bytes. */
   authorize(body: string): string;
 };
 
 /** One message as the POST that carries it (MCP, "Streamable HTTP"). */
-export function toPost({ path, dialect, message, client, authorize }: EnvelopeInput): OutRequest {
+export function toPost({ path, dialect, message, client, logLevel, authorize }: EnvelopeInput): OutRequest {
   const isModern = dialect?.era === 'modern' && message.method !== undefined;
-  const params = isModern ? withFace(message.params ?? {}, dialect.version, client) : message.params;
+  const params = isModern
+    ? withFace(message.params ?? {}, dialect.version, { client, logLevel })
+    : message.params;
   const body = JSON.stringify({
     jsonrpc: '2.0',
     ...message,
@@ -89,7 +92,11 @@ const CLAIMS = ['protocolVersion', 'clientCapabilities', 'clientInfo'].map(
   (name) => `io.modelcontextprotocol/${name}`,
 );
 
-function withFace(params: JsonObject, version: string, client: ClientFace | undefined): JsonObject {
+function withFace(
+  params: JsonObject,
+  version: string,
+  { client, logLevel }: Pick<EnvelopeInput, 'client' | 'logLevel'>,
+): JsonObject {
   const isModernClient = client !== undefined && client.protocolVersion >= MODERN_VERSION;
   return {
     ...params,
@@ -99,6 +106,7 @@ function withFace(params: JsonObject, version: string, client: ClientFace | unde
       // A client of before could not answer what a stateless server asks.
       'io.modelcontextprotocol/clientCapabilities': isModernClient ? client.capabilities : {},
       'io.modelcontextprotocol/clientInfo': client?.info ?? OUR_INFO,
+      ...(logLevel === undefined ? {} : { 'io.modelcontextprotocol/logLevel': logLevel }),
     },
   };
 }

@@ -14,7 +14,7 @@ import { createLeash, type Leash } from './leash.ts';
 import { createLobby, retire } from './lobby.ts';
 import type { Reply } from './messages.ts';
 import { createPools } from './pools.ts';
-import { type Party, request } from './request.ts';
+import { type Party, type RequestDeps, type RequestInput, request } from './request.ts';
 
 export type RemoteServersDeps = {
   tokens: CallTokens;
@@ -62,6 +62,7 @@ export function createRemoteServers(deps: RemoteServersDeps): RemoteMcp {
     for (let isAgain = false; ; isAgain = true) {
       const footing = lobby.footing(party) ?? (await lobby.greet(party, leash));
       if (footing.kind === 'failed') return footing;
+      await setLogLevel(talk, { party, dialect: footing.dialect, budget, leash });
       const answer = await request(talk, {
         ...{ party, dialect: footing.dialect, request: input.request, budget, leash },
       });
@@ -79,7 +80,7 @@ export function createRemoteServers(deps: RemoteServersDeps): RemoteMcp {
       const { endpoint } = finding;
       const party: Party = {
         ...{ endpoint, audience: input.server.serverId, caller: input.caller },
-        ...{ client: input.client, events: input.events },
+        ...{ client: input.client, events: input.events, logLevel: input.logLevel },
       };
       const ending = await guard(endpoint, () =>
         within(signal, input.server.limits.runTimeoutMs, (leash) => converse(party, input, leash)),
@@ -111,6 +112,16 @@ export function createRemoteServers(deps: RemoteServersDeps): RemoteMcp {
       await pools.close();
     },
   };
+}
+
+/** A session is told how much to log; a stateless server reads it in each request. Whether it obeys is its affair. */
+async function setLogLevel(deps: RequestDeps, input: Omit<RequestInput, 'request'>): Promise<void> {
+  const { party, dialect } = input;
+  if (party.logLevel === undefined || dialect?.era !== 'legacy' || dialect.sessionId === undefined) return;
+  await request(deps, {
+    ...input,
+    request: { method: 'logging/setLevel', params: { level: party.logLevel } },
+  });
 }
 
 /** Counts a call in and out, and keeps it from an endpoint that is not there or has enough to do. */

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Uuid } from '../../../core/ids.ts';
 import type { Log } from '../../../core/log.ts';
-import type { Caller, ClientFace, ServerEvents } from '../../exchange.ts';
+import type { Caller, ClientFace, LogLevel, ServerEvents } from '../../exchange.ts';
 import type { JsonObject } from '../../json-lines.ts';
 import { type Answer, type AskInput, ask } from './ask.ts';
 import type { CallTokens } from './call-tokens.ts';
@@ -21,6 +21,8 @@ export type Party = {
   caller: Caller | undefined;
   client: ClientFace | undefined;
   events: ServerEvents | undefined;
+  /** How much the server is asked to log. */
+  logLevel?: LogLevel | undefined;
 };
 
 export type RequestInput = {
@@ -149,9 +151,9 @@ function sendAside(deps: RequestDeps, input: RequestInput, message: OutMessage):
 }
 
 function envelope({ tokens }: RequestDeps, { party, dialect }: Pick<RequestInput, 'party' | 'dialect'>) {
-  const { endpoint, audience, caller, client } = party;
+  const { endpoint, audience, caller, client, logLevel } = party;
   return {
-    ...{ path: endpoint.path, dialect, client },
+    ...{ path: endpoint.path, dialect, client, logLevel },
     authorize(body: string) {
       return tokens.sign({ audience, caller, body });
     },

@@ -65,15 +65,7 @@ export function send(pool: Dispatcher, request: OutRequest, budget: Budget, sink
       else sink.onData(chunk);
     },
     decode(encoding: string) {
-      const made = DECODERS.get(encoding.trim().toLowerCase());
-      if (made === undefined) {
-        return sending.fail({ kind: 'undecodable', why: 'used a content-encoding that we did not ask for' });
-      }
-      decoder = made();
-      decoder.on('data', sending.take).on('end', sending.end);
-      decoder.on('error', () =>
-        sending.fail({ kind: 'undecodable', why: 'sent a body that does not decode' }),
-      );
+      decoder = openDecoder(encoding, sending);
     },
   };
   pool.dispatch(
@@ -107,6 +99,18 @@ export function send(pool: Dispatcher, request: OutRequest, budget: Budget, sink
     },
   );
   return sending.stop;
+}
+
+type Decoding = { take(chunk: Buffer): void; end(): void; fail(failure: SendFailure): void };
+
+function openDecoder(encoding: string, { take, end, fail }: Decoding): Gunzip | undefined {
+  const decoder = DECODERS.get(encoding.trim().toLowerCase())?.();
+  if (decoder === undefined) {
+    fail({ kind: 'undecodable', why: 'used a content-encoding that we did not ask for' });
+    return undefined;
+  }
+  decoder.on('data', take).on('end', end);
+  return decoder.on('error', () => fail({ kind: 'undecodable', why: 'sent a body that does not decode' }));
 }
 
 const DECODERS = new Map<string, () => Gunzip>([
