@@ -315,6 +315,23 @@ test('a free call stops when its client is gone or takes it back', async () => {
   await expect.poll(isIdle, { timeout: 3_000 }).toBe(true);
 });
 
+test('a client that leaves in the middle of the stream of a paid call has paid for it', async () => {
+  const key = await gateway.mint(250);
+  const params = callOf('test_tool_with_progress', {}, { progressToken: 1 });
+  const message = { jsonrpc: '2.0', id: 1, method: 'tools/call', params };
+  const leaving = new AbortController();
+  const body = jsonBody(message, { ...bearer(key), ...STREAMING });
+  const response = await gateway.fetch(path, { ...body, signal: leaving.signal });
+  await response.body?.getReader().read();
+  leaving.abort();
+  const states = async () => {
+    const listed = await gateway.fetch('/v1/calls', { headers: bearer(key) });
+    const { calls } = (await listed.json()) as { calls: { state: string }[] };
+    return calls.map(({ state }) => state);
+  };
+  await expect.poll(states, { timeout: 5_000 }).toEqual(['captured']);
+});
+
 // The stateless era
 
 test('server/discover tells the era, what holds in it, and how long that may be believed', async () => {

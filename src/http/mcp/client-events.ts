@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { LogLevel, ServerEvents } from '../../execution/index.ts';
 import type { Asks } from './asks.ts';
 import type { Client } from './era.ts';
@@ -27,6 +28,7 @@ export function createClientEvents(input: ClientEventsInput): ServerEvents {
   };
   // The stateless era has no requests to clients: what a server needs is the result of its call there.
   if (client.era === '2026' || !sink.canStream) return events;
+  setMaxListeners(ASKS_MAX + 1, over);
   let left = ASKS_MAX;
   return {
     ...events,
@@ -37,11 +39,14 @@ export function createClientEvents(input: ClientEventsInput): ServerEvents {
       if (left < 0) return { error: { code: -32000, message: 'The server asks too much of its client.' } };
       const ending = new AbortController();
       const end = () => ending.abort();
-      for (const one of [signal, over]) {
-        if (one.aborted) end();
-        else one.addEventListener('abort', end, { once: true });
+      const ends = [signal, over];
+      for (const one of ends) one.addEventListener('abort', end, { once: true });
+      if (ends.some(({ aborted }) => aborted)) end();
+      try {
+        return await asks.ask(question, sink.send, ending.signal);
+      } finally {
+        for (const one of ends) one.removeEventListener('abort', end);
       }
-      return asks.ask(question, sink.send, ending.signal);
     },
   };
 }
