@@ -10,7 +10,11 @@ export type {
   Runtime,
 } from './backend.ts';
 export { createNoBackend, createNoRemote } from './backends/none.ts';
+export { type Build, type Builder, type BuilderDeps, createBuilder } from './build/builder.ts';
+export type { LayerShelf, StoredLayer } from './build/layer-shelf.ts';
+export { createToolchain, type Toolchain } from './build/toolchain.ts';
 export type { Validation } from './contracts.ts';
+export { createEgress, type EgressDeps, type EgressProxies } from './egress/egress.ts';
 export type { Egress, EgressGate, EgressUse } from './egress-port.ts';
 export type {
   Caller,
