@@ -5,7 +5,7 @@ const [rounds = 5, seconds = 3] = process.argv.slice(2).map(Number);
 const progress = (step: string) => void process.stderr.write(`${step}\n`);
 for (const { what, ratio, ours, peer } of await measureRemote(
   { progress },
-  { rounds, seconds, warmSeconds: 2 },
+  { rounds, seconds, warmSeconds: 6 },
 )) {
   const { median, min, max } = ratio;
   console.log(
