@@ -360,8 +360,8 @@ print(os.environ['MILLICENT_EGRESS'], client.recv(64).decode(), os.listdir('/sys
     }
   }, 180_000);
 
-  it('a gateway killed with 20 calls in flight leaves nothing that another does not sweep', async () => {
-    const calls = 20;
+  it('a gateway killed with 12 calls in flight leaves nothing that another does not sweep', async () => {
+    const calls = 12;
     const order: DockerGatewayOrder = { socketPath: engine.socketPath, workDir, calls };
     const child = spawn(
       process.execPath,

@@ -30,8 +30,8 @@ export function openEngine(host: DockerHost): Engine {
   };
 }
 
-/** One request to an engine; starting a container is the slowest of them. */
-const REQUEST_TIMEOUT_MS = 15_000;
+/** One request to an engine; starting a container is the slowest of them, and a busy host is not a dead one. */
+const REQUEST_TIMEOUT_MS = 30_000;
 
 /** What bounds a request that somebody waits for. */
 export function requestLimit(signal: AbortSignal, ms: number = REQUEST_TIMEOUT_MS): AbortSignal {

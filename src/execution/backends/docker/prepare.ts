@@ -1,10 +1,11 @@
 import type { Jail, JailSpec } from '../../backend.ts';
 import { LIMIT_FLOORS } from '../../limits.ts';
 import { type EngineFacts, judgeEngine } from './engine-check.ts';
-import type { HostDeps, Order } from './host.ts';
+import type { HostDeps } from './host.ts';
 import { type Images, prepareImages } from './images.ts';
 import { LEASE_LABEL } from './labels.ts';
 import { createLayers, type Layers } from './layers.ts';
+import type { Order } from './open-jail.ts';
 import { judgeJails, judgeNode } from './trial.ts';
 
 /** An engine on which jails can be started. */
