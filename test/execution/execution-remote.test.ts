@@ -1,0 +1,102 @@
+import { expect, it } from 'vitest';
+import { systemClock } from '../../src/core/clock.ts';
+import { newUuid } from '../../src/core/ids.ts';
+import { Problem } from '../../src/core/problem.ts';
+import {
+  createNoBackend,
+  DEFAULT_LIMITS,
+  type Exchanged,
+  type RemoteServers,
+  type ServerRef,
+} from '../../src/execution/index.ts';
+import { createQueue } from '../../src/execution/queue.ts';
+import { never, testExecution } from './harness.ts';
+
+const server: ServerRef = {
+  ...{ kind: 'remote', serverId: newUuid(), endpoint: 'https://example.com/mcp' },
+  limits: DEFAULT_LIMITS,
+};
+const face = { capabilities: { tools: {} }, info: { name: 'far', version: '1' } };
+const tool = (name: string) => ({ name, inputSchema: { type: 'object' } });
+
+/** The answers of an endpoint; what reaches it is the adapter's matter and tested there. */
+function publishedAt(
+  answer: (cursor: unknown) => Exchanged,
+  greet: RemoteServers['greet'] = async () => face,
+) {
+  return testExecution(createNoBackend('There is none.'), {
+    remote: {
+      greet,
+      exchange: async ({ request }) => answer(request.params.cursor),
+      close: async () => {},
+    },
+  });
+}
+
+it("a publisher's own server is read page by page, with the checks of a hosted one", async () => {
+  const execution = publishedAt((cursor) => ({
+    kind: 'result',
+    result:
+      cursor === undefined ? { tools: [tool('a')], nextCursor: 'b' } : { tools: [tool(String(cursor))] },
+    runMs: 1,
+  }));
+  expect(await execution.inspect({ server }, never)).toEqual({
+    kind: 'listed',
+    tools: [tool('a'), tool('b')],
+    face,
+  });
+});
+
+it.each<[string, Exchanged, RegExp]>([
+  ['lists a tool twice', { kind: 'result', result: { tools: [tool('a'), tool('a')] }, runMs: 1 }, /twice/],
+  [
+    'refuses tools/list',
+    { kind: 'error', code: -32601, message: 'no tools here', runMs: 1 },
+    /no tools here/,
+  ],
+  ['cannot be reached', { kind: 'failed', reason: 'unreachable', detail: 'No route.', runMs: 1 }, /No route/],
+])('one that %s is refused with the reason', async (_, answer, detail) => {
+  const inspection = await publishedAt(() => answer).inspect({ server }, never);
+  expect(inspection).toMatchObject({ kind: 'refused', detail: expect.stringMatching(detail) });
+});
+
+it('one that is no MCP server is refused, and what fails with us is thrown', async () => {
+  const list = (): Exchanged => ({ kind: 'result', result: { tools: [tool('a')] }, runMs: 1 });
+  const stranger = publishedAt(list, () =>
+    Promise.reject(new Problem('tool-failed', { detail: 'It is a shop.' })),
+  );
+  expect(await stranger.inspect({ server }, never)).toEqual({
+    kind: 'refused',
+    detail: 'It is a shop.',
+    stderr: '',
+  });
+  const ours = publishedAt(list, () =>
+    Promise.reject(new Problem('unavailable', { detail: 'We are full.' })),
+  );
+  await expect(ours.inspect({ server }, never)).rejects.toMatchObject({ type: 'unavailable' });
+});
+
+it('whoever would wait longer than ten seconds is refused at once and told when to come again', async () => {
+  let now = 0;
+  const clock = { ...systemClock, now: () => new Date(now) };
+  const queue = createQueue({ concurrencyMax: 1, queueMax: 100, clock });
+  const enter = async () => {
+    const admission = await queue.enter(never);
+    if (admission.kind !== 'entered') throw new Error('not admitted');
+    return admission;
+  };
+  for (let turn = 0; turn < 60; turn += 1) {
+    const admission = await enter();
+    now += 6_000;
+    admission.leave();
+  }
+  const inside = await enter();
+  const first = enter();
+  await expect(enter()).rejects.toMatchObject({
+    message: 'The wait for a free place would be too long.',
+    options: { retryAfterSeconds: 12 },
+  });
+  inside.leave();
+  (await first).leave();
+  expect(queue.inside()).toBe(0);
+});
