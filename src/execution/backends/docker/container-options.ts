@@ -8,7 +8,6 @@ import type { RootImage } from './images.ts';
 export type Runtime = 'runc' | 'runsc';
 
 export type ContainerInput = {
-  name: string;
   labels: Readonly<Record<string, string>>;
   image: RootImage;
   spec: JailSpec;
@@ -39,10 +38,9 @@ export function layerPath(sha256: string): string {
  * memory, which count as the jail's memory.
  */
 export function containerOptions(input: ContainerInput): ContainerCreateOptions {
-  const { name, labels, image, spec } = input;
+  const { labels, image, spec } = input;
   const [program = '', ...rest] = startCommand(image, spec.limits);
   return {
-    name,
     Image: image.id,
     Labels: { ...labels },
     Entrypoint: [program],

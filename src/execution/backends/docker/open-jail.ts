@@ -44,18 +44,15 @@ export async function openJail(
   const layerVolume = spec.layer === undefined ? undefined : layers.nameOf(spec.layer);
   inUse.add(id);
   try {
-    const container = await engine.docker.createContainer({
-      ...containerOptions({
-        ...parts,
-        name: id,
-        labels: { [OWNER_LABEL]: ownerId, ...labels },
-        image,
-        spec,
-        layerVolume,
-      }),
+    const marked = { [OWNER_LABEL]: ownerId, ...labels };
+    const creation = {
+      _query: { name: id },
+      // Said apart: dockerode would put the body, filter and all, into the query as well.
+      _body: containerOptions({ ...parts, labels: marked, image, spec, layerVolume }),
       // Not ended with the caller: an engine that is asked no more may still create it, and nobody would remove it.
       abortSignal: cleanupLimit(),
-    });
+    };
+    const container = await engine.docker.createContainer(creation);
     closing.throwIfAborted();
     signal.throwIfAborted();
     if (spec.layer !== undefined && !(await layers.isWhole(container, spec.layer))) {
