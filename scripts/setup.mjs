@@ -153,6 +153,8 @@ function missingSystemPackages() {
   const wanted = [
     { name: 'bubblewrap', files: ['/usr/bin/bwrap', '/usr/local/bin/bwrap', '/bin/bwrap'] },
     { name: 'python3', files: ['/usr/bin/python3'] },
+    // What installs the dependencies of Python tools, once, when they are published.
+    { name: 'python3-pip-whl', files: ['/usr/share/python-wheels'] },
   ];
   return wanted.filter(({ files }) => !files.some((file) => existsSync(file))).map(({ name }) => name);
 }
@@ -167,7 +169,7 @@ function provideSystemPackages() {
     console.error(`setup: please install ${names} with your system's package manager; ${consequence}.`);
   } else if (process.getuid() !== 0) {
     console.error(
-      `setup: please install ${names} as root (apt-get install ${names.replace(' and ', ' ')}); ${consequence}.`,
+      `setup: please install ${names} as root (apt-get install ${names.replaceAll(' and ', ' ')}); ${consequence}.`,
     );
   } else {
     withLock(installWithApt);

@@ -115,7 +115,7 @@ export async function createDeps({ config, log, publicUrl, isDraining }: DepsInp
       jwks: () => ({ keys: [...parts.signer.jwks().keys, ...wired.jwks().keys] }),
       isReady: () => readReadiness({ sql, wired, rails: rails.all }, isDraining),
     },
-    jobs: rails.all.flatMap(({ jobs }) => jobs),
+    jobs: [...wired.jobs, ...rails.all.flatMap(({ jobs }) => jobs)],
     async close() {
       for (const { close } of rails.all) await close?.();
       await gateway.charger.drain();

@@ -37,7 +37,7 @@ export const buildEnvironment = {
     ),
   BUILD_CA: z.string().optional(),
   NODE_EXTRA_CA_CERTS: z.string().optional(),
-  BUILD_PRIVATE_HOSTS: z.enum(['yes', 'no']).default('no'),
+  BUILD_PRIVATE_HOSTS: z.enum(['yes', 'no']).default('yes'),
 };
 
 const environmentSchema = z.object(buildEnvironment);

@@ -12,7 +12,7 @@ export const sandboxEnvironment = {
   SANDBOX_WORK_DIR: z.string().optional(),
   SANDBOX_CONCURRENCY: integer(8, 1, 256),
   SANDBOX_QUEUE: integer(256, 0, 100_000),
-  SANDBOX_POOL_MB: integer(128, 0, 65_536),
+  SANDBOX_POOL_MB: integer(256, 0, 65_536),
 };
 
 const environmentSchema = z.object(sandboxEnvironment);

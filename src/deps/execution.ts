@@ -19,6 +19,7 @@ import { createEgress } from '../execution/egress/egress.ts';
 import { type Backend, createExecution, type Execution } from '../execution/index.ts';
 import { isPublicAddress } from '../execution/policy/public-address.ts';
 import type { Builder, Ownership } from '../gateway/index.ts';
+import type { Job } from '../jobs/index.ts';
 
 export type WiredExecution = {
   execution: Execution;
@@ -29,6 +30,7 @@ export type WiredExecution = {
   jwks(): { keys: object[] };
   /** How publishers' own servers do, for `/ready`. */
   health(): Record<string, string>;
+  jobs: readonly Job[];
   close(): Promise<void>;
 };
 
@@ -54,7 +56,7 @@ export function wireExecution({
   const workDir = sandbox.workDir ?? defaultWorkDir(resolve(config.dataDir));
   const backend = chooseBackend(config, { workDir, clock, log });
   const egress = createEgress({ log, workDir: join(workDir, 'egress') });
-  // Builds may use an index in the operator's own network; tools never reach that.
+  // The indexes are the operator's choice, wherever their names lead; the hosts of tools are strangers' words.
   const buildEgress = createEgress({
     ...{ log, workDir: join(workDir, 'build-egress') },
     isAllowedAddress: build.allowsPrivateHosts ? () => true : isPublicAddress,
@@ -63,6 +65,11 @@ export function wireExecution({
   const servers = createRemoteServers({
     ...{ tokens, clock, log },
     ...{ allowLoopback: remote.allowLoopback, connectionsMax: remote.connectionsMax },
+  });
+  const ownership = createOwnership({
+    secrets,
+    allowLoopback: remote.allowLoopback,
+    ownUrl: remote.allowLoopback ? undefined : publicUrl,
   });
   const layers = createLayers({ sql, clock });
   const execution = createExecution({
@@ -77,12 +84,13 @@ export function wireExecution({
       toolchain: createToolchain({ extraCa: build.extraCa }),
       indexes: build,
     }),
-    ownership: createOwnership({ secrets, allowLoopback: remote.allowLoopback }),
+    ownership,
     jwks: () => tokens.jwks(),
     health: () => describeHealth(servers.health()),
+    jobs: [{ name: 'sweep-layers', everyMs: DAY_MS, run: () => sweepLayers(layers, clock) }],
     async close() {
       await execution.close();
-      await Promise.all([egress.close(), buildEgress.close()]);
+      await Promise.all([egress.close(), buildEgress.close(), ownership.close()]);
     },
   };
 }
@@ -104,6 +112,13 @@ function chooseBackend(
     default:
       return backend satisfies never;
   }
+}
+
+const DAY_MS = 24 * 60 * 60 * 1000;
+
+/** A layer that no version names may be of a publication under way: that takes minutes, and a day is plenty. */
+async function sweepLayers(layers: Layers, clock: Clock): Promise<void> {
+  await layers.sweep(new Date(clock.now().getTime() - DAY_MS));
 }
 
 const NAMED_MAX = 5;

@@ -12,7 +12,7 @@ test('builds install from the public indexes when nothing is set', () => {
     pypiIndex: 'https://pypi.org/simple',
     extraHosts: ['files.pythonhosted.org'],
     extraCa: undefined,
-    allowsPrivateHosts: false,
+    allowsPrivateHosts: true,
   });
 });
 
@@ -21,12 +21,12 @@ test("an operator's own mirror is taken with its authority, without the slash at
     BUILD_NPM_REGISTRY: 'https://npm.example.com:8443/all/',
     BUILD_EXTRA_HOSTS: 'a.example.com, b.example.com:8443',
     BUILD_CA: TEST_TLS.cert.replaceAll('\n', '\\n'),
-    BUILD_PRIVATE_HOSTS: 'yes',
+    BUILD_PRIVATE_HOSTS: 'no',
   });
   expect(config.npmRegistry).toBe('https://npm.example.com:8443/all');
   expect(config.extraHosts).toEqual(['a.example.com', 'b.example.com:8443']);
   expect(config.extraCa).toBe(TEST_TLS.cert);
-  expect(config.allowsPrivateHosts).toBe(true);
+  expect(config.allowsPrivateHosts).toBe(false);
 });
 
 test.each([
