@@ -72,6 +72,7 @@ export async function callWithKey(
       isUncharged: true,
     });
   }
+  deps.reliability.noteDelivered(payer, sale.toolId);
   return { result: outcome.result, receiptId: id, charged: sale.price, balance: rest };
 }
 
@@ -168,7 +169,9 @@ async function runCovered(
   principal: Principal,
   claimId: Uuid,
 ): Promise<Pick<KeyAnswer, 'result' | 'charged'>> {
-  const outcome = free ? await runLimited(deps, sale) : await runSale(deps, sale, keyTerms(principal));
+  const outcome = free
+    ? await runLimited(deps, sale, payerOf(principal))
+    : await runSale(deps, sale, keyTerms(principal));
   if (outcome.kind === 'failed') {
     if (free) await returnFreeCall(deps, free);
     const failure = toProblem(outcome);
@@ -184,6 +187,7 @@ async function runCovered(
   const also = free && ((tx: Tx) => keepFreeCall(tx, free));
   const claim = await commitCovered(deps, claimId, outcome, also);
   if (claim.state !== 'delivered') throw await toFailure(deps, demand, claim, { isProven: true });
+  deps.reliability.noteDelivered(payerOf(principal), sale.toolId);
   return { result: outcome.result, charged: claim.amount };
 }
 

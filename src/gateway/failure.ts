@@ -39,7 +39,10 @@ export async function noteFailure(
   payer: string,
   failure: Failure,
 ): Promise<void> {
-  if (sale.price === 0n || (failure.problem !== 'tool-failed' && failure.problem !== 'tool-timeout')) return;
+  if (sale.price === 0n) return;
+  // Said of a run, this is that it asked for input: arguments are checked before.
+  if (failure.problem === 'invalid-arguments') return deps.reliability.noteQuestion(payer, sale.toolId);
+  if (failure.problem !== 'tool-failed' && failure.problem !== 'tool-timeout') return;
   try {
     const soldBefore = await deps.receipts.countSold(sale.toolId);
     const { shouldPause } = await deps.reliability.noteFailure(
@@ -62,7 +65,7 @@ export function refuseIfBlocked(deps: Pick<GatewayDeps, 'reliability'>, sale: Sa
   const retryAfterSeconds = deps.reliability.blockedForSeconds(payer, sale.toolId);
   if (retryAfterSeconds === undefined) return;
   throw new Problem('too-many-requests', {
-    detail: 'Too many calls of this tool failed for you within the hour. Check the arguments you send.',
+    detail: 'Too many calls of this tool delivered nothing to you within the hour. Check what you send.',
     retryAfterSeconds,
     isUncharged: true,
   });

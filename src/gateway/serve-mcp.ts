@@ -11,7 +11,7 @@ import type {
   ServerFace,
   ToolDefinition,
 } from '../execution/index.ts';
-import type { Principal } from '../keys/index.ts';
+import { hasScope, mayCall, type Principal } from '../keys/index.ts';
 import type { Carried } from '../payments/index.ts';
 import { opaquePayer } from '../provenance/index.ts';
 import type { GatewayDeps } from './deps.ts';
@@ -69,8 +69,8 @@ export async function findMcpServer(
 export type FreeExchange = Pick<Exchange, 'request' | 'client' | 'events' | 'logLevel'> & {
   listing: Listing;
   allowNetwork: boolean;
-  /** Names who asks, for a publisher's endpoint to tell one from another. */
-  payer: string;
+  /** Whose key came with it. */
+  principal: Principal | undefined;
 };
 
 /** Asks a server what nobody pays for, in the share of the sandbox that free calls have. */
@@ -79,8 +79,11 @@ export async function exchangeFree(
   input: FreeExchange,
   signal: AbortSignal,
 ): Promise<Exchanged> {
-  const { listing, allowNetwork, payer, request, client, events, logLevel } = input;
+  const { listing, allowNetwork, principal, request, client, events, logLevel } = input;
+  if (principal) refuseStranger(principal, listing);
   refusePaused(listing);
+  // A publisher's endpoint tells one account from another.
+  const payer = principal ? `account:${principal.accountId}` : 'anyone';
   const requestDigest = sha256Hex('exchange', canonicalJson({ server: listing.server.name, ...request }));
   const subject = opaquePayer(deps.payerSalt, `${listing.server.id} ${payer}`);
   const caller: Caller = { subject, tier: 'free', requestDigest };
@@ -88,6 +91,16 @@ export async function exchangeFree(
     const server = await toServerRef(deps, listing, { allowNetwork });
     const bound = timeLimit(signal, limitsOf(listing.version).runTimeoutMs + EXCHANGE_SLACK_MS);
     return deps.execution.exchange({ server, request, client, events, logLevel, caller }, bound);
+  });
+}
+
+/** A key that may call none of a server's tools speaks to it in nobody's name, and least in its account's. */
+function refuseStranger(principal: Principal, { server, tools }: Listing): void {
+  const isAllowed = tools.some(({ name }) => mayCall(principal, { server: server.name, tool: name }));
+  if (hasScope(principal, 'invoke') && isAllowed) return;
+  throw new Problem('forbidden', {
+    detail: `The key may not call ${server.name}. Without a key it answers this as well.`,
+    isUncharged: true,
   });
 }
 

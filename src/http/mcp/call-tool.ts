@@ -21,6 +21,7 @@ import { answerProblem } from '../problems.ts';
 import { createClientEvents } from './client-events.ts';
 import {
   carryMeta,
+  dropClaims,
   dropPaymentKeys,
   isHttpPayer,
   offersPage,
@@ -92,9 +93,10 @@ export async function callTool(deps: McpDeps, asked: McpRequest): Promise<Reply>
     return tellPaymentRequired(deps, asked, answer, unpaid);
   } catch (cause) {
     if (!(cause instanceof Problem)) throw cause;
-    // It asked for something instead of delivering: nothing was charged, and this is its answer.
-    if (told.input) return answerWith(asked, told.input);
-    if (told.error) return answerRefusal(asked, told.error);
+    // It asked for something instead of delivering: nothing was charged, and this is its answer. Where money has
+    // moved, the way back to it is the answer.
+    if (told.input && cause.options.isUncharged) return answerWith(asked, toQuestion(told.input));
+    if (told.error && cause.options.isUncharged) return answerRefusal(asked, told.error);
     if (cause.type === 'payment-required') return tellPaymentRequired(deps, asked, cause, unpaid);
     if (!unpaid.sale || !takesAsPass(cause, { carried: carriedBy(deps, c), meta })) throw cause;
     const demand = toDemand(unpaid.sale, paying.carried);
@@ -115,6 +117,16 @@ function answerRefusal({ client }: McpRequest, error: RpcError): Reply {
   const spelled = spellError(client, error);
   const status = statusOf(client.era, spelled.code);
   return { kind: 'answer', answer: { error: spelled }, status };
+}
+
+/** The members of an `InputRequiredResult`: an answer that costs nothing has no room for content. */
+function toQuestion({ resultType, inputRequests, requestState, _meta }: JsonObject): JsonObject {
+  return dropClaims({
+    ...(resultType === undefined ? {} : { resultType }),
+    ...(inputRequests === undefined ? {} : { inputRequests }),
+    ...(requestState === undefined ? {} : { requestState }),
+    ...(_meta === undefined ? {} : { _meta }),
+  });
 }
 
 type Paying = Omit<Parameters<typeof paidCall>[1], 'sale'>;

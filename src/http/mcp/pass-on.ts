@@ -2,7 +2,7 @@ import { Problem } from '../../core/problem.ts';
 import type { Exchanged } from '../../execution/index.ts';
 import { exchangeFree } from '../../gateway/index.ts';
 import { createClientEvents } from './client-events.ts';
-import { stripMeta } from './dialects/index.ts';
+import { dropClaims, stripMeta } from './dialects/index.ts';
 import { isObject, methodNotFound } from './json-rpc.ts';
 import type { Reply } from './reply.ts';
 import {
@@ -55,7 +55,7 @@ export async function passOn(deps: McpDeps, asked: McpRequest): Promise<Reply> {
       }),
       logLevel,
       allowNetwork: allowsNetwork(asked),
-      payer: principal ? `account:${principal.accountId}` : 'anyone',
+      principal,
     },
     asked.cancelled,
   );
@@ -64,7 +64,7 @@ export async function passOn(deps: McpDeps, asked: McpRequest): Promise<Reply> {
     const error = spellError(client, exchanged);
     return { kind: 'answer', answer: { error }, status: statusOf(client.era, error.code) };
   }
-  const { result } = exchanged;
+  const result = dropClaims(exchanged.result);
   const isStale = client.era === '2025' || !passed.isCacheable || result.resultType === 'input_required';
   return answerWith(asked, isStale ? result : { ...UNKNOWN, ...result });
 }

@@ -9,4 +9,4 @@ export { offersPage, type PageReturn, type PersonAsked, takePageReturn } from '.
 export { spellProblem } from './problem.ts';
 export { receiptMeta } from './receipt.ts';
 export { carryMeta, isHttpPayer, type JsonObject } from './request.ts';
-export { dropPaymentKeys, stripMeta } from './strip.ts';
+export { dropChallenges, dropClaims, dropPaymentKeys, stripMeta } from './strip.ts';

@@ -1,5 +1,5 @@
-import { isWithinDepth } from '../../../core/canonical-json.ts';
-import type { JsonObject } from './request.ts';
+import { isWithinDepth, type Json } from '../../../core/canonical-json.ts';
+import { isObject, type JsonObject } from './request.ts';
 
 const META_CHARS_MAX = 16 * 1024;
 const META_DEPTH_MAX = 16;
@@ -25,4 +25,20 @@ export function stripMeta(meta: JsonObject | undefined): JsonObject | undefined 
  */
 export function dropPaymentKeys(meta: JsonObject): JsonObject {
   return Object.fromEntries(Object.entries(meta).filter(([key]) => !OURS.test(key)));
+}
+
+/** Where errors of JSON-RPC name a payment: `data` of a `PaymentRequired` (x402) or of challenges (MPP). */
+const CHALLENGE_MEMBERS = new Set(['challenges', 'accepts', 'x402Version', 'httpStatus']);
+
+/** The data of a server's own error, in which no client finds a challenge. */
+export function dropChallenges(data: Json): Json {
+  if (!isObject(data)) return data;
+  return Object.fromEntries(
+    Object.entries(dropPaymentKeys(data)).filter(([key]) => !CHALLENGE_MEMBERS.has(key)),
+  );
+}
+
+/** A server's own result, whose `_meta` says nothing that only we may say. */
+export function dropClaims(result: JsonObject): JsonObject {
+  return isObject(result._meta) ? { ...result, _meta: dropPaymentKeys(result._meta) } : result;
 }
