@@ -207,8 +207,10 @@ function onlyProgress(events: ServerEvents): ServerEvents {
   return {
     notify({ method, params }) {
       if (method !== 'notifications/progress') return;
-      const { message: _, ...numbers } = params;
-      events.notify({ method, params: numbers });
+      const { progressToken, progress, total } = params;
+      if (progressToken === undefined || typeof progress !== 'number') return;
+      const told = { progressToken, progress, ...(typeof total === 'number' ? { total } : {}) };
+      events.notify({ method, params: told });
     },
   };
 }
