@@ -272,6 +272,20 @@ serve({"look": ({"inputSchema": {"type": "object"}}, look)})`;
     expect((await look(layer)).kind).toBe('delivered');
   });
 
+  it('that is large is not looked through for each call, and unpacked anew once it is gone', async () => {
+    const { layers: place } = await prepareWorkDir(join(newFolder(), 'sandbox'));
+    const store = createLayerStore(place, silentLog);
+    const layer = layerOf({ 'python/large.txt': 'x'.repeat(2_000_000), 'python/x.py': 'X = 1' });
+    const file = join(place, layer.sha256, 'files/python/x.py');
+    (await store.lease(layer)).release();
+    await rm(file);
+    (await store.lease(layer)).release();
+    await expect(readFile(file)).rejects.toThrow();
+    await rm(join(place, layer.sha256), { recursive: true });
+    (await store.lease(layer)).release();
+    expect(await readFile(file, 'utf8')).toBe('X = 1');
+  });
+
   it('is removed when it was not used for longest and all take too much, but never one in use', async () => {
     const folder = newFolder();
     const { layers: place } = await prepareWorkDir(join(folder, 'sandbox'));

@@ -1,5 +1,7 @@
+import { dirname } from 'node:path/posix';
 import { Problem } from '../../core/problem.ts';
 
+/** There may be as many folders as files: a deep path costs a disk far more than it has bytes. */
 export type InstalledBounds = { filesMax: number; bytesMax: number };
 
 /** What an installer left, or how it ended. */
@@ -25,6 +27,7 @@ export async function readInstalled(
 ): Promise<Installed> {
   const take = createTaker(stream);
   const files = new Map<string, Buffer>();
+  const folders = new Set<string>();
   let bytes = 0;
   for (;;) {
     const header = await take(HEADER_BYTES);
@@ -39,8 +42,16 @@ export async function readInstalled(
     const path = await take(pathBytes);
     const content = path && (await take(Number(size)));
     if (path === undefined || content === undefined) return { kind: 'cut-off' };
-    files.set(readPath(path, files), content);
+    const name = readPath(path, files);
+    files.set(name, content);
+    addFolders(name, folders);
+    if (folders.size > bounds.filesMax) throw refuse(`over ${bounds.filesMax} folders`);
   }
+}
+
+function addFolders(path: string, folders: Set<string>): void {
+  let folder = dirname(path);
+  for (; folder !== '.' && !folders.has(folder); folder = dirname(folder)) folders.add(folder);
 }
 
 function toEnd(header: Buffer, files: Map<string, Buffer>): Installed {

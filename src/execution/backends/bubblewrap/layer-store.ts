@@ -27,11 +27,20 @@ export const LAYER_BOUNDS: LayerBounds = { bytesMax: 2 * GIB, keptMs: 10 * 60_00
 export function createLayerStore(folder: string, log: Log, bounds: LayerBounds = LAYER_BOUNDS): LayerStore {
   const leases = new Map<string, number>();
   const arriving = new Map<string, Promise<void>>();
+  /** Until when a large layer is believed to be whole. */
+  const believed = new Map<string, number>();
+  const believe = async ({ sha256 }: Layer, place: string): Promise<void> => {
+    const bytes = Number(await readFile(sizeOf(place), 'utf8').catch(() => '0'));
+    if (bytes > CHECKED_BYTES_MAX) believed.set(sha256, Date.now() + BELIEVED_MS);
+  };
   const arrive = async (layer: Layer): Promise<void> => {
     const place = join(folder, layer.sha256);
-    if (await isWhole(place)) return;
+    if (Date.now() < (believed.get(layer.sha256) ?? 0) && (await isThere(place))) return;
+    believed.delete(layer.sha256);
+    if (await isWhole(place)) return believe(layer, place);
     await discard(folder, place);
     await unpackInto(folder, place, layer);
+    await believe(layer, place);
     await removeOldest(folder, leases, bounds).catch((error: unknown) =>
       log.warn({ err: error }, 'old layers could not be removed'),
     );
@@ -69,9 +78,20 @@ export function createLayerStore(folder: string, log: Log, bounds: LayerBounds =
 }
 
 const SHA256 = /^[0-9a-f]{64}$/;
+/** To look at every file of a larger one takes seconds: not for each call. */
+const CHECKED_BYTES_MAX = 1024 * 1024;
+/** Less than `LayerBounds.keptMs`: whoever believes in a layer has used it too lately for it to be removed. */
+const BELIEVED_MS = 5 * 60_000;
 const filesOf = (place: string) => join(place, 'files');
 const printOf = (place: string) => join(place, 'fingerprint');
 const sizeOf = (place: string) => join(place, 'bytes');
+
+async function isThere(place: string): Promise<boolean> {
+  return stat(printOf(place)).then(
+    () => true,
+    () => false,
+  );
+}
 
 /** Disk cleaners remove single old files: a layer that lost some is unpacked anew. */
 async function isWhole(place: string): Promise<boolean> {
