@@ -10,6 +10,8 @@ export type ServerRef =
   | {
       kind: 'hosted';
       code: Code;
+      /** Whose it is: nobody's servers may have all places (`queue.ts`). */
+      publisherId?: Uuid | undefined;
       limits: Limits;
       /** The exact hosts it may reach in this call, each `name` or `name:port`; none without the caller's consent. */
       hosts: readonly string[];
@@ -97,6 +99,9 @@ export type ServerFace = {
   instructions?: string;
 };
 
+/** Why an endpoint is not called for now. `detail` is at most 512 bytes of public text. */
+export type Outage = { detail: string; retryAfterSeconds: number };
+
 /** Talks to publishers' own servers: adapters are strangers to the sandbox, and this is all it sees of them. */
 export type RemoteServers = {
   exchange(
@@ -105,5 +110,7 @@ export type RemoteServers = {
   ): Promise<Exchanged>;
   /** What the endpoint says of itself; throws `Problem('tool-failed')` when it is not an MCP server. */
   greet(server: Extract<ServerRef, { kind: 'remote' }>, signal: AbortSignal): Promise<ServerFace>;
+  /** Whether a call of the endpoint would be refused now without being made. */
+  findOutage(endpoint: string): Outage | undefined;
   close(): Promise<void>;
 };

@@ -7,7 +7,7 @@ import { createContracts, type Validation } from './contracts.ts';
 import { type ConversationDeps, converse } from './conversation.ts';
 import type { Egress } from './egress-port.ts';
 import { createEras } from './eras.ts';
-import type { Exchange, Exchanged, RemoteServers, ServerRef } from './exchange.ts';
+import type { Exchange, Exchanged, Outage, RemoteServers, ServerRef } from './exchange.ts';
 import { inspectHosted, inspectRemote } from './inspection.ts';
 import type { JsonObject } from './json-lines.ts';
 import type { Inspection, Outcome } from './outcome.ts';
@@ -32,6 +32,8 @@ export type RunInput = Exchange & { outputSchema: JsonObject | undefined };
 export type Execution = {
   /** Whether hosted code can run. */
   status(): Promise<BackendStatus>;
+  /** Why a publisher's endpoint is not called for now: nobody should pay before it is. */
+  findOutage(endpoint: string): Outage | undefined;
   /** Calls one tool and holds its answer to its contract. Throws `Problem('unavailable')` when nothing can run now. */
   run(input: RunInput, signal: AbortSignal): Promise<Outcome>;
   /** Any other request of MCP, such as `resources/read`, answered as the server answers it. */
@@ -67,6 +69,7 @@ export function createExecution(deps: ExecutionDeps): Execution {
   };
   return {
     status,
+    findOutage: (endpoint) => remote.findOutage(endpoint),
     async run(input, signal) {
       const { server } = input;
       if (server.kind === 'remote') {

@@ -18,7 +18,7 @@ import {
 import type { GatewayDeps } from './deps.ts';
 import { noteFailure, refuseIfBlocked, toProblem } from './failure.ts';
 import { runSale } from './run-sale.ts';
-import { FREE_TERMS, type Sale } from './sale.ts';
+import { freeTerms, type Sale } from './sale.ts';
 
 /** Longer than any run with its queue takes: see `toHoldRequest`. */
 const LEASE_SLACK_MS = 60_000;
@@ -53,7 +53,8 @@ export async function callFreeTool(
   const tier = principal && (await tierOfKey(deps, principal));
   const max = tier?.freeToolCallsPerDay;
   if (!principal || max === undefined) {
-    const outcome = await deps.freeCalls.run(() => runSale(deps, sale, FREE_TERMS));
+    const terms = freeTerms(principal && `account:${principal.accountId}`);
+    const outcome = await deps.freeCalls.run(() => runSale(deps, sale, terms));
     if (outcome.kind === 'delivered') return { result: outcome.result, freeCallsLeft: undefined };
     const { problem, detail } = toProblem(outcome);
     throw new Problem(problem, { detail, isUncharged: true });
@@ -81,9 +82,9 @@ export async function takeAllowance(
 }
 
 /** Runs what nobody pays for in its own share of the sandbox; having no place there is a failure like others. */
-export async function runLimited(deps: GatewayDeps, sale: Sale): Promise<Ran> {
+export async function runLimited(deps: GatewayDeps, sale: Sale, payer: string): Promise<Ran> {
   try {
-    return await deps.freeCalls.run(() => runSale(deps, sale, FREE_TERMS));
+    return await deps.freeCalls.run(() => runSale(deps, sale, freeTerms(payer)));
   } catch (cause) {
     return { kind: 'failed', cause };
   }
@@ -100,7 +101,7 @@ async function runTaken(
   sale: Sale,
   { call, payer }: { call: FreeCall; payer: string },
 ): Promise<FreeAnswer> {
-  const outcome = await runLimited(deps, sale);
+  const outcome = await runLimited(deps, sale, payer);
   if (outcome.kind === 'delivered') {
     await withTransaction(deps.sql, (tx) => keepFreeCall(tx, call));
     return { result: outcome.result, freeCallsLeft: call.left };

@@ -61,8 +61,10 @@ export async function resolveSale(deps: GatewayDeps, input: CallInput): Promise<
     throw new Problem('invalid-arguments', { detail: validation.detail, isUncharged: true });
   }
   refusePaused(listing);
+  const { endpointUrl } = listing.version;
   // A publisher's own server needs none of our jails.
-  if (listing.version.endpointUrl === null) await requireSandbox(deps);
+  if (endpointUrl === null) await requireSandbox(deps);
+  else refuseOutage(deps, endpointUrl);
   return toSale(deps, listing, tool, input);
 }
 
@@ -119,6 +121,13 @@ export function refusePaused({ server }: Listing): void {
     retryAfterSeconds: 3_600,
     isUncharged: true,
   });
+}
+
+/** Nobody is asked to pay for a call that would not be made. */
+function refuseOutage({ execution }: Pick<GatewayDeps, 'execution'>, endpointUrl: string): void {
+  const outage = execution.findOutage(endpointUrl);
+  if (outage === undefined) return;
+  throw new Problem('unavailable', { ...outage, isUncharged: true });
 }
 
 async function requireSandbox(deps: Pick<GatewayDeps, 'execution'>): Promise<void> {
@@ -184,7 +193,8 @@ export async function toServerRef(
   const limits = limitsOf(version);
   if (endpointUrl !== null) return { kind: 'remote', serverId: server.id, endpoint: endpointUrl, limits };
   const code = await deps.catalog.loadCode(version);
-  return { kind: 'hosted', code, limits, hosts: allowNetwork ? hosts : [] };
+  const { publisherId } = server;
+  return { kind: 'hosted', code, limits, publisherId, hosts: allowNetwork ? hosts : [] };
 }
 
 export function limitsOf({ limits }: Pick<Version, 'limits'>): Limits {

@@ -58,8 +58,10 @@ export type RunTerms = {
   payer(): Promise<string>;
 };
 
-/** A run that nobody pays for. */
-export const FREE_TERMS: RunTerms = { paidBy: 'nobody', mayStream: true, payer: async () => 'anyone' };
+/** A run that nobody pays for; a publisher's endpoint still tells one account from another. */
+export function freeTerms(payer = 'anyone'): RunTerms {
+  return { paidBy: 'nobody', mayStream: true, payer: async () => payer };
+}
 
 /** The hash a receipt binds: anyone who has the request can compute it. */
 export function hashRequest(request: CallRequest): Buffer {

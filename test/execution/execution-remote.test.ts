@@ -28,6 +28,7 @@ function publishedAt(
     remote: {
       greet,
       exchange: async ({ request }) => answer(request.params.cursor),
+      findOutage: () => undefined,
       close: async () => {},
     },
   });

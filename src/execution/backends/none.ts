@@ -19,5 +19,5 @@ export function createNoRemote(): RemoteServers {
     Promise.reject(
       new Problem('unavailable', { detail: 'Self-hosted servers are not served here.', isUncharged: true }),
     );
-  return { exchange: refuse, greet: refuse, close: async () => {} };
+  return { exchange: refuse, greet: refuse, findOutage: () => undefined, close: async () => {} };
 }

@@ -9,6 +9,8 @@ export type Reached = 'reached' | 'unreachable' | 'unknown';
 export type Breaker = {
   /** Whether a call may go on, and must then report; else how long to wait. */
   enter(): { kind: 'go'; report(what: Reached): void } | { kind: 'wait'; seconds: number };
+  /** How long a call would have to wait now; undefined when it may go on. */
+  waitSeconds(): number | undefined;
   state(): { state: BreakerState; failures: number; retryAt: Date | undefined };
 };
 
@@ -53,15 +55,21 @@ export function createBreaker(clock: Clock): Breaker {
       if (what === 'unreachable') open();
     },
   };
+  const waitSeconds = () => {
+    if (retryAt === undefined) return undefined;
+    const leftMs = retryAt - clock.now().getTime();
+    if (leftMs > 0) return Math.ceil(leftMs / 1000);
+    return isProbing ? 1 : undefined;
+  };
   return {
     enter() {
       if (retryAt === undefined) return call;
-      const leftMs = retryAt - clock.now().getTime();
-      if (leftMs > 0) return { kind: 'wait', seconds: Math.ceil(leftMs / 1000) };
-      if (isProbing) return { kind: 'wait', seconds: 1 };
+      const seconds = waitSeconds();
+      if (seconds !== undefined) return { kind: 'wait', seconds };
       isProbing = true;
       return probe;
     },
+    waitSeconds,
     state() {
       if (retryAt === undefined) return { state: 'closed', failures, retryAt: undefined };
       const isDue = retryAt <= clock.now().getTime();

@@ -31,6 +31,8 @@ export type EndpointHealth = {
 
 export type Endpoints = {
   find(url: string): { kind: 'ok'; endpoint: Endpoint } | { kind: 'refused'; detail: string };
+  /** The endpoint where it is remembered. */
+  peek(url: string): Endpoint | undefined;
   health(): Record<string, EndpointHealth>;
   /** Every endpoint that is remembered. */
   all(): Iterable<Endpoint>;
@@ -58,6 +60,7 @@ export function createEndpoints(deps: { pools: Pools; policy: AddressPolicy; clo
       if (known.size > ENDPOINTS_MAX) forgetIdle(known);
       return { kind: 'ok', endpoint };
     },
+    peek: (url) => known.get(url),
     health: () =>
       Object.fromEntries([...known.values()].map((endpoint) => [endpoint.url, toHealth(endpoint)])),
     all: () => known.values(),

@@ -29,16 +29,26 @@ export type EnvelopeInput = {
   message: OutMessage;
   /** Who asks, as a stateless server is told it. */
   client: ClientFace | undefined;
+  /** What a client of the 2025 era can be asked (`offer`). */
+  offered: JsonObject;
   logLevel?: LogLevel | undefined;
   /** The token for these bytes. */
   authorize(body: string): string;
 };
 
 /** One message as the POST that carries it (MCP, "Streamable HTTP"). */
-export function toPost({ path, dialect, message, client, logLevel, authorize }: EnvelopeInput): OutRequest {
+export function toPost({
+  path,
+  dialect,
+  message,
+  client,
+  offered,
+  logLevel,
+  authorize,
+}: EnvelopeInput): OutRequest {
   const isModern = dialect?.era === 'modern' && message.method !== undefined;
   const params = isModern
-    ? withFace(message.params ?? {}, dialect.version, { client, logLevel })
+    ? withFace(message.params ?? {}, dialect.version, { client, offered, logLevel })
     : message.params;
   const body = JSON.stringify({
     jsonrpc: '2.0',
@@ -95,7 +105,7 @@ const CLAIMS = ['protocolVersion', 'clientCapabilities', 'clientInfo'].map(
 function withFace(
   params: JsonObject,
   version: string,
-  { client, logLevel }: Pick<EnvelopeInput, 'client' | 'logLevel'>,
+  { client, offered, logLevel }: Pick<EnvelopeInput, 'client' | 'offered' | 'logLevel'>,
 ): JsonObject {
   const isModernClient = client !== undefined && client.protocolVersion >= MODERN_VERSION;
   return {
@@ -103,8 +113,8 @@ function withFace(
     _meta: {
       ...(isObject(params._meta) ? params._meta : {}),
       'io.modelcontextprotocol/protocolVersion': version,
-      // A client of before could not answer what a stateless server asks.
-      'io.modelcontextprotocol/clientCapabilities': isModernClient ? client.capabilities : {},
+      // For a client of before it is asked here (`askInRounds`), or nobody.
+      'io.modelcontextprotocol/clientCapabilities': isModernClient ? client.capabilities : offered,
       'io.modelcontextprotocol/clientInfo': client?.info ?? OUR_INFO,
       ...(logLevel === undefined ? {} : { 'io.modelcontextprotocol/logLevel': logLevel }),
     },

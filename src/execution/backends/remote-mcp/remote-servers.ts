@@ -1,7 +1,7 @@
 import type { Clock } from '../../../core/clock.ts';
 import type { Log } from '../../../core/log.ts';
 import { Problem } from '../../../core/problem.ts';
-import type { Exchange, Exchanged, RemoteServers, ServerRef } from '../../exchange.ts';
+import type { Exchanged, Outage, RemoteServers } from '../../exchange.ts';
 import { toPublicDetail } from '../../public-detail.ts';
 import type { Answer } from './ask.ts';
 import type { Reached } from './breaker.ts';
@@ -15,6 +15,7 @@ import { createLobby, retire } from './lobby.ts';
 import type { Reply } from './messages.ts';
 import { createPools } from './pools.ts';
 import { type Party, type RequestDeps, type RequestInput, request } from './request.ts';
+import { askInRounds } from './rounds.ts';
 
 export type RemoteServersDeps = {
   tokens: CallTokens;
@@ -34,8 +35,6 @@ export type RemoteMcp = RemoteServers & {
   /** How every endpoint does that was called lately. */
   health(): Record<string, EndpointHealth>;
 };
-
-type RemoteExchange = Exchange & { server: Extract<ServerRef, { kind: 'remote' }> };
 
 const ORIGINS_MAX = 512;
 const CONNECT_TIMEOUT_MS = 3_000;
@@ -57,15 +56,16 @@ export function createRemoteServers(deps: RemoteServersDeps): RemoteMcp {
   const talk = { tokens, log };
   const lobby = createLobby(talk);
 
-  const converse = async (party: Party, input: RemoteExchange, leash: Leash): Promise<Reply | Refusal> => {
-    const budget = { bytesMax: input.server.limits.outputBytesMax, received: 0, decoded: 0 };
+  const converse = async (
+    party: Party,
+    asked: Pick<RequestInput, 'request' | 'budget' | 'leash'>,
+  ): Promise<Reply | Refusal> => {
+    const { leash, budget } = asked;
     for (let isAgain = false; ; isAgain = true) {
       const footing = lobby.footing(party) ?? (await lobby.greet(party, leash));
       if (footing.kind === 'failed') return footing;
       await setLogLevel(talk, { party, dialect: footing.dialect, budget, leash });
-      const answer = await request(talk, {
-        ...{ party, dialect: footing.dialect, request: input.request, budget, leash },
-      });
+      const answer = await request(talk, { ...asked, party, dialect: footing.dialect });
       footing.leave();
       if (isAgain || !isForgotten(footing.dialect, answer)) return judgeAnswer(answer);
       footing.forget();
@@ -83,7 +83,12 @@ export function createRemoteServers(deps: RemoteServersDeps): RemoteMcp {
         ...{ client: input.client, events: input.events, logLevel: input.logLevel },
       };
       const ending = await guard(endpoint, () =>
-        within(signal, input.server.limits.runTimeoutMs, (leash) => converse(party, input, leash)),
+        within(signal, input.server.limits.runTimeoutMs, (leash) => {
+          const budget = { bytesMax: input.server.limits.outputBytesMax, received: 0, decoded: 0 };
+          return askInRounds(party, input.request, leash, (request) =>
+            converse(party, { request, budget, leash }),
+          );
+        }),
       );
       return toExchanged(ending, startedAt);
     },
@@ -102,6 +107,11 @@ export function createRemoteServers(deps: RemoteServersDeps): RemoteMcp {
         void retire(talk, endpoint, { dialect: greeting.dialect, audience: server.serverId });
       }
       return greeting.face;
+    },
+    findOutage(url) {
+      const endpoint = endpoints.peek(url);
+      const seconds = endpoint?.breaker.waitSeconds();
+      return endpoint === undefined || seconds === undefined ? undefined : toOutage(endpoint, seconds);
     },
     health: endpoints.health,
     async close() {
@@ -138,9 +148,8 @@ async function guard<T extends { kind: string }>(
   }
   const admission = endpoint.breaker.enter();
   if (admission.kind === 'wait') {
-    const { seconds } = admission;
-    const detail = `The endpoint could not be reached lately (${endpoint.lastFailure ?? ''}); try again in ${seconds} s.`;
-    return { ...unreachable(detail), retryAfterSeconds: seconds };
+    const outage = toOutage(endpoint, admission.seconds);
+    return { ...unreachable(outage.detail), retryAfterSeconds: outage.retryAfterSeconds };
   }
   endpoint.inFlight += 1;
   let reached: Reached = 'unknown';
@@ -153,6 +162,11 @@ async function guard<T extends { kind: string }>(
     endpoint.inFlight -= 1;
     admission.report(reached);
   }
+}
+
+function toOutage({ lastFailure = '' }: Endpoint, seconds: number): Outage {
+  const detail = `The endpoint could not be reached lately (${lastFailure}); try again in ${seconds} s.`;
+  return { detail: toPublicDetail(detail), retryAfterSeconds: seconds };
 }
 
 function isRefusal(ending: { kind: string }): ending is Refusal {

@@ -153,7 +153,7 @@ function sendAside(deps: RequestDeps, input: RequestInput, message: OutMessage):
 function envelope({ tokens }: RequestDeps, { party, dialect }: Pick<RequestInput, 'party' | 'dialect'>) {
   const { endpoint, audience, caller, client, logLevel } = party;
   return {
-    ...{ path: endpoint.path, dialect, client, logLevel },
+    ...{ path: endpoint.path, dialect, client, offered: offer(party), logLevel },
     authorize(body: string) {
       return tokens.sign({ audience, caller, body });
     },
