@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { openApiDocument } from '../../src/http/openapi/document.ts';
+import { llmsText, openApiDocument } from '../../src/http/openapi/document.ts';
 
 const deps = {
   version: '1.2.3',
@@ -17,11 +17,14 @@ const operations: [string, Operation][] = Object.entries(document.paths).flatMap
     .map(([method, operation]): [string, Operation] => [`${method} ${path}`, operation]),
 );
 
-test('every operation has a name of its own, and says what a 402 is', () => {
+/** What is only read costs nothing, ever. */
+const isOpen = (name: string) => /^get \/(?:pay|\.well-known)\//.test(name);
+
+test('every operation has a name of its own, and says what a 402 is where one may come', () => {
   const names = operations.map(([, { operationId }]) => operationId);
   expect(new Set(names).size).toBe(names.length);
   for (const [name, { responses, requestBody }] of operations) {
-    expect(Object.keys(responses ?? {}), name).toContain('402');
+    expect(Object.keys(responses ?? {}).includes('402'), name).toBe(!isOpen(name));
     if (name.startsWith('post ')) expect(requestBody, name).toBeDefined();
   }
 });
@@ -51,4 +54,27 @@ test('publishing is told with its bounds, as JSON and as a form, hosted and not'
   expect(form.properties.metadata.contentSchema.properties).not.toHaveProperty('files');
   expect(Object.keys(responses)).toEqual(expect.arrayContaining(['201', '403']));
   expect(document.paths['/mcp/{id}'].put.operationId).toBe('publishVersion');
+});
+
+test('MCP, consent to a network, the page for people and the keys are told', () => {
+  const { post } = document.paths['/mcp/{id}'];
+  expect(post.operationId).toBe('speakMcp');
+  const meta = post.requestBody.content['application/json'].schema.properties.params.properties._meta;
+  expect(Object.keys(meta.properties)).toEqual(
+    expect.arrayContaining(['x402/payment', 'org.paymentauth/credential', 'millicent/allow-network']),
+  );
+  const { requestBody, parameters } = document.paths['/invoke/{id}'].post;
+  expect(requestBody.content['application/json'].schema.properties.allow_network.type).toBe('boolean');
+  expect(parameters).toMatchObject([{ name: 'Allow-Network', in: 'header' }]);
+  for (const path of ['/pay/{token}', '/.well-known/oauth-protected-resource', '/.well-known/jwks.json']) {
+    expect(document.paths[path].get.security).toEqual([]);
+  }
+});
+
+test('llms.txt names the MCP endpoint, the marketplace and how payments travel inside MCP', () => {
+  // The settings and rails are all that it reads.
+  const text = llmsText(deps as never);
+  for (const said of ['/mcp/{server}', '/mcp/millicent', 'call_tool', 'x402/payment', 'allow_network']) {
+    expect(text).toContain(said);
+  }
 });

@@ -1,6 +1,7 @@
 import { millicents } from '../../core/money.ts';
 import { EXAMPLE_PRICE } from '../../gateway/index.ts';
 import type { HttpDeps } from '../env.ts';
+import { mcpOperation, openPaths } from './mcp.ts';
 import { paymentInfo } from './payment-info.ts';
 import { publishOperation } from './publishing.ts';
 
@@ -97,6 +98,7 @@ export function openApiDocument(deps: HttpDeps): Record<string, unknown> {
       ...registryPaths(),
       '/invoke/{id}': { parameters: pathId, post: invokeOperation() },
       '/receipts/{id}': { parameters: pathId, ...get('readReceipt', 'A signed receipt', []) },
+      ...openPaths(),
     },
   };
 }
@@ -110,6 +112,7 @@ function registryPaths(): Record<string, unknown> {
     '/mcp/{id}': {
       parameters: pathId,
       ...get('readServer', 'One server with its tools and prices', []),
+      post: mcpOperation(),
       put: publishOperation({ operationId: 'publishVersion', summary: 'A new version of a server' }, answers),
     },
   };
@@ -127,10 +130,25 @@ function examplePaths(deps: HttpDeps): Record<string, unknown> {
   };
 }
 
+const allowNetwork = {
+  description: 'Consent: the tool may reach the hosts that it declares, and no others.',
+};
+
 function invokeOperation(): Record<string, unknown> {
   return {
     ...{ operationId: 'invoke', summary: 'Call a tool; its server states the price', security: anyOrKey },
-    requestBody: json(object({ tool: text, arguments: {}, version: text }, ['tool'])),
+    parameters: [
+      { ...allowNetwork, name: 'Allow-Network', in: 'header', schema: { enum: ['true', 'false'] } },
+    ],
+    requestBody: json(
+      object(
+        {
+          ...{ tool: text, arguments: {}, version: text },
+          allow_network: { ...allowNetwork, type: 'boolean', default: false },
+        },
+        ['tool'],
+      ),
+    ),
     responses: ok(delivered),
   };
 }
@@ -167,6 +185,9 @@ export function llmsText(deps: HttpDeps): string {
 ## Use
 - GET ${publicUrl}/mcp?q=words lists tools with their prices.
 - POST ${publicUrl}/invoke/{server} with {"tool": "...", "arguments": {...}} calls one.
+- POST ${publicUrl}/mcp/{server} is the same server for MCP clients (streamable HTTP); tools/list has its prices.
+- ${publicUrl}/mcp/millicent is the marketplace itself as an MCP server: search_mcps, get_mcp, get_price, call_tool, get_receipt, verify_version. With a key in Authorization, this one address is all an agent needs.
+- A tool that declares hosts reaches them only when you allow it: "allow_network": true, or "millicent/allow-network" in _meta.
 - POST ${publicUrl}/v1/signup buys a key; send it as "Authorization: Bearer mcp_...".
 - POST ${publicUrl}/v1/topup with {"amount_mcents": 10000} and the key adds balance to it.
 - Repeat a request with the same payment whenever an answer got lost: it is never charged twice.
@@ -177,11 +198,12 @@ Any client of one of these protocols does it by itself.
 - x402: answer PAYMENT-REQUIRED with PAYMENT-SIGNATURE; version 1 reads the body and sends X-PAYMENT.
 - MPP: answer one "WWW-Authenticate: Payment" in Payment-Authorization; Accept-Payment narrows what is offered.
 - L402: pay the invoice and send "Authorization: L402 <token>:<preimage>".
+- Inside MCP: an unpaid call answers a result with the challenges; call again with the payment in _meta as "x402/payment" or "org.paymentauth/credential".
 - A key may travel beside a payment, as X-Api-Key where the payment is in Authorization.
 
 ## More
 - [OpenAPI](${publicUrl}/openapi.json)
 - [Prices](${publicUrl}/v1/pricing)
-- [Keys that sign receipts](${publicUrl}/.well-known/jwks.json)
+- [Keys that sign receipts and the tokens of publishers' own servers](${publicUrl}/.well-known/jwks.json)
 `;
 }
