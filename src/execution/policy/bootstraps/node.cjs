@@ -86,6 +86,15 @@ function linkLayer(layer, folders) {
   }
 }
 
+function makeReadOnly(folder) {
+  try {
+    fs.chmodSync(folder, 0o555);
+  } catch (error) {
+    // A volume of Kubernetes belongs to root; what is in it is ours.
+    if (folder !== CODE || error.code !== 'EPERM') throw error;
+  }
+}
+
 function wait() {
   fs.writeSync(1, 'millicent-ready\n');
   const order = JSON.parse(readExactly(Number.parseInt(readExactly(8).toString(), 16)).toString());
@@ -94,7 +103,7 @@ function wait() {
   try {
     const folders = unpack(archive);
     if (order.layer) linkLayer(order.layer, folders);
-    for (const folder of folders) fs.chmodSync(folder, 0o555);
+    for (const folder of folders) makeReadOnly(folder);
   } catch (error) {
     fs.writeSync(2, `the code could not be unpacked: ${error.message}\n`);
     process.exit(EXIT_BROKEN);

@@ -49,7 +49,11 @@ def unpack(archive, root):
         os.chmod(path, 0o555)
         offset += BLOCK + (size + BLOCK - 1) // BLOCK * BLOCK
     for folder in folders:
-        os.chmod(folder, 0o555)
+        try:
+            os.chmod(folder, 0o555)
+        except PermissionError:
+            if folder != root:  # A volume of Kubernetes belongs to root; what is in it is ours.
+                raise
 
 
 def preload():
