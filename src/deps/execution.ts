@@ -6,6 +6,7 @@ import type { Log } from '../core/log.ts';
 import type { Sql } from '../db/index.ts';
 import { createBubblewrapBackend, defaultWorkDir } from '../execution/backends/bubblewrap/index.ts';
 import { createDockerBackend } from '../execution/backends/docker/index.ts';
+import { createKubernetesBackend } from '../execution/backends/kubernetes/index.ts';
 import { createNoBackend } from '../execution/backends/none.ts';
 import {
   createCallTokens,
@@ -108,7 +109,7 @@ function chooseBackend(
     case 'docker':
       return createDockerBackend({ ...parts, ...backend });
     case 'kubernetes':
-      return createNoBackend('kubernetes');
+      return createKubernetesBackend({ ...parts, ...backend });
     default:
       return backend satisfies never;
   }

@@ -1,0 +1,1 @@
+export { createKubernetesBackend, type KubernetesBackendDeps } from './backend.ts';

@@ -1,0 +1,132 @@
+import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { z } from 'zod';
+import type { Log } from '../../../core/log.ts';
+import { timeLimit } from '../../../core/time-limit.ts';
+import type { Cluster } from './cluster.ts';
+import { OWNER_LABEL } from './labels.ts';
+import { type Pod, podSchema } from './pod-state.ts';
+import type { Pods } from './pods.ts';
+
+export type PodListener = {
+  onPod(pod: Pod): void;
+  /** It is there no more. */
+  onGone(): void;
+};
+
+/** What becomes of the pods of one owner: one watch for all of them. */
+export type PodFeed = {
+  /** Hears of a pod that is going to be created; the answer ends that. */
+  follow(name: string, listener: PodListener): { created(): void; end(): void };
+  /** Ends with the last pod that is followed now. */
+  retire(): void;
+  close(): void;
+};
+
+export type PodFeedInput = { cluster: Cluster; pods: Pods; ownerId: string; log: Log };
+
+type Followed = PodListener & { isCreated: boolean };
+
+const WATCH_SECONDS = 240;
+/** The server ends a watch by itself before that. */
+const WATCH_LIMIT_MS = (WATCH_SECONDS + 30) * 1000;
+const PAUSE_MS_FIRST = 50;
+const PAUSE_MS_MAX = 5_000;
+
+const eventSchema = z.object({
+  type: z.enum(['ADDED', 'MODIFIED', 'DELETED', 'BOOKMARK', 'ERROR']),
+  object: z.unknown(),
+});
+
+/**
+ * Lists and watches (Kubernetes API concepts, "Efficient detection of changes"): after each watch that ends, was cut off
+ * or is too old, everything is listed again, so that nothing is missed for good.
+ */
+export function createPodFeed({ cluster, pods, ownerId, log }: PodFeedInput): PodFeed {
+  const followed = new Map<string, Followed>();
+  const closing = new AbortController();
+  const selector = `${OWNER_LABEL}=${ownerId}`;
+  let isRunning = false;
+  let isRetired = false;
+  const endIfRetired = () => {
+    if (isRetired && followed.size === 0) closing.abort();
+  };
+
+  const list = async (): Promise<string> => {
+    const expected = new Map([...followed].filter(([, { isCreated }]) => isCreated));
+    const listed = await pods.list(selector, closing.signal);
+    for (const pod of listed.pods) {
+      followed.get(pod.metadata.name)?.onPod(pod);
+      expected.delete(pod.metadata.name);
+    }
+    for (const [name, { onGone }] of expected) if (followed.has(name)) onGone();
+    return listed.resourceVersion;
+  };
+  const hear = (line: string): boolean => {
+    const event = eventSchema.parse(JSON.parse(line));
+    if (event.type === 'ERROR') return false;
+    if (event.type === 'BOOKMARK') return true;
+    const pod = podSchema.parse(event.object);
+    const listener = followed.get(pod.metadata.name);
+    listener?.onPod(pod);
+    if (event.type === 'DELETED') listener?.onGone();
+    return true;
+  };
+  const watch = async (resourceVersion: string): Promise<void> => {
+    const query = {
+      ...{ watch: 'true', labelSelector: selector, resourceVersion },
+      ...{ allowWatchBookmarks: 'true', timeoutSeconds: `${WATCH_SECONDS}` },
+    };
+    const limit = timeLimit(closing.signal, WATCH_LIMIT_MS);
+    const answer = await cluster.listen({ method: 'GET', path: pods.path, query }, limit);
+    try {
+      for await (const line of createInterface(answer)) if (!hear(line)) return;
+    } finally {
+      answer.destroy();
+    }
+  };
+  const run = async (): Promise<void> => {
+    let pauseMs = PAUSE_MS_FIRST;
+    while (followed.size > 0 && !closing.signal.aborted) {
+      try {
+        const resourceVersion = await list();
+        pauseMs = PAUSE_MS_FIRST;
+        await watch(resourceVersion);
+      } catch (error) {
+        if (closing.signal.aborted) return;
+        log.info({ err: error, cluster: cluster.server }, 'the watch of the jails was cut off');
+        pauseMs = Math.min(pauseMs * 2, PAUSE_MS_MAX);
+      }
+      await sleep(pauseMs, undefined, { signal: closing.signal, ref: false }).catch(() => undefined);
+    }
+  };
+  const begin = () => {
+    if (isRunning || closing.signal.aborted) return;
+    isRunning = true;
+    void run().finally(() => {
+      isRunning = false;
+      if (followed.size > 0) begin();
+    });
+  };
+  return {
+    follow(name, listener) {
+      const entry = { ...listener, isCreated: false };
+      followed.set(name, entry);
+      begin();
+      return {
+        created() {
+          entry.isCreated = true;
+        },
+        end() {
+          followed.delete(name);
+          endIfRetired();
+        },
+      };
+    },
+    retire() {
+      isRetired = true;
+      endIfRetired();
+    },
+    close: () => closing.abort(),
+  };
+}
