@@ -47,7 +47,7 @@ export async function converse<T extends object>(
   signal: AbortSignal,
   script: (session: McpSession) => Promise<T | Break>,
 ): Promise<Conversation<T>> {
-  const admission = await deps.queue.enter(signal);
+  const admission = await deps.queue.enter(signal, input.server.publisherId);
   if (admission.kind === 'cancelled') return cancelled();
   const leaving: Promise<void>[] = [];
   let isFresh = false;

@@ -25,6 +25,8 @@ export async function inspectHosted(
     return list.kind === 'broken' ? list : { list, face: session.face() };
   });
   const { stderr } = ending;
+  // It was us who stopped it: that says nothing of the server.
+  if (ending.kind === 'broken' && ending.reason === 'cancelled') throw stopped(ending.detail);
   if (ending.kind === 'broken') return { kind: 'refused', detail: ending.detail, stderr };
   return judge(ending.value.list, ending.value.face, stderr);
 }
@@ -49,6 +51,10 @@ export async function inspectRemote(
     if (!(error instanceof Problem) || error.type !== 'tool-failed') throw error;
     return { kind: 'refused', detail: error.message, stderr: '' };
   }
+}
+
+function stopped(detail: string): Problem {
+  return new Problem('unavailable', { detail, retryAfterSeconds: 5, isUncharged: true });
 }
 
 function toReply(answer: Exchanged): Reply {

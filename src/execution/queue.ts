@@ -13,8 +13,11 @@ export type Admission =
   { kind: 'entered'; leave: () => void } | { kind: 'cancelled' };
 
 export type Queue = {
-  /** Throws `Problem('unavailable')` when too many wait already, or when the wait would be or was too long. */
-  enter(signal: AbortSignal): Promise<Admission>;
+  /**
+   * Throws `Problem('unavailable')` when too many wait already, or when the wait would be or was too long. `publisher`
+   * is whose server is to run: one may not have all places, however slow its servers are.
+   */
+  enter(signal: AbortSignal, publisher?: string): Promise<Admission>;
   /** How many are inside. */
   inside(): number;
   /** Turns away who waits and whoever comes. */
@@ -26,17 +29,18 @@ const WAIT_MS_MAX = 10_000;
 const RETRY_SECONDS_MAX = 30;
 
 /**
- * First come, first served, with bounds on how many run, how many wait and how long. Whoever would wait too long
- * is told so at once, as far as the last stays inside foretell it.
+ * First come, first served among the servers of one publisher, and publishers by turns, with bounds on how many run,
+ * how many wait and how long. Whoever would wait too long is told so at once, as far as the last stays foretell it.
  */
 export function createQueue({ concurrencyMax, queueMax, clock }: QueueBounds & { clock: Clock }): Queue {
   const waiting = new Set<Waiter>();
-  const stays = createAverage();
+  const shares = createShares(concurrencyMax);
   let inside = 0;
   let isClosed = false;
 
-  const admit = (): Admission => {
+  const admit = (share: Share): Admission => {
     inside += 1;
+    share.inside += 1;
     const enteredAt = clock.now().getTime();
     let isInside = true;
     return {
@@ -45,34 +49,49 @@ export function createQueue({ concurrencyMax, queueMax, clock }: QueueBounds & {
         if (!isInside) return;
         isInside = false;
         inside -= 1;
-        stays.add(clock.now().getTime() - enteredAt);
-        const [next] = waiting;
-        if (next !== undefined) next.admit();
+        share.inside -= 1;
+        share.stays.add(clock.now().getTime() - enteredAt);
+        findNext(waiting)?.admit();
       },
     };
   };
-  const expectedWaitMs = () => ((waiting.size + 1) * stays.value()) / concurrencyMax;
-  const refuse = (detail: string) => {
-    const seconds = Math.ceil(expectedWaitMs() / 1000);
+  const refuse = (share: Share, detail: string) => {
+    const seconds = Math.ceil(shares.expectedWaitMs(share) / 1000);
     return busy(detail, Math.min(RETRY_SECONDS_MAX, Math.max(1, seconds)));
   };
+  /** A full queue makes room for a publisher that waits less than the one that waits most. */
+  const makeRoom = (share: Share): boolean => {
+    if (waiting.size < queueMax) return true;
+    const last = [...waiting].reduce<Waiter | undefined>(
+      (most, waiter) => (waiter.share.waiting >= (most?.share.waiting ?? 0) ? waiter : most),
+      undefined,
+    );
+    if (last === undefined || last.share.waiting <= share.waiting + 1) return false;
+    last.reject(refuse(last.share, FULL));
+    return true;
+  };
   return {
-    enter(signal) {
+    enter(signal, publisher) {
       if (isClosed) return Promise.reject(busy(CLOSING));
       if (signal.aborted) return Promise.resolve({ kind: 'cancelled' });
-      if (inside < concurrencyMax) return Promise.resolve(admit());
-      if (waiting.size >= queueMax) return Promise.reject(refuse('Too many calls are running already.'));
-      if (expectedWaitMs() > WAIT_MS_MAX)
-        return Promise.reject(refuse('The wait for a free place would be too long.'));
+      const share = shares.of(publisher);
+      if (inside < concurrencyMax && share.inside < share.insideMax) return Promise.resolve(admit(share));
+      if (!makeRoom(share)) return Promise.reject(refuse(share, FULL));
+      if (shares.expectedWaitMs(share) > WAIT_MS_MAX)
+        return Promise.reject(refuse(share, 'The wait for a free place would be too long.'));
       return new Promise((resolve, reject) => {
-        const waiter = createWaiter(signal, {
-          admitted: () => resolve(admit()),
+        const waiter = createWaiter(signal, share, {
+          admitted: () => resolve(admit(share)),
           cancelled: () => resolve({ kind: 'cancelled' }),
           rejected: reject,
-          late: () => reject(refuse('The wait for a free place was too long.')),
-          left: () => waiting.delete(waiter),
+          late: () => reject(refuse(share, 'The wait for a free place was too long.')),
+          left: () => {
+            waiting.delete(waiter);
+            share.waiting -= 1;
+          },
         });
         waiting.add(waiter);
+        share.waiting += 1;
       });
     },
     inside: () => inside,
@@ -83,7 +102,49 @@ export function createQueue({ concurrencyMax, queueMax, clock }: QueueBounds & {
   };
 }
 
-type Waiter = { admit(): void; reject(problem: Problem): void };
+/** What one publisher has of the places. */
+type Share = { inside: number; insideMax: number; waiting: number; stays: Average };
+
+const SHARES_MAX = 1000;
+
+function createShares(concurrencyMax: number) {
+  const shares = new Map<string | undefined, Share>();
+  return {
+    of(publisher: string | undefined): Share {
+      const known = shares.get(publisher);
+      if (known !== undefined) return known;
+      const idle = [...shares].find(([, { inside, waiting }]) => inside + waiting === 0);
+      if (shares.size >= SHARES_MAX && idle !== undefined) shares.delete(idle[0]);
+      // A quarter of the places is for everyone else.
+      const insideMax = concurrencyMax - (publisher === undefined ? 0 : Math.floor(concurrencyMax / 4));
+      const share = { inside: 0, insideMax, waiting: 0, stays: createAverage() };
+      shares.set(publisher, share);
+      return share;
+    },
+    /** By turns, everyone who may have another place has as many calls before this one as it waits with itself. */
+    expectedWaitMs(own: Share): number {
+      const turns = own.waiting + 1;
+      let ms = turns * own.stays.value();
+      for (const share of shares.values()) {
+        if (share === own || share.waiting === 0 || share.inside >= share.insideMax) continue;
+        ms += Math.min(share.waiting, turns) * share.stays.value();
+      }
+      return ms / concurrencyMax;
+    },
+  };
+}
+
+/** Of those whose publisher may have another place, the first of the one that has the fewest. */
+function findNext(waiting: ReadonlySet<Waiter>): Waiter | undefined {
+  let next: Waiter | undefined;
+  for (const waiter of waiting) {
+    const { share } = waiter;
+    if (share.inside < share.insideMax && share.inside < (next?.share.inside ?? Infinity)) next = waiter;
+  }
+  return next;
+}
+
+type Waiter = { share: Share; admit(): void; reject(problem: Problem): void };
 
 type WaiterEvents = {
   admitted(): void;
@@ -94,7 +155,7 @@ type WaiterEvents = {
   left(): void;
 };
 
-function createWaiter(signal: AbortSignal, events: WaiterEvents): Waiter {
+function createWaiter(signal: AbortSignal, share: Share, events: WaiterEvents): Waiter {
   const leave = (then: () => void) => {
     clearTimeout(timer);
     signal.removeEventListener('abort', cancel);
@@ -105,13 +166,16 @@ function createWaiter(signal: AbortSignal, events: WaiterEvents): Waiter {
   const timer = setTimeout(() => leave(events.late), WAIT_MS_MAX);
   signal.addEventListener('abort', cancel, { once: true });
   return {
+    share,
     admit: () => leave(events.admitted),
     reject: (problem) => leave(() => events.rejected(problem)),
   };
 }
 
+type Average = { add(value: number): void; value(): number };
+
 /** The mean of what was added, the last ones above all; one stray value moves it little. */
-function createAverage(): { add(value: number): void; value(): number } {
+function createAverage(): Average {
   let mean = 0;
   return {
     add: (value) => {
@@ -121,6 +185,7 @@ function createAverage(): { add(value: number): void; value(): number } {
   };
 }
 
+const FULL = 'Too many calls are running already.';
 const CLOSING = 'The gateway is shutting down.';
 
 function busy(detail: string, retryAfterSeconds = 1): Problem {

@@ -26,15 +26,15 @@ const MANIFESTS = { python: 'requirements.txt', node: 'package-lock.json', go: u
 
 /** Builds what the code depends on, then runs it once: without network, with the layer, the root and limits of its calls. */
 export async function examineHosted(
-  deps: Pick<GatewayDeps, 'execution' | 'builder' | 'catalog'>,
-  submission: HostedSubmission,
+  deps: Pick<GatewayDeps, 'execution' | 'builder'> & { catalog: Pick<GatewayDeps['catalog'], 'openLayer'> },
+  { publisherId, submission }: { publisherId: Uuid; submission: HostedSubmission },
   signal: AbortSignal,
 ): Promise<Examined> {
   const rootSha256 = await requireRoot(deps, submission);
   const { layer, log } = await buildLayer(deps, submission, signal);
   const code = toCode(submission, { layer: layer && deps.catalog.openLayer(layer.sha256), rootSha256 });
   const limits = { ...DEFAULT_LIMITS, ...submission.limits };
-  const listed = await inspect(deps, { kind: 'hosted', code, limits, hosts: [] }, signal);
+  const listed = await inspect(deps, { kind: 'hosted', code, limits, publisherId, hosts: [] }, signal);
   return { tools: listed.tools, face: listed.face, rootSha256, layer, buildLog: log };
 }
 
@@ -89,7 +89,12 @@ async function buildLayer(
 ): Promise<{ layer: { sha256: string; bytes: number } | undefined; log: string | undefined }> {
   const manifest = MANIFESTS[language];
   if (manifest === undefined || !files.has(manifest)) return { layer: undefined, log: undefined };
-  const build = await builder.build({ language, files }, timeLimit(signal, BUILD_BOUND_MS));
+  const limit = timeLimit(signal, BUILD_BOUND_MS);
+  const build = await builder.build({ language, files }, limit).catch((error: unknown) => {
+    // The build itself ends sooner: most of that time went by in the queue before it.
+    if (error !== limit.reason || signal.aborted) throw error;
+    throw tooBusy('Too many dependencies are being installed right now.');
+  });
   switch (build.kind) {
     case 'none':
       return { layer: undefined, log: undefined };
@@ -113,6 +118,10 @@ async function inspect(
   const inspection = await execution.inspect({ server }, timeLimit(signal, INSPECT_BOUND_MS));
   if (inspection.kind === 'listed') return inspection;
   throw new Problem('invalid-code', { detail: inspection.detail, members: { stderr: inspection.stderr } });
+}
+
+function tooBusy(detail: string): Problem {
+  return new Problem('unavailable', { detail, retryAfterSeconds: 60, isUncharged: true });
 }
 
 /** The end of a log says why it ended. */

@@ -41,7 +41,7 @@ export async function publish(
   const examined =
     submission.tier === 'pro'
       ? await examineEndpoint(deps, { publisherId, submission, serverId: promisedId }, signal)
-      : await examineHosted(deps, submission, signal);
+      : await examineHosted(deps, { publisherId, submission }, signal);
   const { tools, face, rootSha256, layer, buildLog } = examined;
   const published = await withTransaction(deps.sql, async (tx) => {
     await deps.ledger.openPublisher(tx, publisherId);

@@ -1,4 +1,4 @@
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/core/clock.ts';
 import { newUuid } from '../../src/core/ids.ts';
 import { Problem } from '../../src/core/problem.ts';
@@ -9,7 +9,7 @@ import {
   type RemoteServers,
   type ServerRef,
 } from '../../src/execution/index.ts';
-import { createQueue } from '../../src/execution/queue.ts';
+import { createQueue, type Queue } from '../../src/execution/queue.ts';
 import { never, testExecution } from './harness.ts';
 
 const server: ServerRef = {
@@ -100,4 +100,55 @@ it('whoever would wait longer than ten seconds is refused at once and told when 
   inside.leave();
   (await first).leave();
   expect(queue.inside()).toBe(0);
+});
+
+describe('a queue of several publishers', () => {
+  const settings = { concurrencyMax: 8, queueMax: 8, clock: systemClock };
+  const fill = async (queue: Queue, publisher: string, count: number) => {
+    const entered: (() => void)[] = [];
+    const waiting: Promise<unknown>[] = [];
+    for (let turn = 0; turn < count; turn += 1) {
+      const entering = queue.enter(never, publisher).then((admission) => {
+        if (admission.kind === 'entered') entered.push(admission.leave);
+        return admission.kind;
+      });
+      waiting.push(entering.catch((error: unknown) => error));
+    }
+    await new Promise((resolve) => setImmediate(resolve));
+    return { entered, waiting };
+  };
+
+  it('one publisher, however slow its servers are, leaves places to the others', async () => {
+    const queue = createQueue(settings);
+    const slow = await fill(queue, 'slow', 14);
+    expect(slow.entered).toHaveLength(6);
+    const quick = await fill(queue, 'quick', 2);
+    expect(quick.entered).toHaveLength(2);
+    queue.close();
+  });
+
+  it('a full queue makes room for whoever waits less, and places go by turns', async () => {
+    const queue = createQueue(settings);
+    const many = await fill(queue, 'many', 14);
+    const few = await fill(queue, 'few', 4);
+    expect(few.entered).toHaveLength(2);
+    await expect(many.waiting.at(-1)).resolves.toMatchObject({ type: 'unavailable' });
+    many.entered[0]?.();
+    await expect.poll(() => few.entered.length).toBe(3);
+    expect(queue.inside()).toBe(8);
+    queue.close();
+    await Promise.all([...many.waiting, ...few.waiting]);
+  });
+
+  it('one alone waits in the whole of it', async () => {
+    const queue = createQueue(settings);
+    const alone = await fill(queue, 'alone', 15);
+    await expect(alone.waiting.at(-1)).resolves.toMatchObject({
+      message: 'Too many calls are running already.',
+    });
+    alone.entered[0]?.();
+    await expect.poll(() => alone.entered.length).toBe(7);
+    queue.close();
+    await Promise.all(alone.waiting);
+  });
 });
