@@ -1,6 +1,7 @@
 export { readUpload } from './archives/upload.ts';
 export { type Catalog, type CatalogDeps, createCatalog } from './catalog.ts';
 export type { CodeOf } from './code-loader.ts';
+export { endpointFiles } from './endpoint.ts';
 export { createLayers, type Layers } from './layers/layers.ts';
 export type { Listing, ListingSummary, Server, ServerTier, Version } from './listing.ts';
 export { type Hosting, toHostingJson, toListingJson, toSummaryJson } from './listing-json.ts';

@@ -10,7 +10,7 @@ import { paidCall } from '../paid-call.ts';
 import { resolveSale } from '../resolve-sale.ts';
 import type { BuiltInContext, BuiltInServer } from '../serve-mcp.ts';
 import { INPUTS, isMarketplaceTool, MARKETPLACE_TOOLS, type MarketplaceTool } from './tools.ts';
-import { verifyVersion } from './verify-version.ts';
+import { createVersionVerifier } from './verify-version.ts';
 
 type Handlers = {
   [Name in MarketplaceTool]: (
@@ -29,6 +29,7 @@ const FACE: ServerFace = {
 
 /** The marketplace as a tool in its own catalog. `call_tool` pays from the caller's key, the rest is free. */
 export function createMarketplace(deps: GatewayDeps): BuiltInServer {
+  const verify = createVersionVerifier(deps);
   const handlers: Handlers = {
     async search_mcps(input) {
       const { servers, nextCursor } = await deps.catalog.search(input);
@@ -42,7 +43,7 @@ export function createMarketplace(deps: GatewayDeps): BuiltInServer {
       if (!issued) throw new Problem('not-found', { detail: 'There is no receipt with this id.' });
       return { receipt: issued.payload, jws: issued.jws, ...(issued.batch ? { batch: issued.batch } : {}) };
     },
-    verify_version: async (input) => verifyVersion(deps, await findListing(deps, input)),
+    verify_version: async (input) => ({ ...(await verify(await findListing(deps, input))) }),
   };
   return {
     ...{ name: 'millicent', version: FACE_VERSION, face: FACE },

@@ -1,6 +1,9 @@
-import type { Listing } from '../../catalog/index.ts';
-import { sha256Hex } from '../../core/bytes.ts';
+import { webcrypto } from 'node:crypto';
+import { endpointFiles, type Listing } from '../../catalog/index.ts';
+import { archiveHash } from '../../core/archive.ts';
+import type { Uuid } from '../../core/ids.ts';
 import { InvariantError } from '../../core/invariant.ts';
+import { Problem } from '../../core/problem.ts';
 import { encodeLeaf, leafHashOf, listPublications } from '../../provenance/index.ts';
 import type { GatewayDeps } from '../deps.ts';
 
@@ -14,12 +17,34 @@ export type VersionVerdict = {
   leaf_hash: string | null;
 };
 
-/** Holds what is stored of a version against the version log, both read anew. */
-export async function verifyVersion(
-  deps: Pick<GatewayDeps, 'catalog' | 'sql'>,
-  { server, version }: Listing,
-): Promise<VersionVerdict> {
-  const publications = await listPublications(deps.sql, server.name);
+type VerifyDeps = Pick<GatewayDeps, 'catalog' | 'sql'>;
+
+/** Nobody pays for it, and it reads and hashes as much as a publisher may upload. */
+const UNDER_WAY_MAX = 4;
+
+/** Verifies versions, each once for all who ask meanwhile, and few of them at a time. */
+export function createVersionVerifier(deps: VerifyDeps): (listing: Listing) => Promise<VersionVerdict> {
+  const underWay = new Map<Uuid, Promise<VersionVerdict>>();
+  return (listing) => {
+    const { id } = listing.version;
+    const known = underWay.get(id);
+    if (known) return known;
+    if (underWay.size >= UNDER_WAY_MAX) {
+      throw new Problem('too-many-requests', {
+        detail: 'As many versions as may be verified at once are. Try again in a moment.',
+        retryAfterSeconds: 1,
+        isUncharged: true,
+      });
+    }
+    const verifying = verifyVersion(deps, listing).finally(() => underWay.delete(id));
+    underWay.set(id, verifying);
+    return verifying;
+  };
+}
+
+/** Holds what is stored of a version against the version log. */
+async function verifyVersion(deps: VerifyDeps, { server, version }: Listing): Promise<VersionVerdict> {
+  const publications = await listPublications(deps.sql, `${server.name} ${version.version}`);
   const leaf = publications.find((one) => one.tool === server.name && one.version === version.version);
   const computed = await hashCode(deps, version);
   const entry = leaf && encodeLeaf(leaf);
@@ -52,12 +77,13 @@ export async function verifyVersion(
 }
 
 /** Undefined when what is stored is not what was logged: loading refuses it. */
-async function hashCode(
-  { catalog }: Pick<GatewayDeps, 'catalog'>,
-  version: Listing['version'],
-): Promise<string | undefined> {
+async function hashCode({ catalog }: VerifyDeps, version: Listing['version']): Promise<string | undefined> {
+  // The code of a self-hosted server is the file that names its endpoint.
+  if (version.endpointUrl !== null) return archiveHash(endpointFiles(version.endpointUrl));
   try {
-    return sha256Hex((await catalog.loadCode(version)).archive);
+    const { archive } = await catalog.loadCode(version);
+    // Off the event loop, which a large archive would hold up.
+    return Buffer.from(await webcrypto.subtle.digest('SHA-256', archive)).toString('hex');
   } catch (error) {
     if (error instanceof InvariantError) return undefined;
     throw error;
