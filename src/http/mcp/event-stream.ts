@@ -13,6 +13,8 @@ export type EventStream = {
 const WAITING_BYTES_MAX = 1024 * 1024;
 /** A reader that takes nothing for this long is gone, or wants our memory. */
 const STALL_MS = 30_000;
+/** The answer itself may be large, and its reader slow. */
+const LAST_STALL_MS = 120_000;
 const KEEP_ALIVE_MS = 15_000;
 const KEEP_ALIVE = Buffer.from(': waiting\n\n');
 
@@ -54,12 +56,15 @@ export function openEventStream(c: Ctx): EventStream {
         }
         const bytes = queue.shift();
         clearTimeout(stall);
-        stall = queue.length === 0 ? undefined : setTimeout(cutOff, STALL_MS).unref();
         if (bytes === undefined) {
           if (state !== 'closed') close();
           controller.close();
           return;
         }
+        // Nobody pulls again before what was pulled is on its way; after the last message that is the end.
+        const isLast = state === 'ending' && queue.length === 0;
+        if (isLast) stall = setTimeout(cutOff, LAST_STALL_MS).unref();
+        else stall = queue.length === 0 ? undefined : setTimeout(cutOff, STALL_MS).unref();
         waitingBytes -= bytes.length;
         controller.enqueue(bytes);
       },
@@ -78,6 +83,7 @@ export function openEventStream(c: Ctx): EventStream {
     end(message) {
       if (state !== 'open') return;
       state = 'ending';
+      clearInterval(keepAlive);
       push(spellEvent(message));
     },
   };

@@ -45,6 +45,26 @@ test('a reader that takes nothing for half a minute is cut off', async () => {
   expect(outgoing.destroyed).toBe(true);
 });
 
+test('a reader that takes the last message and never ends is cut off as well', async () => {
+  const { stream, outgoing } = openStream();
+  const reader = stream.response.body?.getReader();
+  stream.end({ jsonrpc: '2.0', id: 1, result: {} });
+  await reader?.read();
+  await vi.advanceTimersByTimeAsync(119_000);
+  expect(outgoing.destroyed).toBe(false);
+  await vi.advanceTimersByTimeAsync(2_000);
+  expect(outgoing.destroyed).toBe(true);
+  expect(vi.getTimerCount()).toBe(0);
+});
+
+test('a stream that was read to its end leaves no timer behind', async () => {
+  const { stream, outgoing } = openStream();
+  stream.send(note('one'));
+  stream.end({ jsonrpc: '2.0', id: 1, result: {} });
+  await stream.response.text();
+  expect([outgoing.destroyed, vi.getTimerCount()]).toEqual([false, 0]);
+});
+
 test('a reader for whom more than a megabyte waits is cut off', () => {
   const { stream, outgoing } = openStream();
   const large = 'x'.repeat(300_000);
