@@ -3,7 +3,8 @@ import { publishEverything } from '../e2e/mcp-fixtures.ts';
 import { createTestDatabase, type TestDatabase } from '../harness/database.ts';
 import { startTestGateway, type TestGateway } from '../harness/gateway.ts';
 import { ensureStockClients, STOCK_CLIENTS_TIMEOUT_MS } from '../stock-clients/ensure.ts';
-import { type Results, runSuite } from './suites.ts';
+import { failing, HANDSHAKE, passing, STATELESS, TASKS } from './scenarios.ts';
+import { runSuite } from './suites.ts';
 
 const RUN_TIMEOUT_MS = 300_000;
 let database: TestDatabase;
@@ -20,60 +21,6 @@ afterAll(async () => {
   await gateway.close();
   await database.close();
 });
-
-const failing = (results: Results) =>
-  Object.entries(results).flatMap(([scenario, { failed }]) => (failed > 0 ? [scenario] : []));
-const passing = (results: Results) =>
-  Object.entries(results)
-    .flatMap(([scenario, { passed, failed }]) => (failed === 0 && passed > 0 ? [scenario] : []))
-    .sort();
-
-/** What every revision has, as the suites name it. */
-const EVERYWHERE = [
-  ...[
-    'completion-complete',
-    'dns-rebinding-protection',
-    'json-schema-2020-12',
-    'prompts-get-embedded-resource',
-  ],
-  ...['prompts-get-simple', 'prompts-get-with-args', 'prompts-get-with-image', 'prompts-list'],
-  ...['resources-list', 'resources-read-binary', 'resources-read-text', 'resources-templates-read'],
-  ...['server-sse-multiple-streams', 'tools-call-audio', 'tools-call-embedded-resource', 'tools-call-error'],
-  ...['tools-call-image', 'tools-call-mixed-content', 'tools-call-simple-text', 'tools-call-with-progress'],
-  'tools-list',
-];
-
-const HANDSHAKE = [
-  ...EVERYWHERE,
-  ...['elicitation-sep1034-defaults', 'elicitation-sep1330-enums', 'logging-set-level', 'ping'],
-  ...['resources-subscribe', 'resources-unsubscribe', 'server-initialize', 'tools-call-elicitation'],
-  ...['tools-call-sampling', 'tools-call-with-logging'],
-];
-
-const STATELESS = [
-  ...EVERYWHERE,
-  ...['caching', 'http-custom-header-server-validation', 'http-header-validation'],
-  ...[
-    'basic-elicitation',
-    'basic-list-roots',
-    'basic-sampling',
-    'capability-check',
-    'ignore-extra-params',
-  ].map((name) => `input-required-result-${name}`),
-  ...['missing-input-response', 'multi-round', 'multiple-input-requests', 'non-tool-request'].map(
-    (name) => `input-required-result-${name}`,
-  ),
-  ...['request-state', 'result-type', 'tampered-state', 'unsupported-methods', 'validate-input'].map(
-    (name) => `input-required-result-${name}`,
-  ),
-  ...['sep-2164-resource-not-found', 'server-stateless'],
-];
-
-/**
- * Tasks are an extension that is not offered here: a task outlives its call, and what a call starts does not. The
- * suite runs these for information, and not as part of what the revision requires.
- */
-const TASKS = /^tasks-/;
 
 test('the conformance suite of the 2025 revisions finds nothing wrong with a hosted server', {
   timeout: RUN_TIMEOUT_MS,

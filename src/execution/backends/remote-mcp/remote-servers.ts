@@ -41,6 +41,11 @@ const CONNECT_TIMEOUT_MS = 3_000;
 /** Calls to one endpoint that run or wait for a connection. */
 const IN_FLIGHT_MAX = 512;
 const GOODBYE_TIMEOUT_MS = 1_000;
+/**
+ * Requests that MCP 2026-07-28 took out. No update outlives a call here, whatever the server: one that lets resources
+ * be watched is taken to have agreed.
+ */
+const SUBSCRIPTIONS = new Set(['resources/subscribe', 'resources/unsubscribe']);
 
 /** Calls publishers' own servers: one request is one POST over a pooled connection (see the README). */
 export function createRemoteServers(deps: RemoteServersDeps): RemoteMcp {
@@ -64,6 +69,10 @@ export function createRemoteServers(deps: RemoteServersDeps): RemoteMcp {
     for (let isAgain = false; ; isAgain = true) {
       const footing = lobby.footing(party) ?? (await lobby.greet(party, leash));
       if (footing.kind === 'failed') return footing;
+      if (footing.dialect.era === 'modern' && SUBSCRIPTIONS.has(asked.request.method)) {
+        footing.leave();
+        return { kind: 'result', result: {} };
+      }
       await setLogLevel(talk, { party, dialect: footing.dialect, budget, leash });
       const answer = await request(talk, { ...asked, party, dialect: footing.dialect });
       footing.leave();
