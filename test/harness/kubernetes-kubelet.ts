@@ -109,6 +109,7 @@ export async function createKubelet(input: {
   };
   return {
     repository: REPOSITORY,
+    hasForks: status.capabilities.memory === 'cgroup',
     roots: roots.map(({ root }) => root),
     start,
     validate,
