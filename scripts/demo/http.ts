@@ -7,6 +7,8 @@ export type Answer = { status: number; headers: Headers; text: string };
 export type Request = {
   method?: 'GET' | 'POST' | 'PUT';
   body?: unknown;
+  /** In place of a body of JSON. */
+  form?: FormData;
   /** A bearer key. */
   key?: string | undefined;
   headers?: Record<string, string>;
@@ -18,16 +20,17 @@ const TIMEOUT_MS = 60_000;
 
 /** One HTTP exchange, whatever its status. */
 export async function send(url: string, request: Request = {}): Promise<Answer> {
-  const { body, key, headers = {}, fetch = globalThis.fetch } = request;
+  const { body, form, key, headers = {}, fetch = globalThis.fetch } = request;
+  const content = form ?? (body === undefined ? undefined : JSON.stringify(body));
   try {
     const response = await fetch(url, {
-      method: request.method ?? (body === undefined ? 'GET' : 'POST'),
+      method: request.method ?? (content === undefined ? 'GET' : 'POST'),
       headers: {
         ...(body === undefined ? {} : { 'content-type': 'application/json' }),
         ...(key === undefined ? {} : { authorization: `Bearer ${key}` }),
         ...headers,
       },
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      ...(content === undefined ? {} : { body: content }),
       signal: AbortSignal.timeout(TIMEOUT_MS),
     });
     return { status: response.status, headers: response.headers, text: await response.text() };

@@ -11,14 +11,19 @@ import { stopAtCap } from './steps/child-key.ts';
 import { listForCards, payByEveryRail, showEveryChallenge } from './steps/every-rail.ts';
 import { failPaidCall } from './steps/failing-call.ts';
 import { creditFailedCall, failOnEveryRail } from './steps/failing-rails.ts';
+import { containHostile } from './steps/hostile.ts';
 import { buyKey } from './steps/key.ts';
+import { useMarketplace } from './steps/marketplace.ts';
+import { callByMcp, payInsideMcp } from './steps/mcp-client.ts';
 import { makeMeteredCalls, makeUnchargedCalls, sumCharges } from './steps/metered-calls.ts';
+import { callOwnServer } from './steps/own-server.ts';
 import { payPerCall } from './steps/pay-per-call.ts';
 import { publishServers, signUpPublisher } from './steps/publish.ts';
 import { verifyReceipts } from './steps/receipts.ts';
 import { reconcileRails } from './steps/reconcile.ts';
 import { showRefusals } from './steps/refusals.ts';
 import { replayPaidCall } from './steps/replay.ts';
+import { uploadArchive } from './steps/uploads.ts';
 import { createWallets } from './wallets.ts';
 
 /** Test dollars on the new wallets, in millicents: $1 for the publisher, $5 for the agent. */
@@ -90,16 +95,26 @@ async function walkThrough(narrator: Narrator, { info }: Gateway): Promise<void>
   const byChild = await stopAtCap(stage, agentKey, calls);
   const byClient = await spendWithinBudget(stage, { agent, wallets, calls, report });
 
+  const byMcp = [await callByMcp(stage, agentKey, calls), await payInsideMcp(stage, agent, calls)];
+  const outline = await uploadArchive(stage, publisherKey, agentKey);
+  const hostile = await containHostile(stage, publisherKey, agentKey);
+  const own = await callOwnServer(stage, publisherKey, agentKey);
+  const bought = await useMarketplace(stage, agentKey, outline.listed);
+
   await verifyReceipts(stage, { paid, metered, listed });
-  const delivered = [paid, ...everyRail, refund.delivered, ...metered, ...byChild, ...byClient];
+  const delivered = [
+    ...[paid, ...everyRail, refund.delivered, ...metered, ...byChild, ...byClient],
+    ...[...byMcp, outline.delivered, hostile.delivered, own.delivered, bought],
+  ];
   const books = await checkBooks(stage, {
     ...{ agentKey, publisherKey, refundKey: refund.key, wallets, lightningBefore },
     chargedMcents: sumCharges(delivered),
+    chargedOwnMcents: own.delivered.answer.charged_mcents,
   });
   await reconcileRails(stage);
 
   narrator.step('In short');
-  const servers = [...listed, reports];
+  const servers = [...listed, reports, outline.listed, hostile.listed, own];
   narrator.table(
     ['', ''],
     [

@@ -1,4 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 
 /** A sample server as it is published: its metadata, and the text of its files by name. */
@@ -6,6 +8,7 @@ export type SampleServer = { folder: string; manifest: Manifest; files: Record<s
 export type Manifest = z.infer<typeof manifestSchema>;
 
 const SERVERS = new URL('servers/', import.meta.url);
+const UPLOADS = new URL('uploads/', import.meta.url);
 const FOLDERS = ['text-analysis', 'csv-profile', 'document-diff', 'json-tools'];
 
 const manifestSchema = z.looseObject({
@@ -29,6 +32,22 @@ export function loadSampleServers(): SampleServer[] {
       'mcp_stdio.py': readText('shared/mcp_stdio.py'),
     },
   }));
+}
+
+/** A server of the later steps: one for Node, and one that attacks its host. */
+export function loadUpload(folder: 'markdown-outline' | 'hostile'): SampleServer {
+  const root = fileURLToPath(new URL(folder, UPLOADS));
+  const paths = readdirSync(root, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => relative(root, join(entry.parentPath, entry.name)));
+  const files = paths.map((path): [string, string] => [path, readFileSync(join(root, path), 'utf8')]);
+  const { 'publish.json': manifest = '', ...code } = Object.fromEntries(files);
+  const isPython = paths.some((path) => path.endsWith('.py'));
+  return {
+    folder,
+    manifest: manifestSchema.parse(JSON.parse(manifest)),
+    files: { ...code, ...(isPython ? { 'mcp_stdio.py': readText('shared/mcp_stdio.py') } : {}) },
+  };
 }
 
 /** One of the documents that the demo feeds to its tools. */

@@ -95,6 +95,8 @@ function startGateway(rails: Rails, dataDir: string, options: DevelopmentOptions
     stdio: ['ignore', options.output, options.output === 'ignore' ? 'pipe' : 'inherit', 'ipc'],
     env: {
       LOG_LEVEL: 'warn',
+      // A publisher's own server is on this machine, where everything else of a development is.
+      REMOTE_ALLOW_LOOPBACK: 'yes',
       ...options.env,
       NODE_ENV: 'development',
       MILLICENT_DATA_DIR: dataDir,

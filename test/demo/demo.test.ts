@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { expect, test } from 'vitest';
 
 const ROOT = resolve(import.meta.dirname, '../..');
-const TIMEOUT_MS = 240_000;
+const TIMEOUT_MS = 300_000;
 
 function runDemo(env: NodeJS.ProcessEnv): Promise<{ code: number | null; stdout: string; stderr: string }> {
   const child = spawn(process.execPath, ['--import', 'tsx', 'scripts/demo/main.ts'], {
@@ -17,7 +17,7 @@ function runDemo(env: NodeJS.ProcessEnv): Promise<{ code: number | null; stdout:
   return new Promise((done) => child.once('close', (code) => done({ code, stdout, stderr })));
 }
 
-test('the demo runs from a signup over every rail to a verified receipt and agreeing books, and ends with 0', {
+test('the demo runs from a signup over every rail, MCP and hostile code to agreeing books, and ends with 0', {
   timeout: TIMEOUT_MS,
 }, async () => {
   const { code, stdout, stderr } = await runDemo({});
@@ -41,10 +41,20 @@ test('the demo runs from a signup over every rail to a verified receipt and agre
     "2 calls for $0.005 left the agent's balance, and not one more",
     'the same receipt, and nothing spent',
     'both were refused before anything was signed; no wallet was touched',
+    'the same tool, price, charge and receipt as over HTTP',
+    'paid, delivered and receipted within two messages of MCP',
+    'the same files as JSON are the same publication',
+    'delivered by Node in a jail of its own for $0.0015',
+    'found 0 of 3 secret files',
+    '504 The server did not answer within 3000 ms.',
+    'three attacks contained and free',
+    'around the gateway  401 There is no token.',
+    "src/sdk/server verified the token by the gateway's public key",
+    'found, bought and verified against log entry',
     'code hash: recomputed from the uploaded files',
     'the same receipt with another price does not verify',
     'each proven by the signed batch it was charged in',
-    'the split is 80 to 20, to the millicent',
+    "the split is 80 to 20, and 95 to 5 for the publisher's own server, to the millicent",
     'what reached the four rails is what the ledger owes and earned',
     'every rail agrees with the books, to its last unit',
     'Everything was as it should be',

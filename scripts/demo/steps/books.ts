@@ -11,6 +11,8 @@ export type BooksInput = {
   publisherKey: string;
   refundKey: string;
   chargedMcents: number;
+  /** Of that, for calls of the publisher's own server. */
+  chargedOwnMcents: number;
   wallets: Wallets;
   /** What the agent owned over Lightning at the start, in millisatoshis. */
   lightningBefore: bigint;
@@ -37,12 +39,15 @@ export async function checkBooks(stage: Stage, input: BooksInput): Promise<Books
   const rails = await readRails(stage, input);
   const books = await readBooks(stage, input, { check, rails });
   const charged = BigInt(input.chargedMcents);
+  const chargedOwn = BigInt(input.chargedOwnMcents);
+  const hosted = charged - chargedOwn;
   narrator.table(
     ['', 'amount'],
     [
       ['charged for delivered calls', charged],
-      ['  earned by the publisher, 80 %', books.earned],
-      ['  kept by the platform, 20 %', books.fees],
+      ["  of the publisher's own server", chargedOwn],
+      ['  earned by the publisher', books.earned],
+      ['  kept by the platform', books.fees],
       ["left on the agent's key", books.agent],
       ["left on the agent's refund key", books.refund],
       ["left on the publisher's key", books.publisher],
@@ -52,9 +57,9 @@ export async function checkBooks(stage: Stage, input: BooksInput): Promise<Books
     ].map(([what, amount]) => [String(what), formatDollars(BigInt(amount ?? 0))]),
   );
   const { earned, fees, agent, refund, publisher, exchange, received } = books;
-  mustEqual(earned * 5n, charged * 4n, 'Five times what the publisher earned');
-  mustEqual(fees * 5n, charged, 'Five times what the platform kept');
-  narrator.checked('the split is 80 to 20, to the millicent');
+  mustEqual(earned * 20n, hosted * 16n + chargedOwn * 19n, 'Twenty times what the publisher earned');
+  mustEqual(fees * 20n, hosted * 4n + chargedOwn, 'Twenty times what the platform kept');
+  narrator.checked("the split is 80 to 20, and 95 to 5 for the publisher's own server, to the millicent");
   const owed = earned + fees + agent + refund + publisher + exchange;
   mustEqual(owed, received, 'What the ledger owes and earned, in all,');
   narrator.checked('what reached the four rails is what the ledger owes and earned');

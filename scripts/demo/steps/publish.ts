@@ -7,12 +7,13 @@ import { createPayingClient } from '../paying-client.ts';
 import { loadSampleServers, priceOf, type SampleServer } from '../sample-servers.ts';
 import type { Listed, Stage } from '../stage.ts';
 
-const publishedSchema = z.looseObject({
+export const publishedSchema = z.looseObject({
   id: z.uuid(),
   name: z.string(),
   code_hash: z.string().regex(/^sha256:[0-9a-f]{64}$/),
   tools: z.array(z.string()).min(1),
   log_index: z.int().nonnegative(),
+  runtime: z.looseObject({ root_hash: z.string().nullable() }).optional(),
 });
 
 /** A publisher signs up by paying: no form, no human. Answers with the key. */

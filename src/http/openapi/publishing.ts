@@ -101,7 +101,9 @@ export function publishOperation(
       },
     },
     responses: {
-      200: { description: 'This very version was published before; nothing was done.' },
+      ...(named.operationId === 'publishVersion'
+        ? { 200: { description: 'This very version was published before; nothing was done.' } }
+        : { 409: { description: 'The name is listed already: PUT a version of it.' } }),
       201: { description: 'Listed.', content: { 'application/json': { schema: published } } },
       403: {
         description: 'Not your name, or an endpoint not proved to be yours: `challenge` says what to serve.',
