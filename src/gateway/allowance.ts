@@ -48,13 +48,13 @@ export async function callUnderAllowance(
 export async function callFreeTool(
   deps: GatewayDeps,
   sale: Sale,
-  principal: Principal | undefined,
+  { principal, address }: { principal: Principal | undefined; address: string | undefined },
 ): Promise<FreeAnswer> {
   const tier = principal && (await tierOfKey(deps, principal));
   const max = tier?.freeToolCallsPerDay;
   if (!principal || max === undefined) {
-    const terms = freeTerms(principal && `account:${principal.accountId}`);
-    const outcome = await deps.freeCalls.run(() => runSale(deps, sale, terms));
+    const payer = principal && `account:${principal.accountId}`;
+    const outcome = await deps.freeCalls.run(() => runSale(deps, sale, freeTerms(payer)), payer ?? address);
     if (outcome.kind === 'delivered') return { result: outcome.result, freeCallsLeft: undefined };
     const { problem, detail } = toProblem(outcome);
     throw new Problem(problem, { detail, isUncharged: true });
@@ -84,7 +84,7 @@ export async function takeAllowance(
 /** Runs what nobody pays for in its own share of the sandbox; having no place there is a failure like others. */
 export async function runLimited(deps: GatewayDeps, sale: Sale, payer: string): Promise<Ran> {
   try {
-    return await deps.freeCalls.run(() => runSale(deps, sale, freeTerms(payer)));
+    return await deps.freeCalls.run(() => runSale(deps, sale, freeTerms(payer)), payer);
   } catch (cause) {
     return { kind: 'failed', cause };
   }

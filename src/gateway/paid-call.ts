@@ -48,7 +48,10 @@ export async function paidCall(
 ): Promise<PaidCallAnswer | Problem> {
   const { sale, principal } = input;
   if (principal) refuseUnauthorised(principal, sale);
-  if (sale.price === 0n) return toFreeAnswer(await callFreeTool(deps, sale, principal));
+  if (sale.price === 0n) {
+    const { address } = input.carried;
+    return toFreeAnswer(await callFreeTool(deps, sale, { principal, address }));
+  }
   // Most calls are paid by a key and need neither the demand nor a signal: what is not needed is not made.
   const credential = await readCredential(deps, input.carried, () => toDemand(sale, input.carried));
   if (credential) {

@@ -69,8 +69,9 @@ export async function findMcpServer(
 export type FreeExchange = Pick<Exchange, 'request' | 'client' | 'events' | 'logLevel'> & {
   listing: Listing;
   allowNetwork: boolean;
-  /** Whose key came with it. */
+  /** Whose key came with it, and from where it came. */
   principal: Principal | undefined;
+  address: string | undefined;
 };
 
 /** Asks a server what nobody pays for, in the share of the sandbox that free calls have. */
@@ -79,19 +80,19 @@ export async function exchangeFree(
   input: FreeExchange,
   signal: AbortSignal,
 ): Promise<Exchanged> {
-  const { listing, allowNetwork, principal, request, client, events, logLevel } = input;
+  const { listing, allowNetwork, principal, address, request, client, events, logLevel } = input;
   if (principal) refuseStranger(principal, listing);
   refusePaused(listing);
   // A publisher's endpoint tells one account from another.
-  const payer = principal ? `account:${principal.accountId}` : 'anyone';
+  const account = principal && `account:${principal.accountId}`;
   const requestDigest = sha256Hex('exchange', canonicalJson({ server: listing.server.name, ...request }));
-  const subject = opaquePayer(deps.payerSalt, `${listing.server.id} ${payer}`);
+  const subject = opaquePayer(deps.payerSalt, `${listing.server.id} ${account ?? 'anyone'}`);
   const caller: Caller = { subject, tier: 'free', requestDigest };
   return deps.freeCalls.run(async () => {
     const server = await toServerRef(deps, listing, { allowNetwork });
     const bound = timeLimit(signal, limitsOf(listing.version).runTimeoutMs + EXCHANGE_SLACK_MS);
     return deps.execution.exchange({ server, request, client, events, logLevel, caller }, bound);
-  });
+  }, account ?? address);
 }
 
 /** A key that may call none of a server's tools speaks to it in nobody's name, and least in its account's. */

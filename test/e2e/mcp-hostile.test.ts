@@ -4,6 +4,7 @@ import { x402Client } from '@x402/core/client';
 import { ExactEvmScheme } from '@x402/evm/exact/client';
 import { generatePrivateKey, privateKeyToAccount } from 'viem/accounts';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { createFreeCalls } from '../../src/gateway/free-calls.ts';
 import { publishEcho } from './fixtures.ts';
 import { ask, askStateless } from './mcp-fixtures.ts';
 import { callInSession, callStateless, type RpcAnswer } from './mcp-payment-fixtures.ts';
@@ -131,4 +132,19 @@ test('a key that may not call a server may not ask it anything in the name of it
   expect(body.error, JSON.stringify(body)).toMatchObject({
     data: { 'millicent/problem': { status: 403 } },
   });
+});
+
+test('no one address and no one account has all the places of free calls', async () => {
+  const calls = createFreeCalls({ inFlightMax: 8 });
+  const ends: (() => void)[] = [];
+  const run = (asker: string) => calls.run(() => new Promise<void>((end) => ends.push(end)), asker);
+  const running = times(6, () => run('10.0.0.1'));
+  await expect(run('10.0.0.1')).rejects.toMatchObject({ status: 429 });
+  running.push(run('account:a'), run('10.0.0.2'));
+  await expect(run('10.0.0.3')).rejects.toMatchObject({ status: 429 });
+  for (const end of ends.splice(0)) end();
+  await Promise.all(running);
+  const again = times(6, () => run('10.0.0.1'));
+  for (const end of ends) end();
+  await Promise.all(again);
 });

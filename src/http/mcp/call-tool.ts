@@ -264,8 +264,11 @@ function toPersonAsked(
 }
 
 function readIdempotencyKey({ c, meta }: McpRequest): string | undefined {
-  const key = meta?.['millicent/idempotency-key'] ?? c.req.header('idempotency-key');
+  const [told, header] = [meta?.['millicent/idempotency-key'], c.req.header('idempotency-key')];
+  const key = told ?? header;
   if (key === undefined) return undefined;
+  // Which one a repetition would come with is nobody's guess, and the other would pay again.
+  if (header !== undefined && header !== key) throw invalidParams('Two different idempotency keys came.');
   if (typeof key === 'string' && key.length >= 1 && key.length <= KEY_CHARACTERS_MAX) return key;
   throw invalidParams(`An idempotency key is a text of 1 to ${KEY_CHARACTERS_MAX} characters.`);
 }

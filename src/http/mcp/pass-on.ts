@@ -1,6 +1,7 @@
 import { Problem } from '../../core/problem.ts';
 import type { Exchanged } from '../../execution/index.ts';
 import { exchangeFree } from '../../gateway/index.ts';
+import { callerAddress } from '../address.ts';
 import { createClientEvents } from './client-events.ts';
 import { dropClaims, stripMeta } from './dialects/index.ts';
 import { isObject, methodNotFound } from './json-rpc.ts';
@@ -56,6 +57,7 @@ export async function passOn(deps: McpDeps, asked: McpRequest): Promise<Reply> {
       logLevel,
       allowNetwork: allowsNetwork(asked),
       principal,
+      address: callerAddress(deps, asked.c),
     },
     asked.cancelled,
   );
