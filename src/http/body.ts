@@ -32,9 +32,9 @@ export async function readBody<T>(c: Ctx, schema: z.ZodType<T>, bytesMax: number
 }
 
 /** The JSON body, bounded in bytes and depth, with its shape still unknown. */
-export async function readJson(c: Ctx, bytesMax: number): Promise<unknown> {
+export async function readJson(c: Ctx, bytesMax: number, onBytes?: OnBytes): Promise<unknown> {
   const type = c.req.header('content-type');
-  const text = await readText(c, bytesMax);
+  const text = decodeUtf8(await readContent(c, bytesMax, { onBytes }));
   if (text.trim() === '') return {};
   if (type !== undefined && !/^application\/(?:[a-z.+-]+\+)?json\b/i.test(type)) {
     throw new Problem('unsupported-media-type', {
@@ -75,15 +75,14 @@ function parseJson(text: string): unknown {
   }
 }
 
-async function readText(c: Ctx, bytesMax: number): Promise<string> {
-  return decodeUtf8(await readContent(c, bytesMax));
-}
+/** Hears of bytes before they are kept; what it throws ends the reading. */
+type OnBytes = ((bytes: number) => void) | undefined;
 
 /** The bytes of the body as they came, bounded in number and in time. */
 export async function readContent(
   c: Ctx,
   bytesMax: number,
-  timeoutMs: number = BODY_TIMEOUT_MS,
+  { timeoutMs = BODY_TIMEOUT_MS, onBytes }: { timeoutMs?: number; onBytes?: OnBytes } = {},
 ): Promise<Uint8Array> {
   const declared = Number(c.req.header('content-length') ?? 0);
   if (declared > bytesMax) throw tooLarge(bytesMax);
@@ -104,6 +103,7 @@ export async function readContent(
       if (done) break;
       bytes += value.length;
       if (bytes > bytesMax) throw tooLarge(bytesMax);
+      onBytes?.(value.length);
       chunks.push(value);
     }
   } finally {

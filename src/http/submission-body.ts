@@ -3,6 +3,7 @@ import { Problem } from '../core/problem.ts';
 import { BODY_BYTES_MAX, parseJsonText, readContent, readJson } from './body.ts';
 import type { Ctx, HttpDeps } from './env.ts';
 import { type Part, readParts } from './multipart.ts';
+import type { TakeBytes } from './uploads.ts';
 
 const METADATA_BYTES_MAX = 256 * 1024;
 /** An archive of the largest code is not small. */
@@ -10,13 +11,13 @@ const UPLOAD_TIMEOUT_MS = 120_000;
 const PARTS = ['metadata', 'archive'] as const;
 
 /** What a publisher sends: the publish JSON with its files in it, or a form of the JSON and an archive. */
-export async function readSubmission(deps: HttpDeps, c: Ctx): Promise<Submission> {
+export async function readSubmission(deps: HttpDeps, c: Ctx, onBytes: TakeBytes): Promise<Submission> {
   const rules = { allowsLoopback: deps.settings.allowsLoopbackEndpoints, processor: process.arch };
   const type = c.req.header('content-type') ?? '';
   if (!/^multipart\/form-data\b/i.test(type)) {
-    return parseSubmission(await readJson(c, BODY_BYTES_MAX.upload), rules);
+    return parseSubmission(await readJson(c, BODY_BYTES_MAX.upload, onBytes), rules);
   }
-  const content = await readContent(c, BODY_BYTES_MAX.archive, UPLOAD_TIMEOUT_MS);
+  const content = await readContent(c, BODY_BYTES_MAX.archive, { timeoutMs: UPLOAD_TIMEOUT_MS, onBytes });
   const parts = readParts(
     Buffer.from(content.buffer, content.byteOffset, content.length),
     type,

@@ -354,3 +354,29 @@ async function layerOf(files: Record<string, string>): Promise<{ layerSha256: st
   const stored = await layers.keep({ recipeHash: 'ab'.repeat(32), archive });
   return { layerSha256: stored.sha256, bytes: archive.length };
 }
+
+it('one publisher cannot fill the memory with uploads that never end', async () => {
+  const chunk = Buffer.alloc(MIB, 'x');
+  const { port } = new URL(gateway.url);
+  const publisher = await gateway.mint(0, ['publish']);
+  const open = Array.from({ length: 4 }, () => {
+    const headers = { 'content-type': 'multipart/form-data; boundary=b', ...bearer(publisher) };
+    const upload = request({ host: '127.0.0.1', port, path: '/mcp', method: 'POST', headers });
+    const status = new Promise<number | undefined>((resolve) => {
+      upload
+        .once('response', ({ statusCode }) => resolve(statusCode))
+        .once('error', () => resolve(undefined));
+    });
+    for (let sent = 0; sent < 20; sent += 1) upload.write(chunk);
+    return { upload, status };
+  });
+  const refused = await Promise.race(open.map(({ status }) => status));
+  expect(refused).toBe(429);
+  for (const { upload } of open) upload.destroy();
+  const metadata = metadataOf({ entrypoint: 'server.mjs', language: 'node' });
+  const files = [
+    { name: 'server.mjs', content: Buffer.from(NODE_SERVER) },
+    { name: 'lib/mcp.mjs', content: Buffer.from(MCP_MODULE) },
+  ];
+  expect((await upload(metadata, makeTarGz(files))).status).toBe(201);
+});

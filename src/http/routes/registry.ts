@@ -15,6 +15,7 @@ import { readPrincipal, requirePrincipal } from '../auth.ts';
 import { describeIssues } from '../body.ts';
 import type { App, Ctx, Env, HttpDeps } from '../env.ts';
 import { readSubmission } from '../submission-body.ts';
+import { createUploads, type Uploads } from '../uploads.ts';
 
 const searchSchema = z.strictObject({
   q: z.string().max(200).optional(),
@@ -32,8 +33,9 @@ const searchSchema = z.strictObject({
 /** The registry: listing servers, publishing them, and looking at one. */
 export function registryRoutes(deps: HttpDeps): App {
   const app = new Hono<Env>();
-  app.post('/mcp', (c) => postServer(deps, c));
-  app.put('/mcp/:id', (c) => putVersion(deps, c, c.req.param('id')));
+  const uploads = createUploads();
+  app.post('/mcp', (c) => postServer(deps, uploads, c));
+  app.put('/mcp/:id', (c) => putVersion(deps, uploads, c));
   app.get('/mcp', (c) => searchServers(deps, c));
   app.get('/mcp/:id', (c) => getServer(deps, c, c.req.param('id')));
   // Stock MCP clients probe for a stream and end sessions: 405 tells them there is neither (MONEY.md, rule 12).
@@ -50,20 +52,25 @@ function notServed(): Problem {
   });
 }
 
-async function postServer(deps: HttpDeps, c: Ctx): Promise<Response> {
+async function postServer(deps: HttpDeps, uploads: Uploads, c: Ctx): Promise<Response> {
   const principal = await requirePrincipal(deps, c, 'publish');
-  const submission = await readSubmission(deps, c);
-  const published = await publish(deps, principal, { submission, serverId: undefined }, c.req.raw.signal);
-  return c.json(toPublishedFields(published), 201);
+  return uploads.run(principal.publisherId ?? principal.keyId, async (take) => {
+    const submission = await readSubmission(deps, c, take);
+    const published = await publish(deps, principal, { submission, serverId: undefined }, c.req.raw.signal);
+    return c.json(toPublishedFields(published), 201);
+  });
 }
 
-async function putVersion(deps: HttpDeps, c: Ctx, id: string): Promise<Response> {
+async function putVersion(deps: HttpDeps, uploads: Uploads, c: Ctx): Promise<Response> {
   const principal = await requirePrincipal(deps, c, 'publish');
-  const submission = await readSubmission(deps, c);
-  const serverId = isUuid(id) ? id : (await deps.catalog.findListing(id))?.server.id;
-  if (!serverId) throw new Problem('not-found', { detail: 'You have no server with this id.' });
-  const published = await publish(deps, principal, { submission, serverId }, c.req.raw.signal);
-  return c.json(toPublishedFields(published), published.isNewVersion ? 201 : 200);
+  const id = c.req.param('id') ?? '';
+  return uploads.run(principal.publisherId ?? principal.keyId, async (take) => {
+    const submission = await readSubmission(deps, c, take);
+    const serverId = isUuid(id) ? id : (await deps.catalog.findListing(id))?.server.id;
+    if (!serverId) throw new Problem('not-found', { detail: 'You have no server with this id.' });
+    const published = await publish(deps, principal, { submission, serverId }, c.req.raw.signal);
+    return c.json(toPublishedFields(published), published.isNewVersion ? 201 : 200);
+  });
 }
 
 async function searchServers(deps: HttpDeps, c: Ctx): Promise<Response> {
