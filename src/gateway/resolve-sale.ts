@@ -15,7 +15,7 @@ import {
 import { opaquePayer } from '../provenance/index.ts';
 import { PLATFORM_PUBLISHER } from './built-in.ts';
 import type { GatewayDeps } from './deps.ts';
-import { type CallRequest, digestCall, type RunTerms, type Sale } from './sale.ts';
+import { type CallRequest, hashRequest, type RunTerms, type Sale } from './sale.ts';
 
 export type CallInput = {
   /** A server's id or its name. */
@@ -176,7 +176,7 @@ async function runCall(
       client: mcp?.client,
       logLevel: mcp?.logLevel,
       events: mcp && (terms.mayStream ? mcp.events : onlyProgress(mcp.events)),
-      caller: await toCaller(deps, listing, terms, digestCall(request)),
+      caller: await toCaller(deps, listing, terms, hashRequest(request).toString('hex')),
       outputSchema: tool.outputSchema,
     },
     signal,

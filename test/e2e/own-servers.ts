@@ -72,7 +72,13 @@ function rpcOf(body: string): string | undefined {
   }
 }
 
-type Proving = { key?: string; name?: string; change?: Record<string, unknown>; path?: string };
+type Proving = {
+  key?: string;
+  name?: string;
+  change?: Record<string, unknown>;
+  /** Told the id that the server will have, before anything else is asked of it. */
+  onPromise?(id: string): Promise<void>;
+};
 export type Listed = { key: string; name: string; id: string; path: string; call: string };
 
 let listed = 0;
@@ -81,7 +87,7 @@ let listed = 0;
 export async function listOwn(
   gateway: GatewayClient,
   own: Pick<OwnServer, 'url' | 'files'>,
-  { key, name, change = {} }: Proving = {},
+  { key, name, change = {}, onPromise }: Proving = {},
 ): Promise<Listed> {
   listed += 1;
   const as = key ?? (await gateway.mint(0, ['publish', 'read']));
@@ -97,6 +103,7 @@ export async function listOwn(
   };
   if (refused.challenge === undefined) throw new Error(`no challenge: ${JSON.stringify(refused)}`);
   own.files.set(new URL(refused.challenge.url).pathname, refused.challenge.body);
+  await onPromise?.(refused.id);
   const response = await post();
   const answer = await readAnswer(response);
   if (response.status !== 201) throw new Error(`listing failed: ${JSON.stringify(answer)}`);

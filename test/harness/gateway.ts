@@ -27,6 +27,8 @@ export type TestGatewayOptions = {
   database: Pick<TestDatabase, 'url'>;
   anvil?: Anvil | undefined;
   env?: Record<string, string>;
+  /** What the world calls it, where something stands in front; its own address unless told. */
+  publicUrl?: string;
   /** Changes the wired parts before anything runs, for example to make one fail. */
   change?(deps: Deps): void;
   /** Runs around every request. */
@@ -65,7 +67,12 @@ export async function startTestGateway(options: TestGatewayOptions): Promise<Tes
   await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
   const address = server.address();
   const url = `http://127.0.0.1:${typeof address === 'object' && address ? address.port : 0}`;
-  const deps = await createDeps({ config, log: silentLog, publicUrl: url, isDraining: () => false });
+  const deps = await createDeps({
+    config,
+    log: silentLog,
+    publicUrl: options.publicUrl ?? url,
+    isDraining: () => false,
+  });
   options.change?.(deps);
   const app = createApp(deps.http);
   await adoptOrphans(deps.http);
