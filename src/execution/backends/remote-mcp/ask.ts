@@ -90,14 +90,20 @@ type BodyReader = { push(chunk: Buffer): Answer | undefined; end(): Answer };
 
 function chooseReader(head: Head, input: AskInput): BodyReader {
   if (head.status !== 200) return readStatus(head, input);
-  const type = String(head.headers['content-type'] ?? '')
-    .split(';', 1)[0]
-    ?.trim()
-    .toLowerCase();
+  const type = readMediaType(head.headers['content-type']);
   if (type === 'application/json') return readDocument(head, input);
   if (type === 'text/event-stream') return readEvents(head, input);
   const answer = broken('protocol', 'The server answered neither with JSON nor with a stream of events.');
   return { push: () => answer, end: () => answer };
+}
+
+function readMediaType(header: string | undefined): string | undefined {
+  // As nearly all write it.
+  if (header === 'application/json' || header === 'text/event-stream') return header;
+  return String(header ?? '')
+    .split(';', 1)[0]
+    ?.trim()
+    .toLowerCase();
 }
 
 function readDocument(head: Head, input: AskInput): BodyReader {

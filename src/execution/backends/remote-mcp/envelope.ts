@@ -22,11 +22,11 @@ export type OutMessage = {
   error?: Json;
 };
 
-export type EnvelopeInput = {
+/** What a message goes in. */
+export type Envelope = {
   path: string;
   /** Undefined before `initialize` has said which. */
   dialect: Dialect | undefined;
-  message: OutMessage;
   /** Who asks, as a stateless server is told it. */
   client: ClientFace | undefined;
   /** What a client of the 2025 era can be asked (`offer`). */
@@ -37,30 +37,26 @@ export type EnvelopeInput = {
 };
 
 /** One message as the POST that carries it (MCP, "Streamable HTTP"). */
-export function toPost({
-  path,
-  dialect,
-  message,
-  client,
-  offered,
-  logLevel,
-  authorize,
-}: EnvelopeInput): OutRequest {
-  const isModern = dialect?.era === 'modern' && message.method !== undefined;
-  const params = isModern
-    ? withFace(message.params ?? {}, dialect.version, { client, offered, logLevel })
-    : message.params;
+export function toPost(envelope: Envelope, message: OutMessage): OutRequest {
+  const { path, dialect } = envelope;
+  const { id, method, result, error } = message;
+  const isModern = dialect?.era === 'modern' && method !== undefined;
+  const params = isModern ? withFace(message.params ?? {}, dialect.version, envelope) : message.params;
+  // Member by member, for every spread on the path of a call costs as much as it; what is undefined is left out.
   const body = JSON.stringify({
     jsonrpc: '2.0',
-    ...message,
-    ...(params && { params: withoutClaims(params, isModern) }),
+    id,
+    method,
+    params: params && withoutClaims(params, isModern),
+    result,
+    error,
   });
-  const headers = toHeaders(dialect, authorize(body));
+  const headers = toHeaders(dialect, envelope.authorize(body));
   headers.accept = 'application/json, text/event-stream';
   headers['content-type'] = 'application/json';
-  if (isModern && message.method !== undefined) {
-    headers['mcp-method'] = message.method;
-    const name = params?.[NAME_SOURCES.get(message.method) ?? ''];
+  if (isModern) {
+    headers['mcp-method'] = method;
+    const name = params?.[NAME_SOURCES.get(method) ?? ''];
     if (typeof name === 'string') headers['mcp-name'] = toHeaderValue(name);
   }
   return { method: 'POST', path, headers, body };
@@ -69,7 +65,7 @@ export function toPost({
 /** A request without a body: taking up a stream again, or ending a session. */
 export function toBodiless(
   method: 'GET' | 'DELETE',
-  { path, dialect, authorize }: Pick<EnvelopeInput, 'path' | 'dialect' | 'authorize'>,
+  { path, dialect, authorize }: Pick<Envelope, 'path' | 'dialect' | 'authorize'>,
 ): OutRequest {
   const headers = toHeaders(dialect, authorize(''));
   headers.accept = 'text/event-stream';
@@ -105,20 +101,16 @@ const CLAIMS = ['protocolVersion', 'clientCapabilities', 'clientInfo'].map(
 function withFace(
   params: JsonObject,
   version: string,
-  { client, offered, logLevel }: Pick<EnvelopeInput, 'client' | 'offered' | 'logLevel'>,
+  { client, offered, logLevel }: Pick<Envelope, 'client' | 'offered' | 'logLevel'>,
 ): JsonObject {
   const isModernClient = client !== undefined && client.protocolVersion >= MODERN_VERSION;
-  return {
-    ...params,
-    _meta: {
-      ...(isObject(params._meta) ? params._meta : {}),
-      'io.modelcontextprotocol/protocolVersion': version,
-      // For a client of before it is asked here (`askInRounds`), or nobody.
-      'io.modelcontextprotocol/clientCapabilities': isModernClient ? client.capabilities : offered,
-      'io.modelcontextprotocol/clientInfo': client?.info ?? OUR_INFO,
-      ...(logLevel === undefined ? {} : { 'io.modelcontextprotocol/logLevel': logLevel }),
-    },
-  };
+  const meta: JsonObject = isObject(params._meta) ? { ...params._meta } : {};
+  meta['io.modelcontextprotocol/protocolVersion'] = version;
+  // For a client of before it is asked here (`askInRounds`), or nobody.
+  meta['io.modelcontextprotocol/clientCapabilities'] = isModernClient ? client.capabilities : offered;
+  meta['io.modelcontextprotocol/clientInfo'] = client?.info ?? OUR_INFO;
+  if (logLevel !== undefined) meta['io.modelcontextprotocol/logLevel'] = logLevel;
+  return { ...params, _meta: meta };
 }
 
 /** A server of both eras would take a request with these for one of the other era. */

@@ -96,7 +96,8 @@ function isStateless(dialect: Dialect): boolean {
 
 function onShared({ endpoint }: Party, dialect: Dialect): Footing {
   return {
-    ...{ kind: 'footing', dialect },
+    kind: 'footing',
+    dialect,
     // There is nothing to give back.
     leave() {},
     forget() {
@@ -108,7 +109,8 @@ function onShared({ endpoint }: Party, dialect: Dialect): Footing {
 function inSession(party: Party, session: Session): Footing {
   const { sessions } = party.endpoint;
   return {
-    ...{ kind: 'footing', dialect: session.dialect },
+    kind: 'footing',
+    dialect: session.dialect,
     leave() {
       sessions.give(session);
     },

@@ -73,10 +73,11 @@ export function createRemoteServers(deps: RemoteServersDeps): RemoteMcp {
         footing.leave();
         return { kind: 'result', result: {} };
       }
-      await setLogLevel(talk, { party, dialect: footing.dialect, budget, leash });
-      const answer = await request(talk, { ...asked, party, dialect: footing.dialect });
+      const { dialect } = footing;
+      if (party.logLevel !== undefined) await setLogLevel(talk, { party, dialect, budget, leash });
+      const answer = await request(talk, { party, dialect, request: asked.request, budget, leash });
       footing.leave();
-      if (isAgain || !isForgotten(footing.dialect, answer)) return judgeAnswer(answer);
+      if (isAgain || !isForgotten(dialect, answer)) return judgeAnswer(answer);
       footing.forget();
     }
   };
@@ -88,8 +89,12 @@ export function createRemoteServers(deps: RemoteServersDeps): RemoteMcp {
       if (finding.kind === 'refused') return toExchanged(unreachable(finding.detail), startedAt);
       const { endpoint } = finding;
       const party: Party = {
-        ...{ endpoint, audience: input.server.serverId, caller: input.caller },
-        ...{ client: input.client, events: input.events, logLevel: input.logLevel },
+        endpoint,
+        audience: input.server.serverId,
+        caller: input.caller,
+        client: input.client,
+        events: input.events,
+        logLevel: input.logLevel,
       };
       const ending = await guard(endpoint, () =>
         within(signal, input.server.limits.runTimeoutMs, (leash) => {
@@ -215,7 +220,8 @@ function isForgotten(dialect: Dialect, answer: Answer): boolean {
 
 function toExchanged(ending: Reply | Refusal, startedAt: number): Exchanged {
   const runMs = Math.round(performance.now() - startedAt);
-  if (ending.kind !== 'failed') return { ...ending, runMs };
+  if (ending.kind === 'result') return { kind: 'result', result: ending.result, runMs };
+  if (ending.kind === 'error') return { ...ending, runMs };
   const { reason, detail, retryAfterSeconds } = ending;
   const retry = retryAfterSeconds === undefined ? {} : { retryAfterSeconds };
   return { kind: 'failed', reason, detail: toPublicDetail(detail), ...retry, runMs };

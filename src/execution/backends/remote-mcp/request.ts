@@ -6,7 +6,7 @@ import type { JsonObject } from '../../json-lines.ts';
 import { type Answer, type AskInput, ask } from './ask.ts';
 import type { CallTokens } from './call-tokens.ts';
 import type { Endpoint } from './endpoints.ts';
-import { type Dialect, type OutMessage, offer, toBodiless, toPost } from './envelope.ts';
+import { type Dialect, type Envelope, type OutMessage, offer, toBodiless, toPost } from './envelope.ts';
 import { createLeash, type Leash } from './leash.ts';
 import type { Reading } from './messages.ts';
 import type { Budget } from './send.ts';
@@ -56,13 +56,18 @@ export async function request(deps: RequestDeps, input: RequestInput): Promise<A
   lastId += 1;
   const id = lastId;
   const answerer = createAnswerer(deps, input);
-  const exchange = {
-    ...{ pool: party.endpoint.pool(), id, budget, leash },
-    ...{ onNotification: party.events?.notify, onRequest: answerer.take },
+  const { method, params } = input.request;
+  const exchange: AskInput = {
+    pool: party.endpoint.pool(),
+    request: toPost(envelope(deps, input), { id, method, params }),
+    id,
+    budget,
+    leash,
+    onNotification: party.events?.notify,
+    onRequest: answerer.take,
   };
   const stopListening = isAskable(input) ? await listen(deps, input, exchange) : undefined;
-  const post = toPost({ ...envelope(deps, input), message: { id, ...input.request } });
-  let answer = await ask({ ...exchange, request: post });
+  let answer = await ask(exchange);
   for (let round = 0; answer.kind === 'paused' && round < RESUMES_MAX; round += 1) {
     await rest(answer.retryMs ?? RESUME_AFTER_MS, leash);
     const get = toBodiless('GET', envelope(deps, input));
@@ -114,7 +119,7 @@ export function say(
   input: Omit<RequestInput, 'request'>,
   message: OutMessage,
 ): Promise<Answer> {
-  const post = toPost({ ...envelope(deps, input), message });
+  const post = toPost(envelope(deps, input), message);
   return askAside(input, post);
 }
 
@@ -150,10 +155,17 @@ function sendAside(deps: RequestDeps, input: RequestInput, message: OutMessage):
     .finally(leash.release);
 }
 
-function envelope({ tokens }: RequestDeps, { party, dialect }: Pick<RequestInput, 'party' | 'dialect'>) {
+function envelope(
+  { tokens }: RequestDeps,
+  { party, dialect }: Pick<RequestInput, 'party' | 'dialect'>,
+): Envelope {
   const { endpoint, audience, caller, client, logLevel } = party;
   return {
-    ...{ path: endpoint.path, dialect, client, offered: offer(party), logLevel },
+    path: endpoint.path,
+    dialect,
+    client,
+    offered: offer(party),
+    logLevel,
     authorize(body: string) {
       return tokens.sign({ audience, caller, body });
     },
