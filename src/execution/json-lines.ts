@@ -9,30 +9,44 @@ export type LineReading =
 
 export type LineSplitter = {
   push(chunk: Buffer): void;
-  /** What has come since the last line ended: how much, and the first piece of it. */
+  /** What has come since the last line ended: how much, and what. */
   pending(): { bytes: number; first: Buffer | undefined };
 };
 
 /** Cuts a byte stream into lines, at bytes and not at characters, so that no UTF-8 sequence is torn. */
 export function createLineSplitter(onLine: (line: Buffer) => void): LineSplitter {
-  let pieces: Buffer[] = [];
+  // One Buffer that doubles: a stranger may write byte by byte, and a Buffer for each would cost a hundred times that.
+  let held: Buffer = NOTHING;
   let bytes = 0;
+  const hold = (piece: Buffer) => {
+    if (bytes + piece.length > held.length) {
+      const larger = Buffer.allocUnsafe(2 * (bytes + piece.length));
+      held.copy(larger, 0, 0, bytes);
+      held = larger;
+    }
+    piece.copy(held, bytes);
+    bytes += piece.length;
+  };
+  /** The line that ends with this piece. */
+  const finish = (piece: Buffer): Buffer => {
+    if (bytes === 0) return piece;
+    hold(piece);
+    const line = held.subarray(0, bytes);
+    held = NOTHING;
+    bytes = 0;
+    return line;
+  };
   return {
     push(chunk) {
       let start = 0;
       for (let end = chunk.indexOf(NEWLINE); end >= 0; end = chunk.indexOf(NEWLINE, start)) {
-        const piece = chunk.subarray(start, end);
-        const line = bytes === 0 ? piece : Buffer.concat([...pieces, piece]);
-        pieces = [];
-        bytes = 0;
+        const line = finish(chunk.subarray(start, end));
         start = end + 1;
         onLine(line);
       }
-      if (start === chunk.length) return;
-      pieces.push(chunk.subarray(start));
-      bytes += chunk.length - start;
+      if (start < chunk.length) hold(chunk.subarray(start));
     },
-    pending: () => ({ bytes, first: pieces[0] }),
+    pending: () => ({ bytes, first: bytes === 0 ? undefined : held.subarray(0, bytes) }),
   };
 }
 
@@ -59,6 +73,7 @@ export function isObject(value: unknown): value is JsonObject {
 }
 
 const NEWLINE = 0x0a;
+const NOTHING = Buffer.alloc(0);
 const QUOTED_BYTES_MAX = 80;
 const utf8 = new TextDecoder('utf-8', { fatal: true });
 
