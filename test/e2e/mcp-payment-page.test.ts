@@ -164,6 +164,13 @@ describe('a person whose client shows pages', () => {
     expect(result?._meta).toMatchObject({ 'millicent/charged-mcents': PRICE });
   });
 
+  test('two people who buy on one page have a key and a balance each', async () => {
+    const page = await askedUrl();
+    const keys = [findKey(await payByCard(page)), findKey(await payByCard(page))];
+    expect(new Set(keys).size).toBe(2);
+    expect(await Promise.all(keys.map(balanceOf))).toEqual([DOLLAR, DOLLAR]);
+  });
+
   test('without a key: buys one by Lightning, and shows the preimage to get it', async () => {
     const page = await askedUrl();
     const { preimage, token } = await payByLightning(page);
@@ -267,9 +274,13 @@ describe('the page', () => {
     expect(findKey(paid)).not.toBe('');
     const [other = ''] = attributes(returns.at(-1) ?? '', /session=(cs_[A-Za-z0-9_]+)/g);
     expect(other).not.toBe('');
+    const [buyer = ''] = attributes(returns.at(-1) ?? '', /buyer=([\w-]+)/g);
+    expect(buyer).not.toBe('');
     for (const shown of [session, other, 'cs_test_unknown', "cs_' OR 1=1", '']) {
-      const seen = await open(`${page}/paid?session=${encodeURIComponent(shown)}`);
-      expect(findKey(seen.text)).toBe('');
+      for (const who of [buyer, 'another', '']) {
+        const seen = await open(`${page}/paid?buyer=${who}&session=${encodeURIComponent(shown)}`);
+        expect(findKey(seen.text)).toBe('');
+      }
     }
   });
 });

@@ -1,4 +1,5 @@
 import { Hono } from 'hono';
+import { takeRandomText } from '../../core/bytes.ts';
 import { type Uuid, uuidFrom } from '../../core/ids.ts';
 import { type Millicents, millicents } from '../../core/money.ts';
 import { Problem } from '../../core/problem.ts';
@@ -24,16 +25,13 @@ import { answerPage, html } from './pay-page.ts';
 import { type Invoice, showCheckout, showInvoice, showKey, showOffer, type Ways } from './pay-texts.ts';
 
 /** The page, and what its address says under seal. */
-type Visit = {
-  subject: PageSubject;
-  address: string;
-  /** Whose balance is filled here: of the key that asked, or of one that is sold on this page alone. */
-  accountId: Uuid;
-};
+type Visit = { subject: PageSubject; address: string };
 
 const SIGN_UP = { role: 'agent', label: undefined } as const;
 const DOLLAR = 100_000n;
 const SUGGESTED = [DOLLAR, 5n * DOLLAR, 20n * DOLLAR];
+const BUYER_BYTES = 16;
+const BUYER = /^[A-Za-z0-9_-]{1,64}$/;
 const SESSION = /^cs_[A-Za-z0-9_]{1,250}$/;
 const LOOK_AGAIN_SECONDS = 3;
 
@@ -49,9 +47,8 @@ export function payRoutes(deps: HttpDeps): App {
     const subject = pages.openPage(token);
     if (!subject) return answerGone();
     const address = `${deps.settings.publicUrl}/pay/${token}`;
-    const accountId = subject.accountId ?? uuidFrom('payment-page', token);
     try {
-      return await answer(c, { subject, address, accountId });
+      return await answer(c, { subject, address });
     } catch (cause) {
       if (cause instanceof Problem) return answerRefusal(cause, address);
       throw cause;
@@ -103,12 +100,24 @@ function suggest({ settings }: HttpDeps, { amount }: PageSubject): Millicents[] 
   return [...new Set([least, ...sums])].map(millicents);
 }
 
-async function postCard(deps: HttpDeps, c: Ctx, { subject, address, accountId }: Visit): Promise<Response> {
+/**
+ * Whose balance is filled: of the key that asked, or of one that is sold to this buyer alone. Whoever has the page's
+ * address may buy on it, and must not share an account with who else does.
+ */
+function accountOf({ subject, address }: Visit, buyer: string): Uuid {
+  return subject.accountId ?? uuidFrom('payment-page', address, buyer);
+}
+
+async function postCard(deps: HttpDeps, c: Ctx, visit: Visit): Promise<Response> {
+  const { subject, address } = visit;
   const { checkout } = deps;
   if (!checkout) throw new Problem('not-found', { detail: 'Cards are not taken here.' });
   const amount = await readAmount(deps, c, subject);
+  const buyer = takeRandomText(BUYER_BYTES);
+  const accountId = accountOf(visit, buyer);
   // The provider puts the id of its session in there.
-  const back = { paidUrl: `${address}/paid?session={CHECKOUT_SESSION_ID}`, leftUrl: address };
+  const paidUrl = `${address}/paid?buyer=${buyer}&session={CHECKOUT_SESSION_ID}`;
+  const back = { paidUrl, leftUrl: address };
   const paid = { accountId, amount, address: callerAddress(deps, c) };
   const { checkoutUrl } =
     subject.accountId === undefined
@@ -117,14 +126,12 @@ async function postCard(deps: HttpDeps, c: Ctx, { subject, address, accountId }:
   return answerPage({ title: 'Pay by card', main: showCheckout({ checkoutUrl, amount, address }) });
 }
 
-async function answerReturn(
-  deps: HttpDeps,
-  c: Ctx,
-  { subject, address, accountId }: Visit,
-): Promise<Response> {
-  const session = c.req.query('session') ?? '';
-  const found = SESSION.test(session)
-    ? await findCheckoutKey(deps, { session, accountId })
+async function answerReturn(deps: HttpDeps, c: Ctx, visit: Visit): Promise<Response> {
+  const { subject, address } = visit;
+  const { session = '', buyer = '' } = c.req.query();
+  const isRead = SESSION.test(session) && BUYER.test(buyer);
+  const found = isRead
+    ? await findCheckoutKey(deps, { session, accountId: accountOf(visit, buyer) })
     : { kind: 'none' as const };
   switch (found.kind) {
     case 'issued':
