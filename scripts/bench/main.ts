@@ -2,6 +2,7 @@ import { measureCharges } from './charges/charge-rows.ts';
 import { measureHttp } from './http/http-rows.ts';
 import { type Plan, readPlan, USAGE } from './plan.ts';
 import { startThrowAwayPostgres } from './postgres.ts';
+import { measureRemote } from './remote/remote-rows.ts';
 import { describeMachine, formatReport, type Report, toJson } from './report.ts';
 import { measureSandbox } from './sandbox/sandbox-rows.ts';
 import { ROW_NAMES } from './targets.ts';
@@ -40,8 +41,9 @@ async function measure(plan: Plan): Promise<Report> {
   try {
     const charges = await measureCharges({ postgres, progress }, plan);
     const http = await measureHttp({ postgres, progress }, plan);
+    const remote = await measureRemote({ progress }, plan);
     const sandbox = await measureSandbox({ progress }, plan);
-    const findings = [...charges.findings, ...http.findings, ...sandbox].sort(
+    const findings = [...charges.findings, ...http.findings, ...remote, ...sandbox].sort(
       (a, b) => ROW_NAMES.indexOf(a.row) - ROW_NAMES.indexOf(b.row),
     );
     const machine = describeMachine(postgres.version);

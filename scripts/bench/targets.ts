@@ -11,6 +11,11 @@ export const ROW_NAMES = [
   'challenge-mppx',
   'challenge-invoice',
   'challenge-bare',
+  'remote-hop',
+  'remote-hop-token',
+  'remote-sdk',
+  'remote-sdk-token',
+  'remote-sdk-each',
   'sandbox-warm',
   'sandbox-docker',
   'sandbox-docker-cold',
@@ -64,6 +69,26 @@ export const TARGETS: Record<RowName, Target> = {
   'challenge-bare': {
     what: 'CPU of our 402, over a bare Hono JSON route (c=64)',
     ...{ better: 'smaller', isTold: true },
+  },
+  'remote-hop': {
+    what: 'CPU of a proxied call without its token, over a byte hop of Node (c=32)',
+    ...{ better: 'smaller', floor: 1.15, goal: 0.9 },
+  },
+  'remote-hop-token': {
+    what: 'the same with its token signed',
+    ...{ better: 'smaller', isTold: true },
+  },
+  'remote-sdk': {
+    what: 'CPU of a proxy of SDK objects with one client, over ours without its token (c=32)',
+    ...{ better: 'larger', floor: 15, goal: 25 },
+  },
+  'remote-sdk-token': {
+    what: 'the same, ours with its token signed',
+    ...{ better: 'larger', isTold: true },
+  },
+  'remote-sdk-each': {
+    what: 'CPU of a proxy of SDK objects with a client for each call, over ours without its token (c=32)',
+    ...{ better: 'larger', isTold: true },
   },
   'sandbox-warm': {
     what: 'time of a sandboxed call that finds a jail waiting, over one that starts it',

@@ -4,8 +4,10 @@ import { choosePins } from '../http/pins.ts';
 import { readCpuMicros } from '../http/process-cpu.ts';
 import { runToEnd } from '../http/run-to-end.ts';
 import { type ServerProcess, startServer } from '../http/server-process.ts';
-import { compareRounds, median, type Ratio } from '../ratios.ts';
+import type { Plan } from '../plan.ts';
+import { compareRounds, median } from '../ratios.ts';
 import { measureRounds, type Progress } from '../rounds.ts';
+import type { Finding, RowName } from '../targets.ts';
 
 /** What the rows of proxied calls compare; each is a process of its own in front of the same endpoint. */
 const VARIANTS = {
@@ -17,49 +19,29 @@ const VARIANTS = {
 } as const;
 type Variant = keyof typeof VARIANTS;
 
-export type RemoteRow =
-  | 'remote-hop'
-  | 'remote-hop-token'
-  | 'remote-sdk'
-  | 'remote-sdk-token'
-  | 'remote-sdk-each';
-export type RemoteFinding = { row: RemoteRow; what: string; ratio: Ratio; ours: string; peer: string };
-export type RemotePlan = { rounds: number; seconds: number; warmSeconds: number };
+type RemoteRow = Extract<RowName, `remote-${string}`>;
 
-/** `over` is the first's CPU over the second's; `ours` says which of the two is the gateway's. */
-const ROWS: Record<RemoteRow, { what: string; over: [Variant, Variant]; ours: 0 | 1 }> = {
-  'remote-hop': {
-    what: 'CPU of a proxied call without its token, over a byte hop of Node (c=32)',
-    ...{ over: ['envelope', 'byte-hop'], ours: 0 },
-  },
-  'remote-hop-token': {
-    what: 'the same with its token signed',
-    ...{ over: ['envelope-token', 'byte-hop'], ours: 0 },
-  },
-  'remote-sdk': {
-    what: 'CPU of a proxy of SDK objects with one client, over ours without its token (c=32)',
-    ...{ over: ['sdk-shared', 'envelope'], ours: 1 },
-  },
-  'remote-sdk-token': {
-    what: 'the same, ours with its token signed',
-    ...{ over: ['sdk-shared', 'envelope-token'], ours: 1 },
-  },
-  'remote-sdk-each': {
-    what: 'CPU of a proxy of SDK objects with a client for each call, over ours without its token (c=32)',
-    ...{ over: ['sdk-each', 'envelope'], ours: 1 },
-  },
+/** The first's CPU over the second's, and which of the two is the gateway's. */
+const ROWS: Record<RemoteRow, { over: [Variant, Variant]; ours: 0 | 1 }> = {
+  'remote-hop': { over: ['envelope', 'byte-hop'], ours: 0 },
+  'remote-hop-token': { over: ['envelope-token', 'byte-hop'], ours: 0 },
+  'remote-sdk': { over: ['sdk-shared', 'envelope'], ours: 1 },
+  'remote-sdk-token': { over: ['sdk-shared', 'envelope-token'], ours: 1 },
+  'remote-sdk-each': { over: ['sdk-each', 'envelope'], ours: 1 },
 };
 
 const CONNECTIONS = 32;
+/** A proxy has more to compile than a route. */
+const WARMING = 2;
 const CHILDREN = 'scripts/bench/children/remote';
 const LOAD = join(import.meta.dirname, '../children/remote/load-post.ts');
 const loadSchema = z.object({ answers: z.int(), perSecond: z.number(), refused: z.int(), broken: z.int() });
 
 /** Calls of a publisher's own server through each proxy, all started before the first round. */
-export async function measureRemote(
-  { progress }: { progress: Progress },
-  plan: RemotePlan,
-): Promise<RemoteFinding[]> {
+export async function measureRemote({ progress }: { progress: Progress }, plan: Plan): Promise<Finding[]> {
+  const rows = plan.rows.filter((row): row is RemoteRow => row.startsWith('remote-'));
+  if (rows.length === 0) return [];
+  const needed = new Set(rows.flatMap((row) => ROWS[row].over));
   const pins = choosePins();
   const servers = new Map<string, ServerProcess>();
   try {
@@ -69,7 +51,8 @@ export async function measureRemote(
       env: { ERA: 'modern' },
     });
     servers.set('endpoint', endpoint);
-    for (const [name, { script, env }] of Object.entries(VARIANTS)) {
+    for (const name of needed) {
+      const { script, env } = VARIANTS[name];
       const options = {
         script: `${CHILDREN}/${script}`,
         pin: pins.server,
@@ -78,20 +61,24 @@ export async function measureRemote(
       servers.set(name, await startServer(options));
     }
     const run = (name: string, seconds: number) => measure(servers.get(name), pins.load, seconds);
-    for (const name of Object.keys(VARIANTS)) {
+    for (const name of needed) {
       progress(`warming ${name}`);
-      await run(name, plan.warmSeconds);
+      await run(name, plan.warmSeconds * WARMING);
     }
     const samples = await measureRounds(
-      Object.keys(VARIANTS).map((name) => ({ name, measure: () => run(name, plan.seconds) })),
+      [...needed].map((name) => ({ name, measure: () => run(name, plan.seconds) })),
       { rounds: plan.rounds, progress },
     );
-    return Object.entries(ROWS).map(([row, { what, over, ours }]) => {
+    return rows.map((row) => {
+      const { over, ours } = ROWS[row];
       const [upper = [], lower = []] = over.map((name) => samples.get(name));
       const texts = [upper, lower].map((values) => `${median(values).toFixed(1)} us`);
-      const ratio = compareRounds(upper, lower);
-      // The keys of ROWS are the rows; `Object.entries` forgets that.
-      return { row: row as RemoteRow, what, ratio, ours: texts[ours] ?? '', peer: texts[1 - ours] ?? '' };
+      return {
+        row,
+        ratio: compareRounds(upper, lower),
+        ours: texts[ours] ?? '',
+        peer: texts[1 - ours] ?? '',
+      };
     });
   } finally {
     await Promise.all([...servers.values()].map((server) => server.stop()));

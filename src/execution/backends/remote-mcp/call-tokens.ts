@@ -41,10 +41,15 @@ export function createCallTokens({ secrets, issuer, clock }: CallTokensDeps): Ca
     sign({ audience, caller, body }) {
       const issuedAt = toUnixSeconds(clock.now());
       const payload = encode({
-        ...{ iss: issuer, aud: audience, sub: caller?.subject ?? 'gateway', tier: caller?.tier ?? 'gateway' },
-        ...{ jti: takeRandomText(JTI_BYTES), iat: issuedAt, exp: issuedAt + CALL_TOKEN_LIFETIME_S },
+        iss: issuer,
+        aud: audience,
+        sub: caller?.subject ?? 'gateway',
+        tier: caller?.tier ?? 'gateway',
+        jti: takeRandomText(JTI_BYTES),
+        iat: issuedAt,
+        exp: issuedAt + CALL_TOKEN_LIFETIME_S,
         req: hash('sha256', body, 'base64url'),
-        ...(caller && { call: caller.requestDigest }),
+        call: caller?.requestDigest,
       });
       const input = `${header}.${payload}`;
       return `${input}.${sign(null, Buffer.from(input), current.privateKey).toString('base64url')}`;
