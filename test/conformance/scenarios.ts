@@ -2,7 +2,9 @@ import type { Results } from './suites.ts';
 
 /** The scenarios in which a check failed. */
 export const failing = (results: Results) =>
-  Object.entries(results).flatMap(([scenario, { failed }]) => (failed > 0 ? [scenario] : []));
+  Object.entries(results).flatMap(([scenario, { failed, why }]) =>
+    failed > 0 ? [[scenario, ...why].join(', ')] : [],
+  );
 /** The scenarios in which checks were made and none failed, in order. */
 export const passing = (results: Results) =>
   Object.entries(results)
