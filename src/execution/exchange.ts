@@ -41,6 +41,8 @@ export type Caller = {
   tier: 'free' | 'key' | 'credential';
   /** SHA-256 over the request, hex. */
   requestDigest: string;
+  /** Whoever asks showed no key and pays nothing: `subject` names everybody of that kind, so no two calls go together. */
+  isStranger?: boolean;
 };
 
 /** What a server says besides its answer, while a request runs. */

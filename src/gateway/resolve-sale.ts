@@ -15,7 +15,7 @@ import {
 import { opaquePayer } from '../provenance/index.ts';
 import { PLATFORM_PUBLISHER } from './built-in.ts';
 import type { GatewayDeps } from './deps.ts';
-import { type CallRequest, hashRequest, type RunTerms, type Sale } from './sale.ts';
+import { type CallRequest, hashRequest, type RunTerms, type Sale, STRANGER } from './sale.ts';
 
 export type CallInput = {
   /** A server's id or its name. */
@@ -208,8 +208,10 @@ async function toCaller(
   requestDigest: string,
 ): Promise<Caller | undefined> {
   if (version.endpointUrl === null) return undefined;
-  const subject = opaquePayer(deps.payerSalt, `${server.id} ${await terms.payer()}`);
-  return { subject, tier: terms.paidBy === 'nobody' ? 'free' : terms.paidBy, requestDigest };
+  const payer = await terms.payer();
+  const subject = opaquePayer(deps.payerSalt, `${server.id} ${payer}`);
+  const tier = terms.paidBy === 'nobody' ? 'free' : terms.paidBy;
+  return { subject, tier, requestDigest, isStranger: payer === STRANGER };
 }
 
 /** While it is open whether money comes, how far a call has come is told, and nothing that could be its content. */

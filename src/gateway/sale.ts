@@ -58,8 +58,11 @@ export type RunTerms = {
   payer(): Promise<string>;
 };
 
+/** The payer of what nobody pays for and no key came with. */
+export const STRANGER = 'anyone';
+
 /** A run that nobody pays for; a publisher's endpoint still tells one account from another. */
-export function freeTerms(payer = 'anyone'): RunTerms {
+export function freeTerms(payer: string = STRANGER): RunTerms {
   return { paidBy: 'nobody', mayStream: true, payer: async () => payer };
 }
 

@@ -16,6 +16,7 @@ import type { Carried } from '../payments/index.ts';
 import { opaquePayer } from '../provenance/index.ts';
 import type { GatewayDeps } from './deps.ts';
 import { limitsOf, refusePaused, toServerRef } from './resolve-sale.ts';
+import { STRANGER } from './sale.ts';
 
 /** A server of the gateway's own: it runs in this process and is in no catalog. */
 export type BuiltInServer = {
@@ -86,8 +87,8 @@ export async function exchangeFree(
   // A publisher's endpoint tells one account from another.
   const account = principal && `account:${principal.accountId}`;
   const requestDigest = sha256Hex('exchange', canonicalJson({ server: listing.server.name, ...request }));
-  const subject = opaquePayer(deps.payerSalt, `${listing.server.id} ${account ?? 'anyone'}`);
-  const caller: Caller = { subject, tier: 'free', requestDigest };
+  const subject = opaquePayer(deps.payerSalt, `${listing.server.id} ${account ?? STRANGER}`);
+  const caller: Caller = { subject, tier: 'free', requestDigest, isStranger: account === undefined };
   return deps.freeCalls.run(async () => {
     const server = await toServerRef(deps, listing, { allowNetwork });
     const bound = timeLimit(signal, limitsOf(listing.version).runTimeoutMs + EXCHANGE_SLACK_MS);

@@ -52,6 +52,17 @@ test('an endpoint with sessions is initialized once for a caller, and every call
   }
 });
 
+test('strangers never share a session, and none of theirs is kept', async () => {
+  const endpoint = keep(await startWithSessions());
+  const remote = keep(makeRemote());
+  const stranger = { ...caller('anyone'), isStranger: true };
+  const count = () => callTool(remote, endpoint.url, 'count', { by: 1 }, { caller: stranger });
+  expect([await count(), await count()].map(textOf)).toEqual(['1', '1']);
+  expect((await Promise.all([count(), count(), count()])).map(textOf)).toEqual(['1', '1', '1']);
+  expect(remote.health()[endpoint.url]?.sessions).toBe(0);
+  await waitUntil(() => endpoint.seen.filter(({ method }) => method === 'DELETE').length === 5);
+});
+
 test('a session that its endpoint has lost is opened anew, and the call is made once', async () => {
   const endpoint = keep(await startWithSessions());
   const remote = keep(makeRemote());

@@ -65,7 +65,7 @@ export function createLobby(deps: RequestDeps): Lobby {
       const shared = sessions.shared();
       if (shared !== undefined) return onShared(party, shared);
       const session = sessions.take(keyOf(party));
-      return session === undefined ? undefined : inSession(party, session);
+      return session === undefined ? undefined : inSession(deps, party, session);
     },
     async greet(party, leash) {
       const key = keyOf(party);
@@ -76,7 +76,7 @@ export function createLobby(deps: RequestDeps): Lobby {
       const session =
         sessions.take(key) ?? sessions.add(key, { dialect: greeting.dialect, audience: party.audience });
       for (const old of sessions.retire()) void retire(deps, party.endpoint, old);
-      return inSession(party, session);
+      return inSession(deps, party, session);
     },
     greetAnew,
   };
@@ -106,13 +106,16 @@ function onShared({ endpoint }: Party, dialect: Dialect): Footing {
   };
 }
 
-function inSession(party: Party, session: Session): Footing {
+function inSession(deps: RequestDeps, party: Party, session: Session): Footing {
   const { sessions } = party.endpoint;
   return {
     kind: 'footing',
     dialect: session.dialect,
     leave() {
       sessions.give(session);
+      if (party.strangerId === undefined) return;
+      sessions.forget(keyOf(party), session.dialect);
+      void retire(deps, party.endpoint, session);
     },
     forget() {
       sessions.forget(keyOf(party), session.dialect);
@@ -120,9 +123,10 @@ function inSession(party: Party, session: Session): Footing {
   };
 }
 
-/** A session is one payer's alone: what a server remembers of one must not reach another. */
+/** A session is one payer's alone, or one stranger's call: what a server remembers of one must not reach another. */
 function keyOf(party: Party): string {
-  return `${party.audience} ${party.caller?.subject ?? ''} ${canonicalJson(offer(party))}`;
+  const who = party.strangerId ?? party.caller?.subject ?? '';
+  return `${party.audience} ${who} ${canonicalJson(offer(party))}`;
 }
 
 /** A client of the 2025 era that can be asked is asked in its own way, where the server knows that too. */

@@ -1,3 +1,4 @@
+import { takeRandomText } from '../../../core/bytes.ts';
 import type { Clock } from '../../../core/clock.ts';
 import type { Log } from '../../../core/log.ts';
 import { Problem } from '../../../core/problem.ts';
@@ -40,6 +41,7 @@ const ORIGINS_MAX = 512;
 const CONNECT_TIMEOUT_MS = 3_000;
 /** Calls to one endpoint that run or wait for a connection. */
 const IN_FLIGHT_MAX = 512;
+const STRANGER_ID_BYTES = 12;
 const GOODBYE_TIMEOUT_MS = 1_000;
 /**
  * Requests that MCP 2026-07-28 took out. No update outlives a call here, whatever the server: one that lets resources
@@ -92,6 +94,7 @@ export function createRemoteServers(deps: RemoteServersDeps): RemoteMcp {
         endpoint,
         audience: input.server.serverId,
         caller: input.caller,
+        strangerId: input.caller?.isStranger ? takeRandomText(STRANGER_ID_BYTES) : undefined,
         client: input.client,
         events: input.events,
         logLevel: input.logLevel,

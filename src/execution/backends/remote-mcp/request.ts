@@ -19,6 +19,8 @@ export type Party = {
   /** The audience of the tokens. */
   audience: Uuid;
   caller: Caller | undefined;
+  /** Tells one stranger's call from another's. */
+  strangerId?: string | undefined;
   client: ClientFace | undefined;
   events: ServerEvents | undefined;
   /** How much the server is asked to log. */
