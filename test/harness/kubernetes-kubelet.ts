@@ -19,6 +19,7 @@ type Container = {
   socket: WebSocket | undefined;
   wasAttached: boolean;
   hasEnded: boolean;
+  isTold: boolean;
 };
 
 export type PodSpec = {
@@ -84,12 +85,20 @@ export async function createKubelet(input: {
       new AbortController().signal,
     );
     const container: Container = {
-      ...{ jail, log: Buffer.alloc(0), socket: undefined, wasAttached: false, hasEnded: false },
+      ...{
+        jail,
+        log: Buffer.alloc(0),
+        socket: undefined,
+        wasAttached: false,
+        hasEnded: false,
+        isTold: false,
+      },
     };
     jail.stdin.on('error', () => {});
     const outputs = [pump(container, jail.stdout, 1), pump(container, jail.stderr, 2)];
     // It may have been deleted meanwhile.
-    if (store.read('pods', name) === undefined) return jail.kill('done');
+    const now = store.read('pods', name);
+    if (now === undefined || now.metadata.deletionTimestamp) return jail.kill('done');
     containers.set(name, container);
     setStatus(name, {
       phase: 'Running',
@@ -114,6 +123,8 @@ export async function createKubelet(input: {
     start,
     validate,
     running: () => [...containers.keys()],
+    /** Whether somebody is attached to it and has sent it code. */
+    isTold: (name: string) => containers.get(name)?.isTold ?? false,
     readLog(name: string, container: string): Buffer | 'waiting' | undefined {
       if (store.read('pods', name) === undefined || container !== 'jail') return undefined;
       return containers.get(name)?.log ?? 'waiting';
@@ -128,8 +139,8 @@ export async function createKubelet(input: {
     },
     /** With a grace the pod stays until its processes are gone; without, it is forgotten at once. */
     remove(name: string, grace: number, isNodeGone: boolean): void {
-      const container = containers.get(name);
-      const kill = () => container?.jail.kill('done');
+      // Looked for when it is due: the container may be on its way.
+      const kill = () => containers.get(name)?.jail.kill('done');
       if (grace === 0) {
         store.remove('pods', name);
         void kill();
@@ -147,7 +158,6 @@ export async function createKubelet(input: {
       const task = sleep(20)
         .then(async () => {
           await kill();
-          await Promise.race([container?.jail.exit, sleep(50)]);
           await sleep(10);
         })
         .finally(() => store.remove('pods', name));
@@ -225,6 +235,7 @@ function attach(container: Container, socket: WebSocket): void {
   }
   socket.on('message', (data: Buffer) => {
     const piece = data.subarray(1);
+    container.isTold = true;
     if (data[0] === 0 && !jail.stdin.writableEnded) jail.stdin.write(piece);
     if (data[0] === 255 && piece[0] === 0 && socket.protocol === 'v5.channel.k8s.io') jail.stdin.end();
   });

@@ -26,6 +26,8 @@ export type Faults = {
   /** Nobody answers: connections are cut. */
   isDown: boolean;
   delayMs: number;
+  /** Such requests are served, and the connection is cut before the answer. */
+  losesAnswerTo?: string | undefined;
   /** Looks at each request, such as `POST pods`; what it answers is answered. */
   refuse?:
     | ((what: string) => { code: number; reason: string; message?: string; retryAfter?: number } | undefined)
@@ -39,6 +41,8 @@ export type Faults = {
   /** How long a pod needs until it runs, and how long its attaching takes. */
   startMs: number;
   attachMs: number;
+  /** Fields of a pod that the server leaves out without a word. */
+  drops: string[];
   /** Nodes that never confirm the end of a pod. */
   isNodeGone: boolean;
 };
@@ -67,7 +71,7 @@ export async function startTestCluster(workDir: string): Promise<TestCluster> {
   const folder = await mkdtemp(join(tmpdir(), 'millicent-k8s-'));
   const faults: Faults = {
     ...{ isDown: false, delayMs: 0, protocols: ['v5.channel.k8s.io', 'v4.channel.k8s.io'] },
-    ...{ ignores: [], startMs: 0, attachMs: 0, isNodeGone: false },
+    ...{ ignores: [], drops: [], startMs: 0, attachMs: 0, isNodeGone: false },
   };
   const store = createStore();
   const kubelet = await createKubelet({ store, faults, workDir, clock: systemClock, log: silentLog });
@@ -85,6 +89,8 @@ export async function startTestCluster(workDir: string): Promise<TestCluster> {
     if (faults.isDown) socket.destroy();
   });
   server.on('request', (asked, answer) => {
+    const plural = PATH.exec((asked.url ?? '').split('?')[0] ?? '')?.[1];
+    if (faults.losesAnswerTo === `${asked.method} ${plural}`) answer.writeHead = () => answer.destroy();
     serve({ faults, store, kubelet, requests }, asked, answer).catch((error: unknown) => {
       if (error instanceof Refusal) answerStatus(answer, error);
       else answerStatus(answer, new Refusal(500, 'InternalError', String(error)));
@@ -228,7 +234,7 @@ async function serve(parts: Parts, asked: IncomingMessage, answer: ServerRespons
         uid: randomUUID(),
         creationTimestamp: new Date().toISOString(),
       },
-      ...(plural === 'pods' && { status: { phase: 'Pending' } }),
+      ...(plural === 'pods' && { spec: dropFields(object.spec, faults.drops), status: { phase: 'Pending' } }),
     };
     const stored = store.write(plural, made);
     if (plural === 'pods') kubelet.start(stored);
@@ -271,7 +277,7 @@ async function faultsOf(
   if (faults.delayMs > 0) await sleep(faults.delayMs);
   if (faults.isDown) {
     asked.socket.destroy();
-    return;
+    throw new Refusal(500, 'InternalError', 'down');
   }
   const refusal = faults.refuse?.(name);
   if (refusal !== undefined)
@@ -281,6 +287,10 @@ async function faultsOf(
 function authorize(asked: IncomingMessage): void {
   if (asked.headers.authorization !== `Bearer ${TOKEN}`)
     throw new Refusal(401, 'Unauthorized', 'Unauthorized');
+}
+
+function dropFields(spec: unknown, drops: readonly string[]): object {
+  return Object.fromEntries(Object.entries(Object(spec)).filter(([field]) => !drops.includes(field)));
 }
 
 function parseBody(body: string): unknown {

@@ -1,15 +1,15 @@
-import { randomBytes } from 'node:crypto';
 import type { Clock } from '../../../core/clock.ts';
 import type { Log } from '../../../core/log.ts';
 import { Problem } from '../../../core/problem.ts';
-import type { Backend, Capabilities, Exit, Jail, JailSpec, Runtime } from '../../backend.ts';
+import type { Backend, Capabilities, JailSpec, Runtime } from '../../backend.ts';
 import { rootKindOf } from '../../policy/roots/build-root.ts';
 import { ApiFault } from './api-fault.ts';
-import { createHealth } from './health.ts';
-import { startJail } from './jail.ts';
-import { isGvisor, podOf } from './pod-spec.ts';
+import { createHealth, type State } from './health.ts';
+import { createOpener, type Opener } from './opener.ts';
+import { isGvisor } from './pod-spec.ts';
 import { type Prepared, prepareCluster } from './prepare.ts';
 import { sweepNamespace } from './sweep.ts';
+import { unavailable } from './unavailable.ts';
 
 export type KubernetesBackendDeps = {
   /** Undefined inside a pod, whose service account is then used. */
@@ -36,134 +36,126 @@ const ROUND_MS = 30_000;
 
 /** Jails that are pods of one namespace of a Kubernetes cluster. Without proof that they are jails nothing starts. */
 export function createKubernetesBackend(deps: KubernetesBackendDeps): Backend {
-  const { clock, log } = deps;
+  const { namespace, log, startTimeoutMs = START_TIMEOUT_MS } = deps;
   const closing = new AbortController();
-  const health = createHealth<Prepared>({ clock, log });
-  const jails = new Map<string, Jail>();
-  const inUse = new Set<string>();
-  const openings = new Set<Promise<Jail>>();
-  const prepared = new Set<Prepared>();
-  const ownerId = randomBytes(8).toString('hex');
-  let looking: Promise<void> | undefined;
-  let round: NodeJS.Timeout | undefined;
-
-  const open = (
-    parts: Omit<Prepared, 'lease'>,
-    spec: JailSpec,
-    timeoutMs: number,
-    signal: AbortSignal,
-  ): Promise<Jail> => {
-    const root = parts.roots.choose(rootKindOf(spec.runtime), spec.rootSha256);
-    if (root === undefined) throw unavailable(`The sandbox runs no ${NAMES[spec.runtime]}.`, undefined, 60);
-    const name = `millicent-${ownerId}-${randomBytes(8).toString('hex')}`;
-    inUse.add(name);
-    const onGone = (exit: Exit) => {
-      jails.delete(name);
-      inUse.delete(name);
-      if (exit.isBackendFailure && !closing.signal.aborted) log.warn({ jail: name }, 'a jail was lost');
-    };
-    const pod = podOf({ ...deps, name, ownerId, repository: deps.image, root, spec });
-    const opening = startJail(
-      { ...parts, namespace: deps.namespace, name, pod, startTimeoutMs: timeoutMs, log, onGone },
-      signal,
-    ).then((jail) => {
-      jails.set(name, jail);
-      return jail;
-    });
-    openings.add(opening);
-    opening.catch(() => inUse.delete(name)).finally(() => openings.delete(opening));
-    return opening;
-  };
-  const look = async (): Promise<void> => {
-    closing.signal.throwIfAborted();
-    const state = health.state();
-    if (state.kind === 'ready' || clock.now().getTime() < state.until) return;
-    looking ??= prepareCluster({
-      ...deps,
-      ownerId,
-      isAgain: prepared.size > 0,
-      open: (parts, spec) => open(parts, spec, FIRST_START_TIMEOUT_MS, closing.signal),
-      signal: closing.signal,
-    })
-      .then((next) => {
-        for (const earlier of prepared) {
-          earlier.lease.stop();
-          earlier.feed.retire();
-        }
-        prepared.add(next);
-        health.recover(next);
-      }, health.rest)
-      .finally(() => {
-        looking = undefined;
-      });
-    await looking;
-  };
+  const opener = createOpener(deps);
+  const readiness = createReadiness(deps, opener, closing.signal);
   const sweep = async (): Promise<number> => {
-    const state = health.state();
-    if (state.kind !== 'ready') return 0;
-    return sweepNamespace({ ...state.value, namespace: deps.namespace, ownerId, inUse });
+    const state = await readiness.look();
+    if (state.kind === 'resting') return 0;
+    return sweepNamespace({ ...state.value, ...{ namespace, ownerId: opener.ownerId, inUse: opener.inUse } });
   };
-  const startRounds = () => {
-    if (round !== undefined || closing.signal.aborted) return;
-    round = setInterval(() => {
-      const task = async () => {
-        await look();
-        const count = await sweep();
-        if (count > 0) log.info({ count }, 'pods of gateways that are gone were removed');
-      };
-      task().catch((error: unknown) =>
-        log.warn({ err: error }, 'the Kubernetes namespace could not be swept'),
-      );
-    }, ROUND_MS);
-    round.unref();
-  };
-
+  const rounds = startRounds(sweep, log);
   return {
     name: 'kubernetes',
     async status() {
-      startRounds();
-      await look();
-      const state = health.state();
+      rounds.begin();
+      const state = await readiness.look();
       if (state.kind === 'resting') return { kind: 'unavailable', detail: state.detail };
       return { kind: 'ready', capabilities: describe(state.value, deps.runtimeClass) };
     },
     async acquire(spec, signal) {
-      startRounds();
+      rounds.begin();
       refuseUnfit(spec);
-      await look();
+      const state = await readiness.look();
       signal.throwIfAborted();
-      const state = health.state();
       if (state.kind === 'resting') throw unavailable(state.detail);
       try {
-        return await open(state.value, spec, deps.startTimeoutMs ?? START_TIMEOUT_MS, signal);
+        return await opener.open(state.value, { spec, startTimeoutMs }, signal);
       } catch (error) {
         closing.signal.throwIfAborted();
         signal.throwIfAborted();
         if (error instanceof Problem) throw error;
-        if (!isPassing(error)) health.fail(error);
+        if (!isPassing(error)) readiness.fail(error);
         log.warn({ err: error }, 'a pod could not be started');
         throw unavailable('The sandbox could not be prepared.', error);
       }
     },
-    async sweep() {
-      await look();
-      return sweep();
-    },
+    sweep,
     async close() {
       closing.abort(unavailable('The gateway is shutting down.'));
-      clearInterval(round);
-      await looking?.catch(() => undefined);
-      await Promise.allSettled(openings);
-      await Promise.allSettled([...jails.values()].map((jail) => jail.kill('shutdown')));
-      for (const parts of prepared) {
-        await parts.lease.end();
-        parts.close();
-      }
+      rounds.end();
+      await opener.close();
+      await readiness.close();
     },
   };
 }
 
-const NAMES: Record<Runtime, string> = { python: 'Python', node: 'Node', elf: 'static binaries' };
+type Readiness = {
+  /** What was found out last; looks anew when that was a failure some time ago. */
+  look(): Promise<State<Prepared>>;
+  fail(error: unknown): void;
+  close(): Promise<void>;
+};
+
+function createReadiness(deps: KubernetesBackendDeps, opener: Opener, closing: AbortSignal): Readiness {
+  const { clock } = deps;
+  const health = createHealth<Prepared>(deps);
+  const prepared: Prepared[] = [];
+  let looking: Promise<void> | undefined;
+  const prepare = async (): Promise<void> => {
+    try {
+      const next = await prepareCluster({
+        ...deps,
+        ownerId: opener.ownerId,
+        isAgain: prepared.length > 0,
+        open: (parts, spec) => opener.open(parts, { spec, startTimeoutMs: FIRST_START_TIMEOUT_MS }, closing),
+        signal: closing,
+      });
+      for (const earlier of prepared) {
+        earlier.lease.stop();
+        earlier.feed.retire();
+      }
+      prepared.push(next);
+      health.recover(next);
+    } catch (error) {
+      health.rest(error);
+    }
+  };
+  return {
+    async look() {
+      closing.throwIfAborted();
+      const state = health.state();
+      if (state.kind === 'ready' || clock.now().getTime() < state.until) return state;
+      looking ??= prepare().finally(() => {
+        looking = undefined;
+      });
+      await looking;
+      return health.state();
+    },
+    fail: health.fail,
+    async close() {
+      await looking;
+      for (const { lease } of prepared) await lease.end();
+      for (const parts of prepared) parts.close();
+    },
+  };
+}
+
+/** Every so often, as long as the backend is used. */
+function startRounds(sweep: () => Promise<number>, log: Log): { begin(): void; end(): void } {
+  let timer: NodeJS.Timeout | undefined;
+  let isEnded = false;
+  const round = async () => {
+    const count = await sweep();
+    if (count > 0) log.info({ count }, 'pods of gateways that are gone were removed');
+  };
+  return {
+    begin() {
+      if (timer !== undefined || isEnded) return;
+      timer = setInterval(() => {
+        round().catch((error: unknown) => {
+          if (!isEnded) log.warn({ err: error }, 'the Kubernetes namespace could not be swept');
+        });
+      }, ROUND_MS);
+      timer.unref();
+    },
+    end() {
+      isEnded = true;
+      clearInterval(timer);
+    },
+  };
+}
 
 /** What pods cannot be given here is refused in words, and nothing is run without it. */
 function refuseUnfit({ layer, egressSocket }: JailSpec): void {
@@ -195,10 +187,4 @@ function describe({ roots }: Prepared, runtimeClass: string): Capabilities {
       }),
     ),
   };
-}
-
-const RETRY_AFTER_SECONDS = 5;
-
-function unavailable(detail: string, cause?: unknown, retryAfterSeconds = RETRY_AFTER_SECONDS): Problem {
-  return new Problem('unavailable', { detail, cause, retryAfterSeconds, isUncharged: true });
 }

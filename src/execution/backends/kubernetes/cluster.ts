@@ -1,10 +1,10 @@
-import { Agent as HttpAgent, type IncomingMessage } from 'node:http';
-import { Agent as HttpsAgent, type RequestOptions, request as sendHttps } from 'node:https';
+import type { IncomingMessage } from 'node:http';
+import { Agent as HttpsAgent, request as sendHttps } from 'node:https';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { KubeConfig } from '@kubernetes/client-node';
 import WebSocket from 'ws';
 import { timeLimit } from '../../../core/time-limit.ts';
 import { ApiFault, explainRefusal } from './api-fault.ts';
+import { type Authority, readAuthority } from './authority.ts';
 
 export type ApiRequest = {
   method: 'GET' | 'POST' | 'PUT' | 'DELETE';
@@ -44,48 +44,13 @@ const RETRY_AFTER_MS_MAX = 5_000;
 const ANSWER_BYTES_MAX = 16 * 1024 * 1024;
 const MESSAGE_BYTES_MAX = 4 * 1024 * 1024;
 
-/** Reads the kubeconfig, or the service account of the pod we are in. Throws in words for the operator. */
+/** Reaches a cluster as a kubeconfig says. Throws in words for the operator when it cannot be read. */
 export async function openCluster(kubeconfigPath: string | undefined): Promise<Cluster> {
-  const config = await loadConfig(kubeconfigPath);
-  const server = config.getCurrentCluster()?.server.replace(/\/+$/, '') ?? '';
-  if (!server.startsWith('https://'))
-    throw new Error('its server must be named by https:// in the kubeconfig.');
-  if (config.getCurrentCluster()?.skipTLSVerify)
-    throw new Error('its kubeconfig says insecure-skip-tls-verify: code would go to whoever answers.');
-  const agents = new Map<string, HttpAgent>();
+  const authority = await readAuthority(kubeconfigPath);
+  const { server } = authority;
   let clockAheadMs = 0;
-
-  /** Asked each time, because tokens and certificates are renewed. */
-  const authorize = async (): Promise<RequestOptions> => {
-    const options: RequestOptions = {};
-    await config.applyToHTTPSOptions(options);
-    const { agent, headers, auth, ca, cert, key } = options;
-    const identity = JSON.stringify([ca, cert, key].map((pem) => pem?.toString()));
-    const kept = agents.get(identity) ?? keepAlive(agent);
-    if (!agents.has(identity)) agents.clear();
-    agents.set(identity, kept);
-    return { agent: kept, ...(headers && { headers }), ...(auth && { auth }), ...tlsOf(options) };
-  };
   const send = async (asked: ApiRequest, signal: AbortSignal): Promise<IncomingMessage> => {
-    const options = await authorize();
-    const body = asked.body === undefined ? undefined : JSON.stringify(asked.body);
-    const headers = {
-      ...headersOf(options),
-      accept: 'application/json',
-      ...(body !== undefined && {
-        'content-type': 'application/json',
-        'content-length': Buffer.byteLength(body),
-      }),
-    };
-    const answer = await new Promise<IncomingMessage>((resolve, reject) => {
-      const request = sendHttps(addressOf(server, asked), {
-        ...options,
-        headers,
-        method: asked.method,
-        signal,
-      });
-      request.once('response', resolve).once('error', reject).end(body);
-    });
+    const answer = await sendRequest(authority, asked, signal);
     const date = Date.parse(answer.headers.date ?? '');
     if (!Number.isNaN(date)) clockAheadMs = date - Date.now();
     return answer;
@@ -110,57 +75,56 @@ export async function openCluster(kubeconfigPath: string | undefined): Promise<C
       if (answer.statusCode === 200) return answer;
       throw explainRefusal(answer.statusCode ?? 0, await readText(answer), answer.headers['retry-after']);
     },
-    async connect({ path, query, protocols, onMessage }, signal) {
-      const { agent, ...options } = await authorize();
-      const address = addressOf(server, { path, query }).replace(/^http/, 'ws');
-      const socket = new WebSocket(address, [...protocols], {
-        ...options,
-        // A pool's agent would hand out connections that requests wait for; a proxy's has to be used.
-        ...(agent instanceof HttpAgent && agent.constructor !== HttpsAgent && { agent }),
-        handshakeTimeout: REQUEST_TIMEOUT_MS,
-        perMessageDeflate: false,
-        maxPayload: MESSAGE_BYTES_MAX,
-      });
-      socket.on('message', (data) => onMessage(Buffer.isBuffer(data) ? data : Buffer.from([])));
-      await opened(socket, signal);
-      return socket;
-    },
+    connect: (asked, signal) => openSocket(authority, asked, signal),
     now: () => Date.now() + clockAheadMs,
-    close() {
-      for (const agent of agents.values()) agent.destroy();
-    },
+    close: () => authority.close(),
   };
 }
 
-/** Loaded only where it is used: the client's models take a second and 70 MB. */
-async function loadConfig(path: string | undefined): Promise<KubeConfig> {
-  const { KubeConfig } = await import('@kubernetes/client-node');
-  const config = new KubeConfig();
-  try {
-    if (path === undefined) config.loadFromCluster();
-    else config.loadFromFile(path);
-  } catch (cause) {
-    throw new Error('its kubeconfig cannot be read: KUBERNETES_CONFIG must be the path of one.', { cause });
-  }
-  if (path === undefined && config.getCurrentCluster()?.server.includes('undefined'))
-    throw new Error('the gateway runs in no pod: KUBERNETES_CONFIG must be the path of a kubeconfig.');
-  return config;
+async function sendRequest(
+  { server, authorize }: Authority,
+  asked: ApiRequest,
+  signal: AbortSignal,
+): Promise<IncomingMessage> {
+  const options = await authorize();
+  const body = asked.body === undefined ? undefined : JSON.stringify(asked.body);
+  const headers = {
+    ...{ ...options.headers, accept: 'application/json' },
+    ...(body !== undefined && {
+      'content-type': 'application/json',
+      'content-length': Buffer.byteLength(body),
+    }),
+  };
+  return new Promise((resolve, reject) => {
+    const request = sendHttps(addressOf(server, asked), {
+      ...options,
+      headers,
+      method: asked.method,
+      signal,
+    });
+    request.once('response', resolve).once('error', reject).end(body);
+  });
 }
 
-/** The client's own agents open a connection for every request; those for a proxy are taken as they are. */
-function keepAlive(agent: RequestOptions['agent']): HttpAgent {
-  if (agent instanceof HttpsAgent && agent.constructor === HttpsAgent)
-    return new HttpsAgent({ ...agent.options, keepAlive: true });
-  return agent instanceof HttpAgent ? agent : new HttpsAgent({ keepAlive: true });
-}
-
-function tlsOf({ ca, cert, key, servername }: RequestOptions): RequestOptions {
-  return { ...(ca && { ca }), ...(cert && { cert }), ...(key && { key }), ...(servername && { servername }) };
-}
-
-function headersOf({ headers }: RequestOptions): Record<string, string> {
-  const entries = Array.isArray(headers) ? [] : Object.entries(headers ?? {});
-  return Object.fromEntries(entries.map(([name, value]) => [name, String(value)]));
+async function openSocket(
+  { server, authorize }: Authority,
+  { path, query, protocols, onMessage }: ConnectRequest,
+  signal: AbortSignal,
+): Promise<WebSocket> {
+  const { agent, ...options } = await authorize();
+  const socket = new WebSocket(addressOf(server, { path, query }).replace(/^http/, 'ws'), [...protocols], {
+    ...options,
+    // A pool's agent would hand out connections that requests wait for; a proxy's has to be used.
+    ...(agent.constructor !== HttpsAgent && { agent }),
+    handshakeTimeout: REQUEST_TIMEOUT_MS,
+    perMessageDeflate: false,
+    maxPayload: MESSAGE_BYTES_MAX,
+  });
+  socket.on('message', (data) => {
+    if (Buffer.isBuffer(data)) onMessage(data);
+  });
+  await opened(socket, signal);
+  return socket;
 }
 
 function addressOf(server: string, { path, query = {} }: Pick<ApiRequest, 'path' | 'query'>): string {

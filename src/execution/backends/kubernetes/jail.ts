@@ -101,7 +101,7 @@ const GRACE_SECONDS = 1;
 const GONE_TIMEOUT_MS = 20_000;
 const FORCED_TIMEOUT_MS = 10_000;
 const POLL_MS = 1_000;
-const GIVE_UP_MS = 5_000;
+const GIVE_UP_MS = 1_000;
 const LAST_WORDS_MS = 3_000;
 /** A pod's end comes by the watch, the end of its output by the connection, in any order. */
 const NEWS_MS = 10_000;
@@ -122,12 +122,28 @@ function cleanupLimit(ms = REQUEST_TIMEOUT_MS): AbortSignal {
 async function removePod({ pods, name, log }: JailInput, life: PodLife): Promise<void> {
   if (life.isGone()) return;
   const limit = cleanupLimit(GONE_TIMEOUT_MS);
-  await pods.remove(name, GRACE_SECONDS, limit);
+  await askToRemove(pods, { name, graceSeconds: GRACE_SECONDS }, limit);
   if (await isGoneWithin(pods, { name, life }, limit)) return;
   log.error({ jail: name }, 'a node does not confirm the end of a jail, which is now deleted by force');
   const forced = cleanupLimit(FORCED_TIMEOUT_MS);
-  await pods.remove(name, 0, forced);
+  await askToRemove(pods, { name, graceSeconds: 0 }, forced);
   if (!(await isGoneWithin(pods, { name, life }, forced))) throw new Error(`the pod ${name} stays`);
+}
+
+/** Again and again: a server that is down for a moment keeps the pod. */
+async function askToRemove(
+  pods: Pods,
+  { name, graceSeconds }: { name: string; graceSeconds: number },
+  limit: AbortSignal,
+): Promise<void> {
+  for (;;) {
+    try {
+      return await pods.remove(name, graceSeconds, limit);
+    } catch (error) {
+      if (limit.aborted || (error instanceof ApiFault && error.status < 500)) throw error;
+      await sleep(POLL_MS, undefined, { ref: false });
+    }
+  }
 }
 
 /** By the watch, and by asking as well, in case it was cut off. */

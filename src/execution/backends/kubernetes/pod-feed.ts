@@ -42,68 +42,18 @@ const eventSchema = z.object({
  * Lists and watches (Kubernetes API concepts, "Efficient detection of changes"): after each watch that ends, was cut off
  * or is too old, everything is listed again, so that nothing is missed for good.
  */
-export function createPodFeed({ cluster, pods, ownerId, log }: PodFeedInput): PodFeed {
+export function createPodFeed(input: PodFeedInput): PodFeed {
   const followed = new Map<string, Followed>();
   const closing = new AbortController();
-  const selector = `${OWNER_LABEL}=${ownerId}`;
   let isRunning = false;
   let isRetired = false;
   const endIfRetired = () => {
     if (isRetired && followed.size === 0) closing.abort();
   };
-
-  const list = async (): Promise<string> => {
-    const expected = new Map([...followed].filter(([, { isCreated }]) => isCreated));
-    const listed = await pods.list(selector, closing.signal);
-    for (const pod of listed.pods) {
-      followed.get(pod.metadata.name)?.onPod(pod);
-      expected.delete(pod.metadata.name);
-    }
-    for (const [name, { onGone }] of expected) if (followed.has(name)) onGone();
-    return listed.resourceVersion;
-  };
-  const hear = (line: string): boolean => {
-    const event = eventSchema.parse(JSON.parse(line));
-    if (event.type === 'ERROR') return false;
-    if (event.type === 'BOOKMARK') return true;
-    const pod = podSchema.parse(event.object);
-    const listener = followed.get(pod.metadata.name);
-    listener?.onPod(pod);
-    if (event.type === 'DELETED') listener?.onGone();
-    return true;
-  };
-  const watch = async (resourceVersion: string): Promise<void> => {
-    const query = {
-      ...{ watch: 'true', labelSelector: selector, resourceVersion },
-      ...{ allowWatchBookmarks: 'true', timeoutSeconds: `${WATCH_SECONDS}` },
-    };
-    const limit = timeLimit(closing.signal, WATCH_LIMIT_MS);
-    const answer = await cluster.listen({ method: 'GET', path: pods.path, query }, limit);
-    try {
-      for await (const line of createInterface(answer)) if (!hear(line)) return;
-    } finally {
-      answer.destroy();
-    }
-  };
-  const run = async (): Promise<void> => {
-    let pauseMs = PAUSE_MS_FIRST;
-    while (followed.size > 0 && !closing.signal.aborted) {
-      try {
-        const resourceVersion = await list();
-        pauseMs = PAUSE_MS_FIRST;
-        await watch(resourceVersion);
-      } catch (error) {
-        if (closing.signal.aborted) return;
-        log.info({ err: error, cluster: cluster.server }, 'the watch of the jails was cut off');
-        pauseMs = Math.min(pauseMs * 2, PAUSE_MS_MAX);
-      }
-      await sleep(pauseMs, undefined, { signal: closing.signal, ref: false }).catch(() => undefined);
-    }
-  };
   const begin = () => {
     if (isRunning || closing.signal.aborted) return;
     isRunning = true;
-    void run().finally(() => {
+    void run({ ...input, followed, closing: closing.signal }).finally(() => {
       isRunning = false;
       if (followed.size > 0) begin();
     });
@@ -129,4 +79,62 @@ export function createPodFeed({ cluster, pods, ownerId, log }: PodFeedInput): Po
     },
     close: () => closing.abort(),
   };
+}
+
+type Parts = PodFeedInput & { followed: Map<string, Followed>; closing: AbortSignal };
+
+/** As long as anybody wants to know. */
+async function run(parts: Parts): Promise<void> {
+  const { cluster, followed, closing, log } = parts;
+  let pauseMs = PAUSE_MS_FIRST;
+  while (followed.size > 0 && !closing.aborted) {
+    try {
+      const resourceVersion = await list(parts);
+      pauseMs = PAUSE_MS_FIRST;
+      await watch(parts, resourceVersion);
+    } catch (error) {
+      if (closing.aborted) return;
+      log.info({ err: error, cluster: cluster.server }, 'the watch of the jails was cut off');
+      pauseMs = Math.min(pauseMs * 2, PAUSE_MS_MAX);
+    }
+    await sleep(pauseMs, undefined, { signal: closing, ref: false }).catch(() => undefined);
+  }
+}
+
+async function list({ pods, ownerId, followed, closing }: Parts): Promise<string> {
+  const expected = new Map([...followed].filter(([, { isCreated }]) => isCreated));
+  const listed = await pods.list(`${OWNER_LABEL}=${ownerId}`, closing);
+  for (const pod of listed.pods) {
+    followed.get(pod.metadata.name)?.onPod(pod);
+    expected.delete(pod.metadata.name);
+  }
+  for (const [name, { onGone }] of expected) if (followed.has(name)) onGone();
+  return listed.resourceVersion;
+}
+
+async function watch(parts: Parts, resourceVersion: string): Promise<void> {
+  const { cluster, pods, ownerId, closing } = parts;
+  const query = {
+    ...{ watch: 'true', labelSelector: `${OWNER_LABEL}=${ownerId}`, resourceVersion },
+    ...{ allowWatchBookmarks: 'true', timeoutSeconds: `${WATCH_SECONDS}` },
+  };
+  const limit = timeLimit(closing, WATCH_LIMIT_MS);
+  const answer = await cluster.listen({ method: 'GET', path: pods.path, query }, limit);
+  try {
+    for await (const line of createInterface(answer)) if (!hear(parts, line)) return;
+  } finally {
+    answer.destroy();
+  }
+}
+
+/** Whether to go on. */
+function hear({ followed }: Parts, line: string): boolean {
+  const event = eventSchema.parse(JSON.parse(line));
+  if (event.type === 'ERROR') return false;
+  if (event.type === 'BOOKMARK') return true;
+  const pod = podSchema.parse(event.object);
+  const listener = followed.get(pod.metadata.name);
+  listener?.onPod(pod);
+  if (event.type === 'DELETED') listener?.onGone();
+  return true;
 }

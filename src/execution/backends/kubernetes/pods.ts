@@ -20,6 +20,9 @@ export type Pods = {
 const LIST_MAX = 500;
 const LOG_BYTES = 64;
 
+const createdSchema = z.object({
+  spec: z.object({ hostUsers: z.boolean().optional(), runtimeClassName: z.string().optional() }),
+});
 const listSchema = z.object({
   metadata: z.object({ resourceVersion: z.string().default('') }),
   items: z.array(podSchema),
@@ -30,7 +33,14 @@ export function createPods(cluster: Cluster, namespace: string): Pods {
   return {
     path,
     async create(pod, signal) {
-      return podSchema.parse(JSON.parse(await cluster.ask({ method: 'POST', path, body: pod }, signal)));
+      const created = JSON.parse(await cluster.ask({ method: 'POST', path, body: pod }, signal));
+      const { spec } = createdSchema.parse(created);
+      // Servers leave out what they do not know, or have switched off, without a word.
+      if (spec.hostUsers !== pod.spec?.hostUsers || spec.runtimeClassName !== pod.spec?.runtimeClassName)
+        throw new Error(
+          'its API server does not keep hostUsers or runtimeClassName of pods: user namespaces need Kubernetes 1.33.',
+        );
+      return podSchema.parse(created);
     },
     async read(name, signal) {
       const text = await unlessStatus([404], cluster.ask({ method: 'GET', path: `${path}/${name}` }, signal));

@@ -37,20 +37,24 @@ const placeSchema = z.object({
   token: z.literal('ENOENT'),
   filter: z.string(),
   banner: z.string(),
+  users: z.string(),
   reached: z.array(z.string()),
 });
 
 /** gVisor's kernel says the same date of itself on every machine. */
 const GVISOR_BANNER = 'Sun Jan 10 15:06:54 PST 2016';
+/** How `uid_map` reads where there is no user namespace (user_namespaces(7)). */
+const ALL_USERS = /^\s*0\s+0\s+4294967295\s*$/;
 
 async function judgePlace(start: StartTrial, isGvisor: boolean): Promise<string | undefined> {
   const trial = await runTrial(start, PLACE_TRIAL, placeSchema);
   if (trial.kind === 'failed') return trial.why;
-  const { banner, filter, reached } = trial.answer;
+  const { banner, filter, reached, users } = trial.answer;
   if (reached.length > 0)
     return `a jail reached ${reached.join(', ')}: the cluster's network does not keep to network policies`;
   if (isGvisor)
     return banner.includes(GVISOR_BANNER) ? undefined : 'a jail that gVisor should run sees another kernel';
+  if (ALL_USERS.test(users)) return "a jail's users are the node's own: hostUsers was not kept";
   // Netlink is what our own profile refuses and a runtime's own allows.
   return filter === 'EAFNOSUPPORT'
     ? undefined
@@ -84,10 +88,10 @@ def reach(place):
     host, port = place
     return attempt(lambda: socket.create_connection((host, int(port)), 1).close())
 
-def banner():
+def read(path):
     try:
-        with open('/proc/version') as file:
-            return file.read()
+        with open(path) as file:
+            return file.read(4096)
     except OSError:
         return ''
 
@@ -98,7 +102,8 @@ if 'KUBERNETES_SERVICE_HOST' in os.environ:
 answer = {
     'uid': os.getuid(),
     'filter': attempt(lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)),
-    'banner': banner(),
+    'banner': read('/proc/version'),
+    'users': read('/proc/self/uid_map'),
     'root': attempt(lambda: open('/trial', 'w')),
     'tmp': attempt(lambda: open('/tmp/trial', 'w').close()),
     'token': attempt(lambda: os.listdir('/var/run/secrets/kubernetes.io/serviceaccount')),
