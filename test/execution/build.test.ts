@@ -79,6 +79,24 @@ describe('a build of requirements.txt', () => {
     );
   });
 
+  test('that start programs, come with data, or shadow each other run nothing and stay inside', async () => {
+    const wheel = index.addWheel('sneaky', [
+      { path: 'sneaky.pth', text: 'import os; os._exit(9)\n' },
+      { path: 'sitecustomize.py', text: 'raise SystemExit(9)\n' },
+      { path: 'usercustomize.py', text: 'raise SystemExit(9)\n' },
+      { path: 'json.py', text: 'raise SystemExit(9)\n' },
+      { path: 'sneaky.py', text: 'X = 1\n' },
+      { path: 'sneaky-1.0.0.data/scripts/run.sh', text: '#!python\n' },
+      { path: 'sneaky-1.0.0.data/data/etc/passwd', text: 'root' },
+      { path: 'sneaky-1.0.0.data/headers/../../up.h', text: '' },
+    ]);
+    const built = await buildPython(wheel);
+    if (built.kind === 'refused') return expect(logOf(built)).not.toBe('');
+    for (const path of await filesOf(layerOf(built))) expect(path).toMatch(/^python\/(?!.*\.\.)/);
+    const program = 'import json, sneaky\nprint(json.dumps(sneaky.X))';
+    return expect(await runWithLayer('python', program, layerOf(built))).toBe('1\n');
+  });
+
   test('is made of files only, with one mode, the same bytes whenever it is built', async () => {
     const line = index.addWheel('modes', [
       { path: 'modes/run.py', text: '#!/usr/bin/python\n', mode: 0o755 },
@@ -280,6 +298,51 @@ describe('a build of package-lock.json', () => {
     const built = await buildNode({ swapped: entry });
     expect(built.kind).toBe('refused');
     expect(logOf(built)).toContain('EINTEGRITY');
+  });
+
+  test.each([
+    ['bundled in development', { dev: true, inBundle: true }],
+    ['bundled in development, from the registry', { dev: true, inBundle: true, version: '1.0.0' }],
+  ])('installs nothing without a hash: a package that is said to be %s', async (_, claims) => {
+    const hashed = index.addTarball('hashed', [{ path: 'package/index.js', text: '' }]);
+    const { integrity: _unused, ...loose } = index.addTarball('loose', [
+      { path: 'package/index.js', text: 'whatever' },
+    ]);
+    const dist = { tarball: loose.resolved };
+    const packument = {
+      name: 'loose',
+      'dist-tags': { latest: '1.0.0' },
+      versions: { '1.0.0': { name: 'loose', version: '1.0.0', dist } },
+    };
+    index.answer('/npm/loose', 'application/json', JSON.stringify(packument));
+    const built = await buildNode({ hashed, loose: { ...loose, ...claims } });
+    if (built.kind === 'refused') return;
+    expect(await filesOf(layerOf(built))).not.toContain('node_modules/loose/index.js');
+  });
+
+  test('leaves out what is for development, as npm marks it, and never asks for it', async () => {
+    const wanted = index.addTarball('wanted', [{ path: 'package/index.js', text: '' }]);
+    const tool = index.addTarball('tool', [{ path: 'package/index.js', text: '' }]);
+    const manifest = {
+      ...{ name: 'x', version: '1.0.0' },
+      dependencies: { wanted: '^1.0.0' },
+      devDependencies: { tool: '1.0.0' },
+    };
+    const packages = {
+      '': manifest,
+      'node_modules/wanted': wanted,
+      'node_modules/tool': { ...tool, dev: true },
+      'node_modules/tool/node_modules/inner': { version: '1.0.0', dev: true, inBundle: true },
+    };
+    const files = new Map([
+      ['package.json', Buffer.from(JSON.stringify(manifest))],
+      ['package-lock.json', Buffer.from(JSON.stringify({ ...manifest, lockfileVersion: 3, packages }))],
+    ]);
+    const built = await builder().build({ language: 'node', files }, never);
+    const paths = await filesOf(layerOf(built));
+    expect(paths).toContain('node_modules/wanted/index.js');
+    expect(paths.filter((path) => path.includes('tool'))).toEqual([]);
+    expect(index.asked.filter((path) => path.includes('tool'))).toEqual([]);
   });
 
   test('reaches the registry and no other host, whatever the registry says', async () => {

@@ -64,23 +64,26 @@ export function readPackageLock(
   if (files.packageJson === undefined) throw refuse('it needs the package.json that it was made from');
   const manifest = readManifest(files.packageJson);
   const { packages } = readLock(files.lock);
-  const places = Object.entries(packages).filter(([place]) => place !== '');
+  // Left out of what npm is given, and not by --omit=dev: npm does not believe what a lock says is for development,
+  // and would fetch it, without the hash that is not asked of it here.
+  const places = Object.entries(packages).filter(([place, { dev }]) => place !== '' && dev !== true);
   if (places.length > PACKAGES_MAX) throw refuse(`it names over ${PACKAGES_MAX} packages`);
   for (const [place, entry] of places) {
     const why = refusePlace(place) ?? refuseEntry(entry, registry);
     if (why !== undefined)
       throw refuse(`"packages" has ${JSON.stringify(place.slice(0, 200))}, which ${why}`);
   }
-  const { name = 'server', version = '0.0.0', workspaces: _, ...rest } = manifest;
-  const root = packages[''] ?? {};
-  const lock = { name, version, lockfileVersion: 3, requires: true, packages: { ...packages, '': root } };
+  const { name = 'server', version = '0.0.0', workspaces: _, devDependencies: _dev, ...rest } = manifest;
+  const { devDependencies: _rootDev, ...root } = packages[''] ?? {};
+  const kept = { ...Object.fromEntries(places), '': root };
+  const lock = { name, version, lockfileVersion: 3, requires: true, packages: kept };
   return { packageJson: JSON.stringify({ name, version, ...rest }), lock: JSON.stringify(sortMembers(lock)) };
 }
 
 /** Whether anything of it would be installed. */
 export function hasPackages({ lock }: LockedPackages): boolean {
   const { packages } = lockSchema.parse(JSON.parse(lock));
-  return Object.entries(packages).some(([place, { dev }]) => place !== '' && dev !== true);
+  return Object.keys(packages).some((place) => place !== '');
 }
 
 function readManifest(content: Uint8Array): z.infer<typeof manifestSchema> {
@@ -110,10 +113,7 @@ function refusePlace(place: string): string | undefined {
 function refuseEntry(entry: Entry, registry: string): string | undefined {
   if (entry.link === true)
     return 'is a link to a folder; publish that package, or put its files into your own';
-  // What comes inside another package's tarball is covered by that one's hash, and development is left out.
-  if (entry.inBundle === true) {
-    return entry.dev === true ? undefined : 'is bundled inside another package, without a hash of its own';
-  }
+  if (entry.inBundle === true) return 'is bundled inside another package, without a hash of its own';
   if (entry.version === undefined || !VERSION.test(entry.version))
     return 'has no exact version from the registry';
   if (entry.resolved !== undefined && !isOfRegistry(entry.resolved, registry)) {
