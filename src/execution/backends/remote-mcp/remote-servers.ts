@@ -12,7 +12,7 @@ import { createEndpoints, type Endpoint, type EndpointHealth } from './endpoints
 import type { Dialect } from './envelope.ts';
 import { judgeAnswer, type Refusal } from './judge.ts';
 import { createLeash, type Leash } from './leash.ts';
-import { createLobby, retire } from './lobby.ts';
+import { createLobby, type Lobby, retire } from './lobby.ts';
 import type { Reply } from './messages.ts';
 import { createPools } from './pools.ts';
 import { type Party, type RequestDeps, type RequestInput, request } from './request.ts';
@@ -62,27 +62,7 @@ export function createRemoteServers(deps: RemoteServersDeps): RemoteMcp {
   const endpoints = createEndpoints({ pools, policy, clock });
   const talk = { tokens, log };
   const lobby = createLobby(talk);
-
-  const converse = async (
-    party: Party,
-    asked: Pick<RequestInput, 'request' | 'budget' | 'leash'>,
-  ): Promise<Reply | Refusal> => {
-    const { leash, budget } = asked;
-    for (let isAgain = false; ; isAgain = true) {
-      const footing = lobby.footing(party) ?? (await lobby.greet(party, leash));
-      if (footing.kind === 'failed') return footing;
-      if (footing.dialect.era === 'modern' && SUBSCRIPTIONS.has(asked.request.method)) {
-        footing.leave();
-        return { kind: 'result', result: {} };
-      }
-      const { dialect } = footing;
-      if (party.logLevel !== undefined) await setLogLevel(talk, { party, dialect, budget, leash });
-      const answer = await request(talk, { party, dialect, request: asked.request, budget, leash });
-      footing.leave();
-      if (isAgain || !isForgotten(dialect, answer)) return judgeAnswer(answer);
-      footing.forget();
-    }
-  };
+  const talking = { talk, lobby };
 
   return {
     async exchange(input, signal) {
@@ -90,20 +70,12 @@ export function createRemoteServers(deps: RemoteServersDeps): RemoteMcp {
       const finding = endpoints.find(input.server.endpoint);
       if (finding.kind === 'refused') return toExchanged(unreachable(finding.detail), startedAt);
       const { endpoint } = finding;
-      const party: Party = {
-        endpoint,
-        audience: input.server.serverId,
-        caller: input.caller,
-        strangerId: input.caller?.isStranger ? takeRandomText(STRANGER_ID_BYTES) : undefined,
-        client: input.client,
-        events: input.events,
-        logLevel: input.logLevel,
-      };
+      const party = toParty(endpoint, input);
       const ending = await guard(endpoint, () =>
         within(signal, input.server.limits.runTimeoutMs, (leash) => {
           const budget = { bytesMax: input.server.limits.outputBytesMax, received: 0, decoded: 0 };
           return askInRounds(party, input.request, leash, (request) =>
-            converse(party, { request, budget, leash }),
+            converse(talking, party, { request, budget, leash }),
           );
         }),
       );
@@ -139,6 +111,35 @@ export function createRemoteServers(deps: RemoteServersDeps): RemoteMcp {
       await pools.close();
     },
   };
+}
+
+function toParty(endpoint: Endpoint, input: Parameters<RemoteServers['exchange']>[0]): Party {
+  const { server, caller, client, events, logLevel } = input;
+  const strangerId = caller?.isStranger ? takeRandomText(STRANGER_ID_BYTES) : undefined;
+  // Written member by member: every call comes by here.
+  return { endpoint, audience: server.serverId, caller, strangerId, client, events, logLevel };
+}
+
+/** One request on the footing that its party has, or gets; once more where the endpoint has forgotten it. */
+async function converse(
+  { talk, lobby }: { talk: RequestDeps; lobby: Lobby },
+  party: Party,
+  { request: asked, budget, leash }: Pick<RequestInput, 'request' | 'budget' | 'leash'>,
+): Promise<Reply | Refusal> {
+  for (let isAgain = false; ; isAgain = true) {
+    const footing = lobby.footing(party) ?? (await lobby.greet(party, leash));
+    if (footing.kind === 'failed') return footing;
+    if (footing.dialect.era === 'modern' && SUBSCRIPTIONS.has(asked.method)) {
+      footing.leave();
+      return { kind: 'result', result: {} };
+    }
+    const { dialect } = footing;
+    if (party.logLevel !== undefined) await setLogLevel(talk, { party, dialect, budget, leash });
+    const answer = await request(talk, { party, dialect, request: asked, budget, leash });
+    footing.leave();
+    if (isAgain || !isForgotten(dialect, answer)) return judgeAnswer(answer);
+    footing.forget();
+  }
 }
 
 /** A session is told how much to log; a stateless server reads it in each request. Whether it obeys is its affair. */
