@@ -31,7 +31,7 @@ export async function examineHosted(
   signal: AbortSignal,
 ): Promise<Examined> {
   const rootSha256 = await requireRoot(deps, submission);
-  const { layer, log } = await buildLayer(deps, submission, signal);
+  const { layer, log } = await buildLayer(deps, { publisherId, submission }, signal);
   const code = toCode(submission, { layer: layer && deps.catalog.openLayer(layer.sha256), rootSha256 });
   const limits = { ...DEFAULT_LIMITS, ...submission.limits };
   const listed = await inspect(deps, { kind: 'hosted', code, limits, publisherId, hosts: [] }, signal);
@@ -84,13 +84,14 @@ async function requireRoot(
 
 async function buildLayer(
   { builder }: Pick<GatewayDeps, 'builder'>,
-  { language, files }: HostedSubmission,
+  { publisherId, submission }: { publisherId: Uuid; submission: HostedSubmission },
   signal: AbortSignal,
 ): Promise<{ layer: { sha256: string; bytes: number } | undefined; log: string | undefined }> {
+  const { language, files } = submission;
   const manifest = MANIFESTS[language];
   if (manifest === undefined || !files.has(manifest)) return { layer: undefined, log: undefined };
   const limit = timeLimit(signal, BUILD_BOUND_MS);
-  const build = await builder.build({ language, files }, limit).catch((error: unknown) => {
+  const build = await builder.build({ language, files, publisherId }, limit).catch((error: unknown) => {
     // The build itself ends sooner: most of that time went by in the queue before it.
     if (error !== limit.reason || signal.aborted) throw error;
     throw tooBusy('Too many dependencies are being installed right now.');

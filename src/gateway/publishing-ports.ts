@@ -12,7 +12,12 @@ export type Build =
 /** Installs what a publisher's code depends on, once, when a version is published. */
 export type Builder = {
   build(
-    input: { language: 'python' | 'node' | 'go'; files: ReadonlyMap<string, Uint8Array> },
+    input: {
+      language: 'python' | 'node' | 'go';
+      files: ReadonlyMap<string, Uint8Array>;
+      /** Nobody's builds take all the turns. */
+      publisherId?: string;
+    },
     signal: AbortSignal,
   ): Promise<Build>;
 };

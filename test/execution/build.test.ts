@@ -199,6 +199,22 @@ describe('a build of requirements.txt', () => {
     expect(await countRecipes()).toBe(before);
   });
 
+  test('of one publisher takes two turns at most, so that others get theirs', async () => {
+    const shared = builder();
+    const publish = (publisherId: string, name: string) => {
+      const line = index.addWheel(name, [{ path: `${name}.py`, text: '' }]);
+      const files = new Map([['requirements.txt', Buffer.from(line)]]);
+      return shared.build({ language: 'python', files, publisherId }, never);
+    };
+    const builds = ['one', 'two', 'three'].map((name) => publish('greedy', name));
+    const settled = Promise.allSettled(builds);
+    const other = publish('modest', 'four');
+    await expect(Promise.race(builds)).rejects.toMatchObject({ type: 'too-many-requests' });
+    expect(await other).toMatchObject({ kind: 'built' });
+    expect((await settled).filter(({ status }) => status === 'fulfilled')).toHaveLength(2);
+    expect(await publish('greedy', 'five')).toMatchObject({ kind: 'built' });
+  });
+
   test('by two publishers at once, at two gateways, makes one layer that both are given', async () => {
     const line = index.addWheel('raced', [{ path: 'raced.py', text: 'x = 1\n' }]);
     const one = builder();

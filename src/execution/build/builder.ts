@@ -36,7 +36,7 @@ export type Build =
 /** Installs what a publisher's code depends on, once, when a version is published. */
 export type Builder = {
   /** Throws a `Problem('unavailable')` when nothing can be built now. */
-  build(input: BuildInput, signal: AbortSignal): Promise<Build>;
+  build(input: BuildInput & { publisherId?: string }, signal: AbortSignal): Promise<Build>;
 };
 
 const MIB = 1024 * 1024;
@@ -51,11 +51,14 @@ const EGRESS_LIMITS: NonNullable<EgressInput['limits']> = { bytesMax: 512 * MIB,
 /** Each may hold what it installs in the gateway's memory. */
 const BUILDS_AT_ONCE = 1;
 const BUILDS_WAITING_MAX = 8;
+/** Of the places to wait: others shall find some. */
+const BUILDS_OF_PUBLISHER_MAX = 2;
 const REUSED = 'The same dependencies were installed before; their layer is used again.\n';
 
 export function createBuilder(deps: BuilderDeps): Builder {
   const bounds = { ...BUILD_BOUNDS, ...deps.bounds };
   const work = createSharedWork<Build>({ atOnceMax: BUILDS_AT_ONCE, waitingMax: BUILDS_WAITING_MAX });
+  const inTurn = createTurns(BUILDS_OF_PUBLISHER_MAX);
   return {
     async build(input, signal) {
       const planned = tryPlan(input, deps.indexes);
@@ -66,7 +69,7 @@ export function createBuilder(deps: BuilderDeps): Builder {
       const { recipeHash, installer } = place;
       const known = await deps.shelf.findByRecipe(recipeHash);
       if (known !== undefined) return toBuilt(known, REUSED);
-      return work.run(recipeHash, signal, async (limit) => {
+      const install = async (limit: AbortSignal): Promise<Build> => {
         // Another gateway may have been quicker while this build waited for its turn.
         const meanwhile = await deps.shelf.findByRecipe(recipeHash);
         if (meanwhile !== undefined) return toBuilt(meanwhile, REUSED);
@@ -75,9 +78,36 @@ export function createBuilder(deps: BuilderDeps): Builder {
         const run = await runBuild(deps, { plan, installer, bounds, openGate }, limit);
         if (run.kind === 'refused') return run;
         return toBuilt(await deps.shelf.keep({ recipeHash, archive: run.archive }), run.log);
-      });
+      };
+      return inTurn(input.publisherId, () => work.run(recipeHash, signal, install));
     },
   };
+}
+
+/** Refuses a publisher who has so many under way already. */
+function createTurns(countMax: number) {
+  const counts = new Map<string, number>();
+  return async <T>(publisherId: string | undefined, work: () => Promise<T>): Promise<T> => {
+    if (publisherId === undefined) return work();
+    const count = counts.get(publisherId) ?? 0;
+    if (count >= countMax) throw tooMany(countMax);
+    counts.set(publisherId, count + 1);
+    try {
+      return await work();
+    } finally {
+      const rest = (counts.get(publisherId) ?? 1) - 1;
+      if (rest > 0) counts.set(publisherId, rest);
+      else counts.delete(publisherId);
+    }
+  };
+}
+
+function tooMany(countMax: number): Problem {
+  return new Problem('too-many-requests', {
+    detail: `The dependencies of ${countMax} of your versions are being installed; publish this one after them.`,
+    retryAfterSeconds: 30,
+    isUncharged: true,
+  });
 }
 
 type Planned = { kind: 'planned'; plan: BuildPlan } | Extract<Build, { kind: 'none' | 'refused' }>;
