@@ -45,6 +45,8 @@ const QUOTE_LIFETIME_MS = 5 * 60 * 1000;
 const VERSION = '0.1.0';
 const ISSUED_KEY = 'issued-key';
 /** One for each of hold, charge, capture and release, which are batched apart. */
+/** Calls of publishers' own servers that nobody pays for, under way at once. */
+const FREE_ENDPOINT_CALLS_MAX = 256;
 const CHARGE_POOL_MAX = 4;
 
 /** A gateway's parts, wired; `close` gives everything back in the reverse order. */
@@ -88,6 +90,7 @@ export async function createDeps({ config, log, publicUrl, isDraining }: DepsInp
     reliability: createReliability({ sql, clock }),
     // Half of the sandbox, so that the other half is always for calls that pay.
     freeCalls: createFreeCalls({ inFlightMax: Math.max(1, Math.floor(config.sandbox.concurrencyMax / 2)) }),
+    freeEndpointCalls: createFreeCalls({ inFlightMax: FREE_ENDPOINT_CALLS_MAX }),
     wires: createWires({
       ...{ secrets: secrets.masters, realm: new URL(publicUrl).hostname, clock, log },
       networks: config.evm?.networks ?? [],

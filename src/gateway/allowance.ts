@@ -54,7 +54,8 @@ export async function callFreeTool(
   const max = tier?.freeToolCallsPerDay;
   if (!principal || max === undefined) {
     const payer = principal && `account:${principal.accountId}`;
-    const outcome = await deps.freeCalls.run(() => runSale(deps, sale, freeTerms(payer)), payer ?? address);
+    const run = () => runSale(deps, sale, freeTerms(payer));
+    const outcome = await placesFor(deps, sale).run(run, payer ?? address);
     if (outcome.kind === 'delivered') return { result: outcome.result, freeCallsLeft: undefined };
     const { problem, detail } = toProblem(outcome);
     throw new Problem(problem, { detail, isUncharged: true });
@@ -84,10 +85,15 @@ export async function takeAllowance(
 /** Runs what nobody pays for in its own share of the sandbox; having no place there is a failure like others. */
 export async function runLimited(deps: GatewayDeps, sale: Sale, payer: string): Promise<Ran> {
   try {
-    return await deps.freeCalls.run(() => runSale(deps, sale, freeTerms(payer)), payer);
+    return await placesFor(deps, sale).run(() => runSale(deps, sale, freeTerms(payer)), payer);
   } catch (cause) {
     return { kind: 'failed', cause };
   }
+}
+
+/** A slow server of a publisher's own must not keep the sandbox's places from others. */
+function placesFor(deps: Pick<GatewayDeps, 'freeCalls' | 'freeEndpointCalls'>, { tier }: Sale) {
+  return tier === 'self-hosted' ? deps.freeEndpointCalls : deps.freeCalls;
 }
 
 type Ran = Outcome | { kind: 'failed'; cause: unknown };

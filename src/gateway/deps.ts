@@ -52,6 +52,8 @@ export type GatewayDeps = {
   receipts: Receipts;
   reliability: Reliability;
   freeCalls: FreeCalls;
+  /** The same for publishers' own servers, which take no place of the sandbox. */
+  freeEndpointCalls: FreeCalls;
   quotes: QuoteSealer;
   answers: Answers;
   pending: Pending;

@@ -77,7 +77,7 @@ export type FreeExchange = Pick<Exchange, 'request' | 'client' | 'events' | 'log
 
 /** Asks a server what nobody pays for, in the share of the sandbox that free calls have. */
 export async function exchangeFree(
-  deps: Pick<GatewayDeps, 'catalog' | 'execution' | 'freeCalls' | 'payerSalt'>,
+  deps: Pick<GatewayDeps, 'catalog' | 'execution' | 'freeCalls' | 'freeEndpointCalls' | 'payerSalt'>,
   input: FreeExchange,
   signal: AbortSignal,
 ): Promise<Exchanged> {
@@ -89,7 +89,8 @@ export async function exchangeFree(
   const requestDigest = sha256Hex('exchange', canonicalJson({ server: listing.server.name, ...request }));
   const subject = opaquePayer(deps.payerSalt, `${listing.server.id} ${account ?? STRANGER}`);
   const caller: Caller = { subject, tier: 'free', requestDigest, isStranger: account === undefined };
-  return deps.freeCalls.run(async () => {
+  const places = listing.version.endpointUrl === null ? deps.freeCalls : deps.freeEndpointCalls;
+  return places.run(async () => {
     const server = await toServerRef(deps, listing, { allowNetwork });
     const bound = timeLimit(signal, limitsOf(listing.version).runTimeoutMs + EXCHANGE_SLACK_MS);
     return deps.execution.exchange({ server, request, client, events, logLevel, caller }, bound);

@@ -15,11 +15,13 @@ import {
 import {
   balanceOf,
   bearer,
+  countByStatus,
   expectFreeProblem,
   expectProblem,
   readBody,
   type Surface,
   startSurface,
+  times,
 } from './surface.ts';
 
 const PRICE = 200;
@@ -220,6 +222,20 @@ test('nobody is asked to pay an endpoint that is down; a payment made before buy
   expect(await (await gateway.fetch('/ready')).json()).not.toHaveProperty('checks.endpoints');
   await again.close();
 }, 60_000);
+
+test('a slow server of one publisher takes no place that free calls of others need', async () => {
+  const { gateway } = surface;
+  const [slow, quick] = [await startFaulty(() => undefined), await startOwn(serveStateless)];
+  const pricing = { model: 'free' };
+  const hanging = await listOwn(gateway, slow, { change: { pricing, limits: { timeout_ms: 3_000 } } });
+  const { call } = await listOwn(gateway, quick);
+  const stuck = times(40, () => gateway.fetch(hanging.call, jsonBody(SUM)));
+  const calls = () => slow.asked.filter(({ rpc }) => rpc === 'tools/call').length;
+  await expect.poll(calls, { timeout: 3_000 }).toBe(40);
+  expect((await gateway.fetch(call, jsonBody({ tool: 'gratis' }))).status).toBe(200);
+  expect(countByStatus(await Promise.all(stuck))).toEqual({ 504: 40 });
+  await Promise.all([slow.close(), quick.close()]);
+});
 
 describe('registering', () => {
   const register = async (to: Pick<Surface['gateway'], 'fetch'>, endpoint_url: string) => {
