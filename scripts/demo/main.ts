@@ -96,15 +96,15 @@ async function walkThrough(narrator: Narrator, { info }: Gateway): Promise<void>
   const byClient = await spendWithinBudget(stage, { agent, wallets, calls, report });
 
   const byMcp = [await callByMcp(stage, agentKey, calls), await payInsideMcp(stage, agent, calls)];
-  const outline = await uploadArchive(stage, publisherKey, agentKey);
+  const uploaded = await uploadArchive(stage, { publisherKey, agentKey, listed, calls });
   const hostile = await containHostile(stage, publisherKey, agentKey);
   const own = await callOwnServer(stage, publisherKey, agentKey);
-  const bought = await useMarketplace(stage, agentKey, outline.listed);
+  const bought = await useMarketplace(stage, agentKey, uploaded);
 
   await verifyReceipts(stage, { paid, metered, listed });
   const delivered = [
     ...[paid, ...everyRail, refund.delivered, ...metered, ...byChild, ...byClient],
-    ...[...byMcp, outline.delivered, hostile.delivered, own.delivered, bought],
+    ...[...byMcp, uploaded.delivered, hostile.delivered, own.delivered, bought],
   ];
   const books = await checkBooks(stage, {
     ...{ agentKey, publisherKey, refundKey: refund.key, wallets, lightningBefore },
@@ -114,7 +114,7 @@ async function walkThrough(narrator: Narrator, { info }: Gateway): Promise<void>
   await reconcileRails(stage);
 
   narrator.step('In short');
-  const servers = [...listed, reports, outline.listed, hostile.listed, own];
+  const servers = [...listed, reports, ...(uploaded.isNew ? [uploaded.listed] : []), hostile.listed, own];
   narrator.table(
     ['', ''],
     [

@@ -44,7 +44,6 @@ test('the demo runs from a signup over every rail, MCP and hostile code to agree
     'the same tool, price, charge and receipt as over HTTP',
     'paid, delivered and receipted within two messages of MCP',
     'the same files as JSON are the same publication',
-    'delivered by Node in a jail of its own for $0.0015',
     'found 0 of 3 secret files',
     '504 The server did not answer within 3000 ms.',
     'three attacks contained and free',

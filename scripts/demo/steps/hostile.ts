@@ -1,10 +1,9 @@
 import { callAnswerSchema, problemSchema, read, send } from '../http.ts';
 import { must, mustEqual } from '../must.ts';
 import { loadUpload, priceOf } from '../sample-servers.ts';
-import { type Call, invokeUrl, type Stage, toBody } from '../stage.ts';
+import { type Call, type Delivered, invokeUrl, type Listed, type Stage, toBody } from '../stage.ts';
 import { readBalance } from './key.ts';
 import { publishServer } from './publish.ts';
-import type { Uploaded } from './uploads.ts';
 
 /** Each attack, and the statuses that say it was contained. */
 const ATTACKS = [
@@ -18,7 +17,7 @@ export async function containHostile(
   stage: Stage,
   publisherKey: string,
   agentKey: string,
-): Promise<Uploaded> {
+): Promise<{ listed: Listed; delivered: Delivered }> {
   const { narrator } = stage;
   narrator.step('A hostile server: 64 MB and 3 s of its own, no network, and no charge for what it breaks');
   const listed = await publishServer(stage, publisherKey, loadUpload('hostile'));

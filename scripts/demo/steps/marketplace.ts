@@ -3,8 +3,8 @@ import { formatDollars } from '../../../src/core/money.ts';
 import { callAnswerSchema } from '../http.ts';
 import { connectMcp } from '../mcp.ts';
 import { must, mustEqual } from '../must.ts';
-import { priceOf } from '../sample-servers.ts';
-import type { Delivered, Listed, Stage } from '../stage.ts';
+import type { Delivered, Stage } from '../stage.ts';
+import type { Uploaded } from './uploads.ts';
 
 const foundSchema = z.looseObject({ servers: z.array(z.looseObject({ name: z.string() })) });
 const boughtSchema = callAnswerSchema.omit({ ok: true });
@@ -15,11 +15,12 @@ const verdictSchema = z.looseObject({
 });
 
 /** One MCP endpoint for all of it: the gateway's own server finds, calls and verifies every other one. */
-export async function useMarketplace(stage: Stage, agentKey: string, listed: Listed): Promise<Delivered> {
+export async function useMarketplace(stage: Stage, agentKey: string, uploaded: Uploaded): Promise<Delivered> {
   const { narrator } = stage;
   narrator.step(
     'The marketplace is a server in its own catalog: an agent needs no address but /mcp/millicent',
   );
+  const { listed, words, delivered } = uploaded;
   const { name } = listed.manifest;
   const connection = await connectMcp(stage, 'millicent', agentKey);
   const ask = async (tool: string, args: Record<string, unknown>) => {
@@ -27,20 +28,13 @@ export async function useMarketplace(stage: Stage, agentKey: string, listed: Lis
     must(!isError, `${tool} answers: ${content[0]?.text}`);
     return structuredContent;
   };
-  const { servers } = foundSchema.parse(await ask('search_mcps', { q: 'markdown headings' }));
-  narrator.fact('search_mcps', `"markdown headings": ${servers.map((server) => server.name).join(', ')}`);
+  const { servers } = foundSchema.parse(await ask('search_mcps', { q: words }));
+  narrator.fact('search_mcps', `"${words}": ${servers.map((server) => server.name).join(', ')}`);
   mustEqual(servers[0]?.name, name, 'The first server that was found');
 
-  const tool = 'outline_markdown';
-  const call = {
-    server: name,
-    tool,
-    arguments: { text: '# One\n## Two\n' },
-    priceMcents: priceOf(listed.manifest, tool),
-  };
-  const bought = boughtSchema.parse(
-    await ask('call_tool', { server: name, tool, arguments: call.arguments }),
-  );
+  const { call } = delivered;
+  const { tool, arguments: args } = call;
+  const bought = boughtSchema.parse(await ask('call_tool', { server: name, tool, arguments: args }));
   mustEqual(bought.charged_mcents, call.priceMcents, 'The charge');
   narrator.fact('call_tool', `${tool}, charged ${formatDollars(BigInt(bought.charged_mcents))} to the key`);
 
