@@ -107,6 +107,20 @@ describe('a pool', () => {
     ).toBe(false);
   });
 
+  it('has a jail of a default kind wait however much others are in use', async () => {
+    const pool = opened(testPool({ memoryBytesMax: 40 * MIB }));
+    const odd = { ...python, limits: { ...DEFAULT_LIMITS, pidsMax: 20 } };
+    for (let turn = 0; turn < 3; turn += 1) await (await pool.take(odd, never)).jail.kill('done');
+    await until(() => ready(pool) === 2);
+    pool.stand({ python: root });
+    pool.refill();
+    await sleep(300);
+    await until(() => ready(pool) === 2 && pool.waiting().starting === 0);
+    const { jail, isWarm } = await pool.take(python, never);
+    expect(isWarm).toBe(true);
+    await jail.kill('done');
+  });
+
   it('never holds more memory than it may, and a kind in use takes the place of one that is not', async () => {
     const pool = opened(testPool({ memoryBytesMax: 20 * MIB }));
     const kinds = [20, 21].map((pidsMax) => ({ ...python, limits: { ...DEFAULT_LIMITS, pidsMax } }));

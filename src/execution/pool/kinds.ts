@@ -84,13 +84,15 @@ export function createKinds(discard: (jail: Jail) => void): Kinds {
     },
     neediest(now) {
       const needy = [...kinds.values()].filter((kind) => missing(kind) > 0 && kind.retryAt <= now);
-      return needy.sort((a, b) => missing(b) - missing(a))[0];
+      // However much one tool is called, the first jail of a default kind comes before its next one.
+      return needy.find(isBare) ?? needy.sort((a, b) => missing(b) - missing(a))[0];
     },
     makeRoom(kind, memoryBytesMax) {
       while (memoryBytes() + kind.memoryBytes > memoryBytesMax) {
-        const spare = [...kinds.values()].find(
-          (other) => other !== kind && !other.isStanding && other.demand.isIdle(1) && other.ready.length > 0,
+        const others = [...kinds.values()].filter(
+          (other) => other !== kind && !other.isStanding && other.ready.length > 0,
         );
+        const spare = others.find(({ demand }) => demand.isIdle(1)) ?? (isBare(kind) ? others[0] : undefined);
         const jail = spare?.ready.pop();
         if (jail === undefined) return false;
         discard(jail);
@@ -109,6 +111,11 @@ export function sum<Item>(items: Iterable<Item>, measure: (item: Item) => number
   let total = 0;
   for (const item of items) total += measure(item);
   return total;
+}
+
+/** A default kind of which not one waits: what most calls would take. */
+function isBare(kind: Kind): boolean {
+  return kind.isStanding && countOf(kind) === 0;
 }
 
 function missing(kind: Kind): number {
