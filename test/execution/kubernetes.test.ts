@@ -72,6 +72,7 @@ afterEach(async () => {
       refuse: undefined,
       stuck: undefined,
       ignores: [],
+      drops: [],
       isNodeGone: false,
     },
     ...{ startMs: 0, attachMs: 0, protocols: ['v5.channel.k8s.io', 'v4.channel.k8s.io'] },
@@ -248,12 +249,20 @@ describe('a cluster that is not fit gets no jail, in words', () => {
 
   it.each([
     ['that does not know us', { code: 401, reason: 'Unauthorized' }, /does not know us/],
-    ['that forbids pods', { code: 403, reason: 'Forbidden' }, /forbids what jails need/],
     ['that is broken', { code: 500, reason: 'InternalError' }, /HTTP 500 \(InternalError\)/],
   ])('%s', async (_name, refusal, reason) => {
     cluster.faults.refuse = (what) => (what === 'POST pods' ? refusal : undefined);
     expect(await detailOf(open())).toMatch(reason);
   });
+
+  it.each(['POST pods', 'GET pods', 'GET log', 'GET attach', 'POST leases'])(
+    'that forbids %s',
+    async (forbidden) => {
+      cluster.faults.refuse = (what) => (what === forbidden ? { code: 403, reason: 'Forbidden' } : undefined);
+      const backend = open({ startTimeoutMs: 2000 });
+      expect(await detailOf(backend)).toMatch(/forbids what jails need/);
+    },
+  );
 
   it('that does not let us see its network policies', async () => {
     cluster.faults.refuse = (what) =>

@@ -43,9 +43,13 @@ export async function startJail(input: JailInput, signal: AbortSignal): Promise<
     const limit = timeLimit(signal, startTimeoutMs);
     await life.runs(limit);
     const attachment = await attach({ cluster, namespace, podName: name, container: CONTAINER }, limit);
-    if (signal.aborted) attachment.close();
-    signal.throwIfAborted();
-    return openJail(input, life, attachment);
+    try {
+      await becomeReady(input, { life, attachment }, limit);
+      return openJail(input, life, attachment);
+    } catch (error) {
+      attachment.close();
+      throw error;
+    }
   } catch (error) {
     await giveUp(input, life);
     throw error;
@@ -67,7 +71,6 @@ function isRefusal(error: unknown): boolean {
 function openJail(input: JailInput, life: PodLife, attachment: Attachment): Jail {
   const { name, log } = input;
   let isKilled = false;
-  void findReadyLine(input, life, attachment);
   const exit = learnExit(life, attachment, () => isKilled);
   let removal: Promise<void> | undefined;
   const remove = () => {
@@ -106,7 +109,6 @@ const LAST_WORDS_MS = 3_000;
 /** A pod's end comes by the watch, the end of its output by the connection, in any order. */
 const NEWS_MS = 10_000;
 const LOG_POLL_MS = 50;
-const READY_TIMEOUT_MS = 10_000;
 
 const LOST: Exit = { code: null, signal: null, isOutOfMemory: false, isBackendFailure: true };
 const KILLED: Exit = { code: null, signal: 'SIGKILL', isOutOfMemory: false, isBackendFailure: false };
@@ -159,25 +161,30 @@ async function isGoneWithin(pods: Pods, { name, life }: { name: string; life: Po
 
 /**
  * Attaching repeats nothing, and the bootstrap speaks as soon as it runs: its line is in the log, or comes by the
- * connection when we were faster. Told once either way.
+ * connection when we were faster. Told once either way. Throws when neither comes about.
  */
-async function findReadyLine(
-  { pods, name, log }: JailInput,
-  life: PodLife,
-  attachment: Attachment,
+async function becomeReady(
+  { pods, name }: JailInput,
+  { life, attachment }: { life: PodLife; attachment: Attachment },
+  limit: AbortSignal,
 ): Promise<void> {
-  const limit = cleanupLimit(READY_TIMEOUT_MS);
-  let last: unknown;
-  while (!limit.aborted && !attachment.isReady() && !life.isOver()) {
+  let isBroken = false;
+  const broken = attachment.end.then(() => {
+    isBroken = true;
+  });
+  while (!attachment.isReady()) {
+    if (life.isOver()) throw new Error('a jail ended before its bootstrap was ready.');
+    if (isBroken) throw new Error('the connection to a jail broke before its bootstrap was ready.');
     const text = await pods.readLog(name, CONTAINER, limit).catch((error: unknown) => {
-      last = error;
+      // The log of a container that just started may not be there yet.
+      if (limit.aborted || (error instanceof ApiFault && (error.status === 401 || error.status === 403)))
+        throw error;
       return '';
     });
     if (text.startsWith(`${READY_LINE}\n`)) return attachment.noteReady();
-    await Promise.race([attachment.end, sleep(LOG_POLL_MS, undefined, { ref: false })]);
+    await Promise.race([broken, sleep(LOG_POLL_MS, undefined, { ref: false })]);
+    limit.throwIfAborted();
   }
-  if (!attachment.isReady() && last !== undefined)
-    log.warn({ err: last, jail: name }, 'the log of a jail could not be read');
 }
 
 /** How the jail ended. What the cluster does to a pod, or a connection that breaks, is never the tool's failure. */
@@ -191,8 +198,7 @@ async function learnExit(life: PodLife, attachment: Attachment, isKilled: () => 
     if (isKilled() && end.kind !== 'ended') return KILLED;
     if (end.kind !== 'ended') return LOST;
     const { code, signal, isOutOfMemory } = end;
-    const isBackendFailure = !isKilled() && !attachment.isReady() && !isOutOfMemory;
-    return { code, signal, isOutOfMemory, isBackendFailure };
+    return { code, signal, isOutOfMemory, isBackendFailure: false };
   });
   return Promise.race([ended, broken]);
 }

@@ -2,6 +2,7 @@ import type { Log } from '../../../core/log.ts';
 import { timeLimit } from '../../../core/time-limit.ts';
 import type { Jail, JailSpec } from '../../backend.ts';
 import { type Cluster, openCluster } from './cluster.ts';
+import { OWNER_LABEL } from './labels.ts';
 import { type OwnerLease, takeLease } from './lease.ts';
 import { judgeNetworkPolicy } from './network-policy.ts';
 import { createPodFeed, type PodFeed } from './pod-feed.ts';
@@ -57,6 +58,8 @@ export async function prepareCluster(input: PrepareInput): Promise<Prepared> {
     const limit = timeLimit(signal, PREPARE_REQUEST_MS);
     const fault = await judgeNetworkPolicy(cluster, namespace, limit);
     if (fault !== undefined) throw new Error(fault);
+    // Who may not list them would wait for pods in vain.
+    await pods.list(`${OWNER_LABEL}=${ownerId}`, limit);
     lease = await takeLease({ cluster, namespace, ownerId, log }, limit);
     const start = (spec: JailSpec) => input.open(parts, spec);
     const why = await judgeJails({ start, isGvisor: isGvisor(input.runtimeClass) });
