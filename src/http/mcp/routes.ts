@@ -18,6 +18,8 @@ import { createRunning } from './running.ts';
 
 const ASKS_WAITING_MAX = 4_096;
 const LOG_LEVELS_MAX = 10_000;
+/** One for all: an error of its own, with its stack, would cost more than most requests. */
+const OVER = new DOMException('The request is over.', 'AbortError');
 
 /** MCP itself (streamable HTTP): every listed server, and our own, for clients of every era. */
 export function mcpRoutes(http: HttpDeps): App {
@@ -91,7 +93,7 @@ async function answerAsked(
       const isCall = request.method === 'tools/call';
       return toReply(deps, c, thrown, { client, isCall, idOrName, cancelled: cancel.signal });
     } finally {
-      over.abort();
+      over.abort(OVER);
       finish();
     }
   });
