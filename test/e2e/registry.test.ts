@@ -103,8 +103,22 @@ test('a list can be narrowed to a category and a tier', async () => {
 });
 
 test('a list is sorted by name, by price or newest first', async () => {
-  expect(await find('sort=name')).toEqual(['apple', 'csv-profile', 'diff', 'text-stats', 'zebra', 'millicent']);
-  expect(await find('sort=new')).toEqual(['apple', 'zebra', 'diff', 'csv-profile', 'text-stats', 'millicent']);
+  expect(await find('sort=name')).toEqual([
+    'apple',
+    'csv-profile',
+    'diff',
+    'text-stats',
+    'zebra',
+    'millicent',
+  ]);
+  expect(await find('sort=new')).toEqual([
+    'apple',
+    'zebra',
+    'diff',
+    'csv-profile',
+    'text-stats',
+    'millicent',
+  ]);
   expect(await find('')).toEqual(await find('sort=new'));
   const prices = (await search('sort=price')).servers.map(({ pricing }) => pricing.amount_mcents);
   expect(prices).toEqual([0, 0, 100, 100, 200, 300]);
