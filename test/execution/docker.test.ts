@@ -331,9 +331,11 @@ print(os.environ['MILLICENT_EGRESS'], client.recv(64).decode(), os.listdir('/sys
       expect(await backend.status()).toMatchObject({ kind: 'ready' });
       await waitUntil(async () => (await second.docker.listContainers()).length > 0);
       const sleepers = Array.from({ length: 4 }, () =>
-        call(execution, { code: moody, toolName: 'mood', arguments: { want: 'sleep', seconds: 2 } }).catch(
-          (error: unknown) => error,
-        ),
+        // Long enough for all of them to be running before the first is done, on a machine that is busy.
+        call(execution, {
+          ...{ code: moody, toolName: 'mood', arguments: { want: 'sleep', seconds: 10 } },
+          limits: { runTimeoutMs: 40_000 },
+        }).catch((error: unknown) => error),
       );
       // Each host has two of them, and its lease.
       await waitUntil(async () => (await second.docker.listContainers()).length === 3);

@@ -15,25 +15,27 @@ const NOT_PUBLIC = [
     '192.168.0.0/16',
   ],
   ...['192.175.48.0/24', '198.18.0.0/15', '198.51.100.0/24', '203.0.113.0/24', '224.0.0.0/4', '240.0.0.0/4'],
-  ...['::/127', '64:ff9b:1::/48', '100::/64', '2001::/23', '2001:db8::/32', '2002::/16', '3fff::/20'],
-  ...['5f00::/16', 'fc00::/7', 'fe80::/10', 'fec0::/10', 'ff00::/8'],
+  // Of IPv6 only 2000::/3 was ever given out as global (IANA, "IPv6 Address Space"), with exceptions of its own.
+  ...['::/3', '4000::/2', '8000::/1', '2001::/23', '2001:db8::/32', '2002::/16', '3fff::/20'],
   // Alibaba's metadata service, which is none of these.
   '100.100.100.200/32',
 ];
 
-const notPublic = new BlockList();
+/** One list for each family: a list takes an IPv4 address for the IPv6 one that it maps to. */
+const notPublic = { ipv4: new BlockList(), ipv6: new BlockList() };
 for (const block of NOT_PUBLIC) {
   const [address = '', bits] = block.split('/');
-  notPublic.addSubnet(address, Number(bits), address.includes(':') ? 'ipv6' : 'ipv4');
+  const family = address.includes(':') ? 'ipv6' : 'ipv4';
+  notPublic[family].addSubnet(address, Number(bits), family);
 }
 
 /** Whether an address is one of the open Internet: neither of this machine, nor of its network, nor of its cloud. */
 export function isPublicAddress(address: string): boolean {
   const family = isIP(address);
   if (family === 0) return false;
-  if (family === 4) return !notPublic.check(address, 'ipv4');
+  if (family === 4) return !notPublic.ipv4.check(address, 'ipv4');
   const embedded = embeddedIpv4(address);
-  return embedded === undefined ? !notPublic.check(address, 'ipv6') : isPublicAddress(embedded);
+  return embedded === undefined ? !notPublic.ipv6.check(address, 'ipv6') : isPublicAddress(embedded);
 }
 
 /** The IPv4 address that an IPv4-mapped (`::ffff:0:0/96`), -compatible or NAT64 (`64:ff9b::/96`) one stands for. */
