@@ -114,12 +114,18 @@ test('a call that found no place may be repeated with its Idempotency-Key, and t
   });
 });
 
-test('free calls never take more than half of the sandbox', async () => {
+test('free calls never take more than half of the sandbox, and no asker has all of that', async () => {
   const echo = await publishEcho(gateway, { pricing: { model: 'free' } });
-  const nap = jsonBody({ tool: 'sleep', arguments: { seconds: 0.5 } });
-  const responses = await Promise.all(Array.from({ length: 12 }, () => gateway.fetch(echo.call, nap)));
-  expect(responses.filter(({ status }) => status === 200)).toHaveLength(2);
-  expect(responses.filter(({ status }) => status === 429)).toHaveLength(10);
+  const keys = await Promise.all([gateway.mint(0), gateway.mint(0)]);
+  const sleep = (key: string) =>
+    gateway.fetch(echo.call, jsonBody({ tool: 'sleep', arguments: { seconds: 0.5 } }, bearer(key)));
+  const [ours = [], theirs = []] = await Promise.all(
+    keys.map((key) => Promise.all(Array.from({ length: 6 }, () => sleep(key)))),
+  );
+  for (const responses of [ours, theirs]) {
+    expect(responses.filter(({ status }) => status === 200)).toHaveLength(1);
+    expect(responses.filter(({ status }) => status === 429)).toHaveLength(5);
+  }
 });
 
 test('the publisher of a key-paid call cannot withdraw before the money behind the key is final', async () => {
