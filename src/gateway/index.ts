@@ -51,13 +51,11 @@ export {
 } from './payment-page.ts';
 export { createPriceTags, type PriceTag, type PriceTags } from './price-tags.ts';
 export { type PublishAnswer, type PublishInput, publish } from './publish.ts';
-export {
-  type Build,
-  type Builder,
-  type EndpointClaim,
-  noBuilder,
-  noOwnership,
-  type Ownership,
+export type {
+  Build,
+  Builder,
+  EndpointClaim,
+  Ownership,
 } from './publishing-ports.ts';
 export { receiveWebhook } from './receive-webhook.ts';
 export { adoptDifferences, noteOpenings, type ReconciliationReport, reconcileRails } from './reconcile.ts';

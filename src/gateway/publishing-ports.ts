@@ -35,19 +35,3 @@ export type Ownership = {
     signal: AbortSignal,
   ): Promise<{ kind: 'proven' } | { kind: 'unproven'; detail: string }>;
 };
-
-/** For a gateway that installs nothing. */
-export const noBuilder: Builder = {
-  build: async () => ({
-    kind: 'refused',
-    detail:
-      'This gateway installs no dependencies. Ship what the code needs among its files, without requirements.txt and package-lock.json.',
-    log: '',
-  }),
-};
-
-/** For a gateway that has no way to reach publishers' own servers. */
-export const noOwnership: Ownership = {
-  challengeFor: (_, endpointUrl) => ({ url: endpointUrl, body: '' }),
-  prove: async () => ({ kind: 'unproven', detail: 'This gateway does not serve self-hosted servers.' }),
-};

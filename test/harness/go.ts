@@ -2,12 +2,10 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { installPackage } from './apt.ts';
 
-/** Why Go's tests cannot run here; undefined when there is Go, which is installed when we may. */
+/** Why Go's tests cannot run here; undefined when there is Go, which `debian-packages.ts` installs. */
 export function requireGo(): string | undefined {
-  const isHere = () => spawnSync('go', ['version'], { stdio: 'ignore' }).status === 0;
-  if (isHere() || (installPackage('golang-go') && isHere())) return undefined;
+  if (spawnSync('go', ['version'], { stdio: 'ignore' }).status === 0) return undefined;
   return 'Go is missing: install it (on Debian, as root: apt-get install golang-go).';
 }
 

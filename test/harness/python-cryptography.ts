@@ -1,11 +1,10 @@
 import { spawnSync } from 'node:child_process';
-import { installPackage } from './apt.ts';
 
 const CANDIDATES = ['python3', '/usr/bin/python3'];
 
-/** A Python with the `cryptography` package, which is installed when we may; throws one sentence when there is none. */
+/** A Python with the `cryptography` package, which `debian-packages.ts` installs; throws one sentence when there is none. */
 export function requirePython(): string {
-  const found = find() ?? (installPackage('python3-cryptography') ? find() : undefined);
+  const found = find();
   if (found !== undefined) return found;
   throw new Error(
     'Python has no cryptography: install it (on Debian, as root: apt-get install python3-cryptography).',

@@ -1,8 +1,6 @@
 import { z } from 'zod';
-import type { Jail, JailSpec } from '../../backend.ts';
-import { injectCode } from '../../inject.ts';
-import { DEFAULT_LIMITS, LIMIT_FLOORS } from '../../limits.ts';
 import { judgeNodeTrial, runTrial, type StartTrial, trialCode } from '../../policy/trial.ts';
+import { judgeMemory, judgePids } from '../../policy/trial-limits.ts';
 
 export type TrialInput = { start: StartTrial; isGvisor: boolean };
 
@@ -22,12 +20,6 @@ export async function judgeJails({ start, isGvisor }: TrialInput): Promise<strin
 export function judgeNode(start: StartTrial): Promise<string | undefined> {
   return judgeNodeTrial(start);
 }
-
-const SMALL: JailSpec['limits'] = {
-  ...DEFAULT_LIMITS,
-  memoryBytesMax: LIMIT_FLOORS.memoryBytesMax,
-  pidsMax: 8,
-};
 
 const placeSchema = z.object({
   uid: z.literal(65534),
@@ -115,52 +107,3 @@ answer['reached'] = [place[0] for place, result in zip(places, results) if resul
 print(json.dumps(answer))
 `,
 );
-
-async function judgePids(start: StartTrial): Promise<string | undefined> {
-  const trial = await runTrial((spec) => start({ ...spec, limits: SMALL }), PIDS_TRIAL, pidsSchema);
-  if (trial.kind === 'failed') return trial.why;
-  const { processes } = trial.answer;
-  return processes > SMALL.pidsMax
-    ? `a jail of ${SMALL.pidsMax} processes could start ${processes}`
-    : undefined;
-}
-
-const PIDS_TRIAL = trialCode(
-  'python',
-  'trial.py',
-  `
-import json, os, signal
-children = []
-try:
-    while len(children) < 64:
-        child = os.fork()
-        if child == 0:
-            signal.pause()
-        children.append(child)
-except OSError:
-    pass
-for child in children:
-    os.kill(child, signal.SIGKILL)
-print(json.dumps({'processes': len(children) + 1}))
-`,
-);
-const pidsSchema = z.object({ processes: z.int() });
-
-const MEMORY_TRIAL = trialCode('python', 'trial.py', `held = b'x' * ${4 * SMALL.memoryBytesMax}`);
-const MEMORY_TIMEOUT_MS = 10_000;
-
-async function judgeMemory(start: StartTrial): Promise<string | undefined> {
-  const jail: Jail = await start({ runtime: 'python', limits: SMALL });
-  const timer = setTimeout(() => void jail.kill('timeout').catch(() => {}), MEMORY_TIMEOUT_MS);
-  try {
-    jail.stdout.resume();
-    jail.stderr.resume();
-    injectCode(jail, MEMORY_TRIAL);
-    const { isOutOfMemory, code, signal } = await jail.exit;
-    if (isOutOfMemory) return undefined;
-    return `a jail that took too much memory was not ended for it (${signal ?? `exit code ${code}`})`;
-  } finally {
-    clearTimeout(timer);
-    await jail.kill('done');
-  }
-}
