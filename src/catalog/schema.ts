@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm';
 import {
   bigint,
+  boolean,
   check,
   customType,
   index,
@@ -133,6 +134,14 @@ export const catalogVersion = pgTable(
     /** SHA-256 of everything the publisher said about this version but its code. */
     metadataHash: text('metadata_hash').notNull(),
     changelog: text('changelog'),
+    /** The canonical JSON whose SHA-256 the log names; null for versions whose leaf names `toolsHash` instead. */
+    manifest: text('manifest'),
+    /** The publisher's detached signature over the archive, as it came, and the registered key it verified under. */
+    signature: text('signature'),
+    signatureFormat: text('signature_format', { enum: ['ssh', 'openpgp', 'minisign'] }),
+    signatureKeyId: text('signature_key_id'),
+    /** The same arguments give the same result, and anyone may have the code to see it. */
+    isDeterministic: boolean('is_deterministic').notNull().default(false),
     logIndex: amount('log_index').notNull(),
     createdAt: time('created_at').notNull(),
   },
@@ -142,8 +151,21 @@ export const catalogVersion = pgTable(
     index('catalog_version_code').on(table.codeSha256),
     check('catalog_version_tools_hash', sql`${table.toolsHash} ~ '^[0-9a-f]{64}$'`),
     check('catalog_version_log', sql`${table.logIndex} >= 0`),
+    check(
+      'catalog_version_signature',
+      sql`num_nulls(${table.signature}, ${table.signatureFormat}, ${table.signatureKeyId}) IN (0, 3)`,
+    ),
   ],
 );
+
+/** Versions that their publisher took back: nothing new starts on them. */
+export const catalogYank = pgTable('catalog_yank', {
+  versionId: uuid('version_id')
+    .primaryKey()
+    .references(() => catalogVersion.id),
+  logIndex: amount('log_index').notNull(),
+  yankedAt: time('yanked_at').notNull(),
+});
 
 /** What calls cost from some moment on; a server's highest number applies. */
 export const catalogPriceList = pgTable(

@@ -1,5 +1,5 @@
-export { decodeLeaf, dedupKeyOf, ENTRY_BYTES_MAX, encodeLeaf, type PublishLeaf } from './leaf.ts';
-export { appendLeaf, listPublications, readLog } from './log.ts';
+export { appendLeaf, listPublications, readLog } from './log/entries.ts';
+export { decodeLeaf, dedupKeyOf, ENTRY_BYTES_MAX, encodeLeaf, type PublishLeaf } from './log/leaf.ts';
 export {
   type Hash,
   type InclusionClaim,
@@ -8,7 +8,7 @@ export {
   merkleRoot,
   nodeHashOf,
   verifyInclusion,
-} from './merkle.ts';
+} from './merkle/merkle.ts';
 export {
   type BatchPayload,
   opaquePayer,
@@ -16,14 +16,14 @@ export {
   type ReceiptPayload,
   receiptLeafHash,
   type VersionDescription,
-} from './receipt.ts';
-export { createReceipts, type IssuedReceipt, type Receipts, type ReceiptsDeps } from './receipts.ts';
-export { appendReceipt, createReceiptRider, newLane, type ReceiptToAppend } from './rider.ts';
+} from './receipts/receipt.ts';
+export { createReceipts, type IssuedReceipt, type Receipts, type ReceiptsDeps } from './receipts/receipts.ts';
+export { appendReceipt, createReceiptRider, newLane, type ReceiptToAppend } from './receipts/rider.ts';
 export {
   createReceiptSigner,
   newReceiptKeyPem,
   type ReceiptJwks,
   type ReceiptSigner,
   type SigningKey,
-} from './signer.ts';
-export { type BatchProof, type Verdict, verifyBatchProof, verifyReceipt } from './verify.ts';
+} from './receipts/signer.ts';
+export { type BatchProof, type Verdict, verifyBatchProof, verifyReceipt } from './receipts/verify.ts';

@@ -1,4 +1,4 @@
-import { sha256 } from '../core/bytes.ts';
+import { sha256 } from '../../core/bytes.ts';
 
 /** A SHA-256 hash, 32 bytes. */
 export type Hash = Buffer;

@@ -1,5 +1,5 @@
-import { invariant } from '../core/invariant.ts';
-import { Problem } from '../core/problem.ts';
+import { invariant } from '../../core/invariant.ts';
+import { Problem } from '../../core/problem.ts';
 
 /** One publication: which code a version of a tool is, who published it and when. */
 export type PublishLeaf = {

@@ -10,33 +10,7 @@ import {
   unique,
   uuid,
 } from 'drizzle-orm/pg-core';
-import { bytea, int8, time } from '../db/columns.ts';
-
-/** One row: how long the version log is. Whoever appends holds it locked, so indexes have no gap. */
-export const logState = pgTable(
-  'log_state',
-  { id: smallint('id').primaryKey(), treeSize: int8('tree_size').notNull() },
-  (table) => [check('log_state_single', sql`${table.id} = 1`)],
-);
-
-/** The version log: what was published, in order, for good. */
-export const logEntry = pgTable(
-  'log_entry',
-  {
-    leafIndex: int8('leaf_index').primaryKey(),
-    entry: bytea('entry').notNull(),
-    /** SHA-256(0x00 || entry), RFC 6962. */
-    leafHash: bytea('leaf_hash').notNull(),
-    /** What may happen once only, for example one publication of one version. */
-    dedupKey: text('dedup_key').notNull(),
-    createdAt: time('created_at').notNull().defaultNow(),
-  },
-  (table) => [
-    unique('log_entry_dedup_key').on(table.dedupKey),
-    check('log_entry_length', sql`octet_length(${table.entry}) BETWEEN 1 AND 65535`),
-    check('log_entry_hash_length', sql`octet_length(${table.leafHash}) = 32`),
-  ],
-);
+import { bytea, int8, time } from '../../db/columns.ts';
 
 /** The last sequence number of one tool on one lane. A row lock on it is what keeps `seq` gapless. */
 export const receiptLane = pgTable(
@@ -113,5 +87,41 @@ export const receiptBatch = pgTable(
       'receipt_batch_sealed',
       sql`num_nulls(${table.leafHashes}, ${table.root}, ${table.jws}, ${table.signedAt}) IN (0, 4)`,
     ),
+  ],
+);
+
+/** Receipts that wait to be logged: written with the seal of their batch, or with the receipt itself. */
+export const receiptUnlogged = pgTable(
+  'receipt_unlogged',
+  { bucket: smallint('bucket').notNull(), receiptId: uuid('receipt_id').notNull() },
+  (table) => [primaryKey({ columns: [table.receiptId, table.bucket] })],
+);
+
+/** How far a lane is logged: its receipts enter the log in the order of `seq`, so that a gap there is a proof. */
+export const receiptLaneLogged = pgTable(
+  'receipt_lane_logged',
+  {
+    toolId: uuid('tool_id').notNull(),
+    lane: text('lane').notNull(),
+    loggedSeq: int8('logged_seq').notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.toolId, table.lane] })],
+);
+
+/** What opens a receipt's commitment in the receipts log. */
+export const receiptCommitment = pgTable(
+  'receipt_commitment',
+  {
+    bucket: smallint('bucket').notNull(),
+    receiptId: uuid('receipt_id').notNull(),
+    leafIndex: int8('leaf_index').notNull(),
+    salt: bytea('salt').notNull(),
+    /** The issuer and the version log that the committed payload names, whatever the configuration says today. */
+    iss: text('iss').notNull(),
+    logOrigin: text('log_origin').notNull(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.receiptId, table.bucket] }),
+    check('receipt_commitment_salt', sql`octet_length(${table.salt}) = 16`),
   ],
 );

@@ -1,7 +1,7 @@
 import { compactVerify, createLocalJWKSet, type JSONWebKeySet } from 'jose';
 import type { z } from 'zod';
-import { canonicalJson } from '../core/canonical-json.ts';
-import { verifyInclusion } from './merkle.ts';
+import { canonicalJson } from '../../core/canonical-json.ts';
+import { verifyInclusion } from '../merkle/merkle.ts';
 import {
   type BatchPayload,
   batchPayloadSchema,

@@ -1,10 +1,10 @@
-import type { Clock } from '../core/clock.ts';
-import { isUuid, type Uuid } from '../core/ids.ts';
-import { invariant } from '../core/invariant.ts';
-import type { Log } from '../core/log.ts';
-import type { Sql, Tx } from '../db/index.ts';
-import type { Rider } from '../ledger/index.ts';
-import { inclusionPath, splitHashes } from './merkle.ts';
+import type { Clock } from '../../core/clock.ts';
+import { isUuid, type Uuid } from '../../core/ids.ts';
+import { invariant } from '../../core/invariant.ts';
+import type { Log } from '../../core/log.ts';
+import type { Sql, Tx } from '../../db/index.ts';
+import type { Rider } from '../../ledger/index.ts';
+import { inclusionPath, splitHashes } from '../merkle/merkle.ts';
 import {
   type ReceiptDraft,
   type ReceiptPayload,

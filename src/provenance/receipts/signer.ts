@@ -6,8 +6,8 @@ import {
   type KeyObject,
   sign,
 } from 'node:crypto';
-import { sha256 } from '../core/bytes.ts';
-import { canonicalJson } from '../core/canonical-json.ts';
+import { sha256 } from '../../core/bytes.ts';
+import { canonicalJson } from '../../core/canonical-json.ts';
 import type { BatchPayload, ReceiptPayload } from './receipt.ts';
 
 export const RECEIPT_TYP = 'mcp-receipt+jws';

@@ -1,7 +1,7 @@
-import { Problem } from '../core/problem.ts';
-import type { Queryable, Tx } from '../db/index.ts';
+import { Problem } from '../../core/problem.ts';
+import type { Queryable, Tx } from '../../db/index.ts';
+import { leafHashOf } from '../merkle/merkle.ts';
 import { decodeLeaf, dedupKeyOf, encodeLeaf, type PublishLeaf } from './leaf.ts';
-import { leafHashOf } from './merkle.ts';
 import {
   findPublications,
   insertLogEntry,

@@ -1,10 +1,10 @@
 import { z } from 'zod';
-import { hmacSha256 } from '../core/bytes.ts';
-import { canonicalJson } from '../core/canonical-json.ts';
-import { toUnixSeconds } from '../core/clock.ts';
-import type { Uuid } from '../core/ids.ts';
-import { invariant } from '../core/invariant.ts';
-import { type Hash, leafHashOf } from './merkle.ts';
+import { hmacSha256 } from '../../core/bytes.ts';
+import { canonicalJson } from '../../core/canonical-json.ts';
+import { toUnixSeconds } from '../../core/clock.ts';
+import type { Uuid } from '../../core/ids.ts';
+import { invariant } from '../../core/invariant.ts';
+import { type Hash, leafHashOf } from '../merkle/merkle.ts';
 
 const digest = z.string().regex(/^sha256:[0-9a-f]{64}$/);
 const mcents = z.string().regex(/^(?:0|[1-9][0-9]{0,18})$/);

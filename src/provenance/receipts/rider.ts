@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import type { Uuid } from '../core/ids.ts';
-import { invariant } from '../core/invariant.ts';
-import type { Tx } from '../db/index.ts';
-import type { Rider } from '../ledger/index.ts';
+import type { Uuid } from '../../core/ids.ts';
+import { invariant } from '../../core/invariant.ts';
+import type { Tx } from '../../db/index.ts';
+import type { Rider } from '../../ledger/index.ts';
 import type { ReceiptDraft } from './receipt.ts';
 import { insertReceipt, receiptCte, receiptParameters } from './store.ts';
 

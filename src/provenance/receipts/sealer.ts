@@ -1,10 +1,10 @@
 import { setImmediate } from 'node:timers/promises';
-import { type Clock, toUnixSeconds } from '../core/clock.ts';
-import type { Uuid } from '../core/ids.ts';
-import { invariant } from '../core/invariant.ts';
-import type { Log } from '../core/log.ts';
-import type { Sql } from '../db/index.ts';
-import { type Hash, merkleRoot, splitHashes } from './merkle.ts';
+import { type Clock, toUnixSeconds } from '../../core/clock.ts';
+import type { Uuid } from '../../core/ids.ts';
+import { invariant } from '../../core/invariant.ts';
+import type { Log } from '../../core/log.ts';
+import type { Sql } from '../../db/index.ts';
+import { type Hash, merkleRoot, splitHashes } from '../merkle/merkle.ts';
 import { toDigest, type VersionDescription } from './receipt.ts';
 import type { ReceiptSigner } from './signer.ts';
 import {
