@@ -27,12 +27,19 @@ export type Artifact = {
   deployedBytecode: `0x${string}`;
 };
 
-/** One artifact for every source, by the name of the contract that the file is named after. */
+/** What is put on a chain; the other sources are what these import, and tests. */
+const DEPLOYED = [
+  'src/VersionAnchor.sol',
+  'test/Multicall3Lite.sol',
+  'test/TestUsdc.sol',
+  'test/TestWallet.sol',
+];
+
+/** One artifact for every contract that is put on a chain, by its name. */
 export function compileContracts(): Map<string, Artifact> {
-  const paths = readdirSync(CONTRACTS, { recursive: true, encoding: 'utf8' }).filter((path) =>
-    path.endsWith('.sol'),
-  );
-  const sources = paths
+  const sources = ['interfaces', 'src', 'test']
+    .flatMap((folder) => readdirSync(join(CONTRACTS, folder)).map((file) => `${folder}/${file}`))
+    .filter((path) => path.endsWith('.sol') && !path.endsWith('.t.sol'))
     .sort()
     .map((path) => [path, { content: readFileSync(join(CONTRACTS, path), 'utf8') }]);
   const output = outputSchema.parse(
@@ -54,7 +61,7 @@ export function compileContracts(): Map<string, Artifact> {
   );
   const [problem] = output.errors.filter((error) => error.severity !== 'info');
   if (problem !== undefined) throw new Error(problem.formattedMessage);
-  return new Map(paths.map((path) => [basename(path, '.sol'), pickArtifact(output, path)]));
+  return new Map(DEPLOYED.map((path) => [basename(path, '.sol'), pickArtifact(output, path)]));
 }
 
 /** Where the committed artifact of a contract is. */
