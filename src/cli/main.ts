@@ -1,46 +1,46 @@
 import { parseArgs } from 'node:util';
-import { reconcile } from './reconcile.ts';
+import { type Command, UsageError } from './command.ts';
+import { COMMANDS } from './commands.ts';
 
-const USAGE = `Usage: millicent <command> [options]
+const URL_DEFAULT = 'http://127.0.0.1:4020';
 
-  reconcile   hold every rail beside the books, to the last unit
-      --adopt <name>    take what differs for the operator's own doing, under this name
-      --json            the report as JSON
-
-  --url <url>           the gateway; http://127.0.0.1:4020 when left out
-  --admin-key <key>     its admin key; when left out, the first line of standard input
-`;
-
-/** The `millicent` command. Exit codes: 0 all well, 1 what was asked about is not as it should be, 2 misuse. */
-async function main(): Promise<number> {
+/** The `millicent` command. */
+async function main(words: string[]): Promise<number> {
+  const command = COMMANDS.find(({ name }) => name.split(' ').every((word, at) => words[at] === word));
+  if (!command) {
+    const isHelp = words.some((word) => word === '--help' || word === '-h');
+    if (isHelp || words[0] === undefined) {
+      process.stdout.write(describeAll());
+      return isHelp ? 0 : 2;
+    }
+    process.stderr.write(`millicent: there is no command "${words[0]}"\n\n${describeAll()}`);
+    return 2;
+  }
   const { values, positionals } = parseArgs({
+    args: words.slice(command.name.split(' ').length),
     allowPositionals: true,
     options: {
-      url: { type: 'string', default: 'http://127.0.0.1:4020' },
-      'admin-key': { type: 'string' },
-      adopt: { type: 'string' },
-      json: { type: 'boolean', default: false },
+      ...command.options,
+      url: { type: 'string', default: URL_DEFAULT },
       help: { type: 'boolean', short: 'h', default: false },
     },
   });
-  const [command] = positionals;
-  if (values.help || command === undefined) {
-    process.stdout.write(USAGE);
-    return values.help ? 0 : 2;
+  if (values.help === true) {
+    process.stdout.write(describe(command));
+    return 0;
   }
-  switch (command) {
-    case 'reconcile':
-      return reconcile({
-        url: values.url,
-        adminKey: values['admin-key'] ?? (await readFirstLine()),
-        adoptAs: values.adopt,
-        isJson: values.json,
-        print: (text) => process.stdout.write(`${text}\n`),
-      });
-    default:
-      process.stderr.write(`millicent: there is no command "${command}"\n\n${USAGE}`);
-      return 2;
-  }
+  return command.run({
+    ...{ values, positionals, url: String(values.url).replace(/\/+$/, ''), readFirstLine },
+    print: (text) => process.stdout.write(`${text}\n`),
+    complain: (text) => process.stderr.write(`${text}\n`),
+    signal: untilStopped(),
+  });
+}
+
+function untilStopped(): AbortSignal {
+  const stop = new AbortController();
+  for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => stop.abort());
+  return stop.signal;
 }
 
 async function readFirstLine(): Promise<string> {
@@ -52,12 +52,37 @@ async function readFirstLine(): Promise<string> {
   return text.split('\n')[0]?.trim() ?? '';
 }
 
-main().then(
+function describeAll(): string {
+  const lines = COMMANDS.map(
+    ({ name, takes = '', summary }) => `  ${`${name} ${takes}`.padEnd(34)} ${summary}`,
+  );
+  return `Usage: millicent <command> [options]
+
+${lines.join('\n')}
+
+  millicent <command> --help tells the options of one. Exit codes: 0 all well, 1 what was asked about is not as it
+  should be, 2 misuse.
+`;
+}
+
+function describe({ name, takes, summary, optionTexts }: Command): string {
+  const options = [...optionTexts, ['--url <url>', `the gateway; ${URL_DEFAULT} when left out`] as const];
+  const lines = options.map(([option, text]) => `  ${option.padEnd(28)} ${text}`);
+  return `Usage: millicent ${name}${takes === undefined ? '' : ` ${takes}`} [options]
+
+${summary}
+
+${lines.join('\n')}
+`;
+}
+
+main(process.argv.slice(2)).then(
   (code) => {
     process.exitCode = code;
   },
   (cause: unknown) => {
-    process.stderr.write(`millicent: ${cause instanceof Error ? cause.message : String(cause)}\n`);
+    const message = cause instanceof Error ? cause.message : String(cause);
+    process.stderr.write(`millicent: ${message}\n${cause instanceof UsageError ? 'Try --help.\n' : ''}`);
     process.exitCode = 2;
   },
 );

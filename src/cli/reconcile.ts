@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { type Command, textOf } from './command.ts';
 
 const amount = z.string();
 const reportSchema = z.object({
@@ -14,7 +15,7 @@ const reportSchema = z.object({
 });
 type Report = z.infer<typeof reportSchema>;
 
-export type ReconcileInput = {
+type ReconcileInput = {
   url: string;
   adminKey: string;
   adoptAs: string | undefined;
@@ -24,8 +25,30 @@ export type ReconcileInput = {
 
 const TIMEOUT_MS = 60_000;
 
+export const reconcileCommand: Command = {
+  name: 'reconcile',
+  summary: 'Holds every rail beside the books, to the last unit.',
+  options: {
+    'admin-key': { type: 'string' },
+    adopt: { type: 'string' },
+    json: { type: 'boolean', default: false },
+  },
+  optionTexts: [
+    ['--admin-key <key>', 'the admin key; when left out, the first line of standard input'],
+    ['--adopt <name>', "take what differs for the operator's own doing, under this name"],
+    ['--json', 'the report as JSON'],
+  ],
+  async run(input) {
+    const { url, values, print } = input;
+    return reconcile({
+      ...{ url, print, isJson: values.json === true, adoptAs: textOf(input, 'adopt') },
+      adminKey: textOf(input, 'admin-key') ?? (await input.readFirstLine()),
+    });
+  },
+};
+
 /** Asks a gateway for its reconciliation and prints it; 1 when a rail differs from the books or does not answer. */
-export async function reconcile(input: ReconcileInput): Promise<number> {
+async function reconcile(input: ReconcileInput): Promise<number> {
   const report = await fetchReport(input);
   input.print(input.isJson ? JSON.stringify(report, null, 2) : describe(report));
   return report.reconciled ? 0 : 1;
