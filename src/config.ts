@@ -7,6 +7,7 @@ import { type EvmConfig, evmEnvironment, readEvm } from './config/evm.ts';
 import { integer, mcents, url } from './config/fields.ts';
 import { kubernetesEnvironment, readKubernetes } from './config/kubernetes.ts';
 import { type LightningConfig, lightningEnvironment, readLightning } from './config/lightning.ts';
+import { type ProvenanceConfig, provenanceEnvironment, readProvenance } from './config/provenance.ts';
 import { type RemoteConfig, readRemote, remoteEnvironment } from './config/remote.ts';
 import { readSandbox, type SandboxConfig, sandboxEnvironment } from './config/sandbox.ts';
 import { readStripe, type StripeConfig, stripeEnvironment } from './config/stripe.ts';
@@ -41,14 +42,11 @@ export const environmentSchema = z.object({
   SECRET_PREVIOUS: secret.optional(),
   RECEIPT_KEY: z.string().optional(),
   RECEIPT_KEY_PREVIOUS: z.string().optional(),
-  LOG_ORIGIN: z
-    .string()
-    .regex(/^[^\s+]+$/)
-    .optional(),
   SIGNUP_PRICE_MCENTS: mcents(10_000),
   SIGNUP_CREDIT_MCENTS: mcents(10_000),
   SIGNUPS_PER_HOUR: integer(1_000, 1, 1_000_000),
   MINTS_PER_HOUR: integer(10, 1, 1_000_000),
+  ...provenanceEnvironment,
   ...sandboxEnvironment,
   ...dockerEnvironment,
   ...kubernetesEnvironment,
@@ -80,7 +78,8 @@ export type Config = Readonly<{
   secrets: readonly string[];
   receiptKeyPem: string | undefined;
   receiptKeyPreviousPem: string | undefined;
-  logOrigin: string | undefined;
+  /** The logs, their anchors and their witnesses. */
+  provenance: ProvenanceConfig;
   /** Where hosted code runs. */
   sandbox: SandboxConfig;
   /** Where its dependencies come from. */
@@ -129,7 +128,7 @@ export function readConfig(environment: Record<string, string | undefined> = pro
     secrets: [env.SECRET, env.SECRET_PREVIOUS].filter((value) => value !== undefined),
     receiptKeyPem: readPem(env.RECEIPT_KEY),
     receiptKeyPreviousPem: readPem(env.RECEIPT_KEY_PREVIOUS),
-    logOrigin: env.LOG_ORIGIN,
+    provenance: readProvenance(env),
     sandbox: readSandbox(env, { docker: readDocker(env), kubernetes: readKubernetes(env) }),
     build: readBuild(env),
     remote: readRemote(env),
@@ -177,7 +176,7 @@ function readPem(text: string | undefined): string | undefined {
 
 function requireInProduction(env: Environment): void {
   if (env.NODE_ENV !== 'production') return;
-  const needed = ['DATABASE_URL', 'PUBLIC_URL', 'SECRET', 'RECEIPT_KEY'] as const;
+  const needed = ['DATABASE_URL', 'PUBLIC_URL', 'SECRET', 'RECEIPT_KEY', 'LOG_KEY'] as const;
   const missing = needed.filter((name) => env[name] === undefined);
   if (missing.length > 0) throw new ConfigError(`In production ${missing.join(', ')} must be set`);
 }

@@ -197,7 +197,7 @@ function wireDomains({ config, secrets, sql, chargeSql, clock, log, publicUrl, l
   });
   const receipts = createReceipts({
     ...{ sql, clock, log, signer, lane: newLane() },
-    logOrigin: config.logOrigin ?? new URL(publicUrl).host,
+    logOrigin: config.provenance.logOrigin ?? new URL(publicUrl).host,
     describeVersion: async (id) => (await catalog.describeVersion(id)) ?? (await describeBuiltIn(sql, id)),
   });
   return {

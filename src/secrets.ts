@@ -1,8 +1,9 @@
-import { randomBytes } from 'node:crypto';
+import { createPrivateKey, randomBytes } from 'node:crypto';
 import { linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { type Config, ConfigError } from './config.ts';
+import { deriveKey } from './core/bytes.ts';
 import { newReceiptKeyPem } from './provenance/index.ts';
 
 /** What only this installation knows. */
@@ -11,8 +12,14 @@ export type Secrets = {
   masters: readonly [Buffer, ...Buffer[]];
   receiptKeyPem: string;
   receiptKeyPreviousPem: string | undefined;
+  /** Signs the checkpoints of the logs (Ed25519); the key before it signs beside it during a rotation. */
+  logKeyPem: string;
+  logKeyPreviousPem: string | undefined;
   adminKey: string | undefined;
 };
+
+/** What stands before the 32 bytes of a private key in PKCS#8 (RFC 8410). */
+const ED25519_PKCS8_PREFIX = Buffer.from('302e020100300506032b657004220420', 'hex');
 
 const fileSchema = z.object({
   secret: z.string().regex(/^[0-9a-f]{64}$/),
@@ -34,8 +41,17 @@ export function readSecrets(config: Config): Secrets {
     masters: [first, ...others],
     receiptKeyPem,
     receiptKeyPreviousPem: config.receiptKeyPreviousPem,
+    logKeyPem: config.provenance.logKeyPem ?? deriveEd25519Pem(first, 'log-key'),
+    logKeyPreviousPem: config.provenance.logKeyPreviousPem,
     adminKey: config.adminKey ?? file?.adminKey,
   };
+}
+
+/** In development the logs' key follows from the secret; in production it is given. */
+function deriveEd25519Pem(secret: Buffer, purpose: string): string {
+  const pkcs8 = Buffer.concat([ED25519_PKCS8_PREFIX, deriveKey(secret, purpose).subarray(0, 32)]);
+  const key = createPrivateKey({ key: pkcs8, format: 'der', type: 'pkcs8' });
+  return key.export({ format: 'pem', type: 'pkcs8' }).toString();
 }
 
 function readOrMakeFile(dataDir: string): SecretsFile {
