@@ -483,6 +483,7 @@ test('without an admin key a production gateway answers 503 on its admin routes 
     env: {
       ...{ NODE_ENV: 'production', ADMIN_KEY: '', PUBLIC_URL: 'https://tools.example' },
       RECEIPT_KEY: newReceiptKeyPem(),
+      LOG_KEY: newReceiptKeyPem(),
     },
   });
   for (const key of ['', gateway.adminKey, 'undefined']) {

@@ -62,7 +62,7 @@ test('SIGTERM fails no call in flight, ends kept connections, and exits 0', asyn
 test('production without its secrets, and half a rail, do not start and name what is missing', async () => {
   const production = startMain({ ...gatewayEnvironment({ database }, dataDir), NODE_ENV: 'production' });
   expect(await production.exited).toBe(1);
-  expect(production.stderr()).toContain('PUBLIC_URL, RECEIPT_KEY must be set');
+  expect(production.stderr()).toContain('PUBLIC_URL, RECEIPT_KEY, LOG_KEY must be set');
   const half = { ...gatewayEnvironment({ database }, dataDir), EVM_RPC_URL: 'http://127.0.0.1:1' };
   const halfRail = startMain(half);
   expect(await halfRail.exited).toBe(1);

@@ -53,6 +53,7 @@ export async function startGateway(options: GatewayOptions): Promise<GatewayProc
       ...{ DATABASE_URL: options.databaseUrl, MILLICENT_DATA_DIR: options.dataDir },
       ...{ PUBLIC_URL: `http://127.0.0.1:${port}`, ADMIN_KEY: adminKey, MINTS_PER_HOUR: '1000' },
       ...{ SECRET: randomBytes(32).toString('hex'), RECEIPT_KEY: newReceiptKeyPem() },
+      LOG_KEY: newReceiptKeyPem(),
       ...{ EVM_RPC_URL: anvil.rpcUrl, EVM_CHAIN_ID: String(anvil.chainId), EVM_TOKEN: anvil.token },
       ...{ EVM_TOKEN_NAME: anvil.tokenName, EVM_TOKEN_VERSION: anvil.tokenVersion },
       ...{ EVM_PAY_TO: PAY_TO, EVM_WALLET_KEY: anvil.gatewayWalletKey },
