@@ -5,6 +5,9 @@ import { promisify } from 'node:util';
 const PACKAGES = [
   { name: 'docker.io', isThere: () => succeeds('dockerd', ['--version']) },
   { name: 'golang-go', isThere: () => succeeds('go', ['version']) },
+  { name: 'gnupg', isThere: () => succeeds('gpg', ['--version']) },
+  { name: 'openssh-client', isThere: () => succeeds('ssh', ['-V']) },
+  { name: 'minisign', isThere: () => succeeds('minisign', ['-v']) },
   {
     name: 'python3-cryptography',
     isThere: () =>
