@@ -190,6 +190,7 @@ async function appendVersion(
     toolsHash,
     metadataHash: hashMetadata(submission),
     changelog: submission.changelog,
+    ...{ manifest: null, signature: null, signatureFormat: null, signatureKeyId: null, isDeterministic: false },
     logIndex,
     createdAt: publishedAt,
   });

@@ -174,12 +174,14 @@ export async function insertVersion(tx: Tx, row: NewVersionRow): Promise<void> {
   await tx`
     INSERT INTO catalog_version (id, server_id, version, code_sha256, runtime, entrypoint, root_sha256,
       layer_sha256, limits, hosts, face, endpoint_url, tools, tool_names,
-      tools_hash, metadata_hash, changelog, log_index, created_at)
+      tools_hash, metadata_hash, changelog, manifest, signature, signature_format, signature_key_id,
+      is_deterministic, log_index, created_at)
     VALUES (${row.id}, ${row.serverId}, ${row.version}, ${row.codeSha256}, ${row.runtime}, ${row.entrypoint},
       ${row.rootSha256}, ${row.layerSha256}, ${JSON.stringify(row.limits)}::text::json, ${[...row.hosts]}::text[],
       ${JSON.stringify(row.face)}::text::json, ${row.endpointUrl},
       ${JSON.stringify(row.tools)}::text::json, ${row.toolNames}::text[], ${row.toolsHash}, ${row.metadataHash},
-      ${row.changelog}, ${row.logIndex}, ${row.createdAt})`;
+      ${row.changelog}, ${row.manifest}, ${row.signature}, ${row.signatureFormat}, ${row.signatureKeyId},
+      ${row.isDeterministic}, ${row.logIndex}, ${row.createdAt})`;
 }
 
 /** The newest version, and the one of this number where there is one. */
@@ -204,7 +206,8 @@ export async function findVersion(
 ): Promise<VersionRow | undefined> {
   const [row] = await sql<VersionRow[]>`
     SELECT id, version, code_sha256, runtime, entrypoint, root_sha256, layer_sha256, limits, hosts,
-      face, endpoint_url, tools, tools_hash, changelog, log_index, created_at
+      face, endpoint_url, tools, tools_hash, changelog, manifest, signature, signature_format, signature_key_id,
+      is_deterministic, log_index, created_at
     FROM catalog_version WHERE server_id = ${input.serverId} AND version = ${input.version}`;
   return row;
 }
@@ -216,7 +219,8 @@ export function listVersions(
 ): Promise<Omit<VersionRow, 'tools'>[]> {
   return sql<Omit<VersionRow, 'tools'>[]>`
     SELECT id, version, code_sha256, runtime, entrypoint, root_sha256, layer_sha256, limits, hosts,
-      face, endpoint_url, tools_hash, changelog, log_index, created_at
+      face, endpoint_url, tools_hash, changelog, manifest, signature, signature_format, signature_key_id,
+      is_deterministic, log_index, created_at
     FROM catalog_version WHERE server_id = ${input.serverId}
     ORDER BY log_index DESC LIMIT ${input.rowsMax}`;
 }
