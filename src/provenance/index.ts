@@ -1,12 +1,20 @@
 export { appendLeaf, listPublications, readLog } from './log/entries.ts';
 export { decodeLeaf, dedupKeyOf, ENTRY_BYTES_MAX, encodeLeaf, type PublishLeaf } from './log/leaf.ts';
 export {
+  type ConsistencyClaim,
+  consistencyProof,
+  EMPTY_ROOT,
   type Hash,
   type InclusionClaim,
   inclusionPath,
+  inclusionProof,
+  isHash,
   leafHashOf,
   merkleRoot,
+  type NodeReader,
   nodeHashOf,
+  rangeHash,
+  verifyConsistency,
   verifyInclusion,
 } from './merkle/merkle.ts';
 export {
