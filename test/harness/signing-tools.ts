@@ -100,6 +100,8 @@ export type GpgTool = {
   /** With the revocation certificate that GnuPG makes beside each key. */
   revoke(fingerprint: string): void;
   revokeSubkey(fingerprint: string): void;
+  /** One key signs another one's user id. */
+  certify(by: string, fingerprint: string): void;
   exportKey(fingerprint: string): string;
   exportSecretKey(fingerprint: string): string;
   importKey(armored: string): void;
@@ -152,6 +154,7 @@ function createGpg(files: Files, home: string): GpgTool {
       const input = ['key 1', 'revkey', 'y', '0', '', 'y', 'save', ''].join('\n');
       gpg(['--command-fd', '0', '--edit-key', fingerprint], { input });
     },
+    certify: (by, fingerprint) => void gpg(['--yes', '-u', by, '--quick-sign-key', fingerprint]),
     exportKey: (fingerprint) => gpg(['--armor', '--export', fingerprint]),
     exportSecretKey: (fingerprint) => gpg(['--armor', '--export-secret-keys', fingerprint]),
     importKey: (armored) => void gpg(['--import', files.write(armored)]),
