@@ -1,5 +1,35 @@
+export {
+  type CheckpointBody,
+  encodeCheckpoint,
+  parseCheckpoint,
+  type VerifiedCheckpoint,
+  verifyCheckpoint,
+} from './log/checkpoint.ts';
 export { appendLeaf, listPublications, readLog } from './log/entries.ts';
 export { decodeLeaf, dedupKeyOf, ENTRY_BYTES_MAX, encodeLeaf, type PublishLeaf } from './log/leaf.ts';
+export {
+  type Note,
+  type NoteSignature,
+  parseNote,
+  parseSignatureLine,
+  signLine,
+  signNote,
+  type VerifiedNote,
+  type VerifiedSignature,
+  verifyNote,
+  verifySignature,
+} from './log/note.ts';
+export { NoteError } from './log/note-error.ts';
+export { encodeTlogProof, parseTlogProof, type TlogProof, verifyTlogProof } from './log/tlog-proof.ts';
+export {
+  createNoteSigner,
+  encodeVkey,
+  KEY_TYPES,
+  type KeyType,
+  type NoteKey,
+  type NoteSigner,
+  parseVkey,
+} from './log/vkey.ts';
 export {
   type ConsistencyClaim,
   consistencyProof,

@@ -173,7 +173,7 @@ describe('what a stranger calls a proof', () => {
     null,
     undefined,
     'x',
-    7,
+    0.5,
     [],
     {},
     Buffer.alloc(31),
