@@ -221,8 +221,10 @@ function spawn(program: string, args: string[], { input }: SpawnInput = {}) {
   const { status, stdout, stderr, error } = spawnSync(program, args, {
     ...{ encoding: 'utf8', timeout: TIMEOUT_MS, ...(input === undefined ? {} : { input }) },
   });
-  if (error)
-    throw new Error(`${program} is missing: install gnupg, openssh-client and minisign (${error.message})`);
+  // A tool that has seen enough does not read the rest of its input: that error is none.
+  if (status === null) {
+    throw new Error(`${program} did not run: install gnupg, openssh-client and minisign (${error?.message})`);
+  }
   return { status, stdout, stderr };
 }
 

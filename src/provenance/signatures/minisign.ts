@@ -4,6 +4,7 @@ import { readBase64 } from './text.ts';
 import {
   invalid,
   NOT_OF_THESE_BYTES,
+  otherKey,
   type PublicKey,
   type Refusal,
   refuse,
@@ -49,7 +50,7 @@ export function verifyMinisign({ key, signature, data }: SignatureInput): Signat
   }
   if (key.length !== PUBLIC_KEY_BYTES) return invalid('the registered key is no minisign key');
   if (!signed.subarray(ALGORITHM_BYTES, KEY_START).equals(key.subarray(ALGORITHM_BYTES, KEY_START))) {
-    return invalid(`the signature is by key ${spellKeyId(signed)}, not by ${spellKeyId(key)}`);
+    return otherKey(`the signature is by key ${spellKeyId(signed)}, not by ${spellKeyId(key)}`);
   }
   const publicKey = key.subarray(KEY_START);
   const ofFile = signed.subarray(KEY_START);

@@ -8,7 +8,13 @@ import {
   refuseHash,
   strictConfig,
 } from './openpgp-rules.ts';
-import { invalid, NOT_OF_THESE_BYTES, type SignatureInput, type SignatureVerdict } from './verdict.ts';
+import {
+  invalid,
+  NOT_OF_THESE_BYTES,
+  otherKey,
+  type SignatureInput,
+  type SignatureVerdict,
+} from './verdict.ts';
 
 /** How far ahead of ours the signer's clock may be. */
 const CLOCK_SKEW_MS = 5 * 60_000;
@@ -28,7 +34,7 @@ export async function verifyOpenpgp(input: SignatureInput): Promise<SignatureVer
   const { key } = certificate;
   const { packet } = signature;
   const candidate = findCandidate(key, packet);
-  if (typeof candidate === 'string') return invalid(candidate);
+  if (typeof candidate === 'string') return otherKey(candidate);
   const reason =
     refuseHash(packet.hashAlgorithm, candidate.keyPacket) ??
     refuseTimes(packet, { keyCreatedAt: candidate.getCreationTime(), at: input.at }) ??

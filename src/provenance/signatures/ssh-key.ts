@@ -54,8 +54,12 @@ export function readSshKey(bytes: Uint8Array): SshKey | Refusal {
   const verifier = readVerifier(type, wire);
   if (typeof verifier === 'string') return refuse(verifier);
   if (!wire.isRead()) return refuse('the SSH key is cut off, or something follows it');
-  const keyId = `SHA256:${sha256(bytes).toString('base64').replace(/=+$/, '')}`;
-  return { kind: 'ssh-key', keyId, verify: verifier };
+  return { kind: 'ssh-key', keyId: fingerprintOf(bytes), verify: verifier };
+}
+
+/** As `ssh-keygen -l` shows it. */
+export function fingerprintOf(key: Uint8Array): string {
+  return `SHA256:${sha256(key).toString('base64').replace(/=+$/, '')}`;
 }
 
 /** What verifies, or why nothing does. */

@@ -1,8 +1,14 @@
 import { createHash } from 'node:crypto';
-import { readSshKey } from './ssh-key.ts';
+import { fingerprintOf, readSshKey } from './ssh-key.ts';
 import { openWire, spellString } from './ssh-wire.ts';
 import { readArmor, readBase64 } from './text.ts';
-import { invalid, NOT_OF_THESE_BYTES, type SignatureInput, type SignatureVerdict } from './verdict.ts';
+import {
+  invalid,
+  NOT_OF_THESE_BYTES,
+  otherKey,
+  type SignatureInput,
+  type SignatureVerdict,
+} from './verdict.ts';
 
 const MAGIC = 'SSHSIG';
 const VERSION = 1;
@@ -32,7 +38,9 @@ export function verifySshsig({ key, signature, data, namespace }: SignatureInput
   }
   const registered = readSshKey(key);
   if (registered.kind === 'refused') return invalid(registered.reason);
-  if (!publicKey.equals(key)) return invalid(`the signature is not by key ${registered.keyId}`);
+  if (!publicKey.equals(key)) {
+    return otherKey(`the signature is by key ${fingerprintOf(publicKey)}, not by ${registered.keyId}`);
+  }
   const message = Buffer.concat([
     Buffer.from(MAGIC),
     ...[signedNamespace, reserved, hash, createHash(hash).update(data).digest()].map(spellString),

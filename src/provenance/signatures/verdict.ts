@@ -36,7 +36,9 @@ export type SignatureVerdict =
       /** When the signer says that he signed (OpenPGP). */
       signedAt: Date | undefined;
     }
-  | { kind: 'invalid'; reason: string };
+  | { kind: 'invalid'; reason: string }
+  /** It names another key than the one it was held against. */
+  | { kind: 'other-key'; reason: string };
 
 export function refuse(reason: string): Refusal {
   return { kind: 'refused', reason };
@@ -44,6 +46,10 @@ export function refuse(reason: string): Refusal {
 
 export function invalid(reason: string): SignatureVerdict {
   return { kind: 'invalid', reason };
+}
+
+export function otherKey(reason: string): SignatureVerdict {
+  return { kind: 'other-key', reason };
 }
 
 export const NOT_OF_THESE_BYTES = 'the signature was not made by this key over these bytes';

@@ -51,7 +51,7 @@ test.each([
       expect([ours.kind, theirs]).toEqual(['invalid', false]);
     }
     const other = await judge(ssh.makeKey(type, options).publicKey, signature);
-    expect([other.ours.kind, other.theirs]).toEqual(['invalid', false]);
+    expect([other.ours.kind, other.theirs]).toEqual(['other-key', false]);
   }
 });
 
@@ -62,7 +62,7 @@ test('a signature with any byte changed is refused here and there', async () => 
     const changed = Buffer.from(bytes);
     changed[index] = (changed[index] ?? 0) ^ 0x01;
     const { ours, theirs } = await judge(publicKey, armor(changed));
-    expect([index, ours.kind, theirs]).toEqual([index, 'invalid', false]);
+    expect([index, ours.kind === 'valid', theirs]).toEqual([index, false, false]);
   }
   for (const spoiled of [bytes.subarray(0, -1), Buffer.concat([bytes, Buffer.alloc(1)])]) {
     const { ours, theirs } = await judge(publicKey, armor(spoiled));
