@@ -45,6 +45,7 @@ export async function publishBuiltIns(deps: Pick<GatewayDeps, 'sql' | 'clock' | 
     const published = await listPublications(tx, EXAMPLE.name);
     if (published.some(({ version }) => version === EXAMPLE.version)) return;
     await appendLeaf(tx, {
+      kind: 'publish',
       tool: EXAMPLE.name,
       version: EXAMPLE.version,
       sha256: EXAMPLE.codeSha256,

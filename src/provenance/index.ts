@@ -5,8 +5,19 @@ export {
   type VerifiedCheckpoint,
   verifyCheckpoint,
 } from './log/checkpoint.ts';
+export { LogDivergedError } from './log/divergence.ts';
 export { appendLeaf, listPublications, readLog } from './log/entries.ts';
-export { decodeLeaf, dedupKeyOf, ENTRY_BYTES_MAX, encodeLeaf, type PublishLeaf } from './log/leaf.ts';
+export {
+  decodeLeaf,
+  dedupKeyOf,
+  ENTRY_BYTES_MAX,
+  encodeLeaf,
+  type Leaf,
+  type LeafKind,
+  type LeafOf,
+  type PublishLeaf,
+} from './log/leaf.ts';
+export { createLog, type LogDeps, readLoggedOrigin } from './log/log.ts';
 export {
   type Note,
   type NoteSignature,
@@ -17,10 +28,19 @@ export {
   type VerifiedNote,
   type VerifiedSignature,
   verifyNote,
-  verifySignature,
+  verifyNoteSignature,
 } from './log/note.ts';
 export { NoteError } from './log/note-error.ts';
 export { encodeTlogProof, parseTlogProof, type TlogProof, verifyTlogProof } from './log/tlog-proof.ts';
+export type {
+  Checkpoint,
+  EntryToAppend,
+  LogHealth,
+  LogName,
+  Logs,
+  TransparencyLog,
+  TreeHead,
+} from './log/transparency-log.ts';
 export {
   createNoteSigner,
   encodeVkey,

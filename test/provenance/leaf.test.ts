@@ -11,6 +11,7 @@ import {
 } from '../../src/provenance/index.ts';
 
 const LEAF: PublishLeaf = {
+  kind: 'publish',
   tool: 'acme/x',
   version: '1.2.3',
   sha256: 'ab'.repeat(32),
@@ -31,6 +32,7 @@ time 1763702345
 const segment = fc.stringMatching(/^[a-z0-9][a-z0-9._-]{0,63}$/);
 const hash = fc.stringMatching(/^[0-9a-f]{64}$/);
 const leaf: fc.Arbitrary<PublishLeaf> = fc.record({
+  kind: fc.constant('publish' as const),
   tool: fc.oneof(
     segment,
     fc.tuple(segment, segment).map(([publisher, name]) => `${publisher}/${name}`),

@@ -24,6 +24,7 @@ afterAll(async () => {
 
 function createLeaf(overrides: Partial<PublishLeaf> = {}): PublishLeaf {
   return {
+    kind: 'publish',
     tool: `acme/t-${newUuid()}`,
     version: '1.0.0',
     sha256: 'ab'.repeat(32),

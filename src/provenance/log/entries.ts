@@ -1,48 +1,33 @@
 import { Problem } from '../../core/problem.ts';
 import type { Queryable, Tx } from '../../db/index.ts';
-import { leafHashOf } from '../merkle/merkle.ts';
-import { decodeLeaf, dedupKeyOf, encodeLeaf, type PublishLeaf } from './leaf.ts';
-import {
-  findPublications,
-  insertLogEntry,
-  type LogEntryRow,
-  lockTreeSize,
-  readLogEntries,
-  setTreeSize,
-} from './store.ts';
+import { appendEntries } from './append.ts';
+import { decodeLeaf, dedupKeyOf, encodeLeaf, type Leaf, type PublishLeaf } from './leaf.ts';
+import { findPublications, type LogEntryRow, readLogEntries } from './store.ts';
+import { LOG_IDS } from './transparency-log.ts';
 
 const ENTRIES_MAX = 1_000;
 
 /**
- * Appends a publication and answers its leaf index. The log's row stays locked until the transaction ends,
- * so indexes follow the order of commits and have no gap: append last. A version that is in the log already
- * is a conflict, whatever its code.
+ * Appends to the version log and answers the leaf index, last in the caller's transaction. What is in the log
+ * already is a conflict: a version is published once, whatever its code.
  */
-export async function appendLeaf(tx: Tx, leaf: PublishLeaf): Promise<bigint> {
-  const entry = encodeLeaf(leaf);
-  const leafIndex = await lockTreeSize(tx);
-  const isNew = await insertLogEntry(tx, {
-    leafIndex,
-    entry,
-    leafHash: leafHashOf(entry),
-    dedupKey: dedupKeyOf(leaf),
-  });
-  // The size moves only with an entry: a caller that catches the conflict and commits leaves no gap either.
-  if (!isNew) {
-    throw new Problem('conflict', {
-      detail: `${leaf.tool} ${leaf.version} is published already, and a version never changes. Publish a new one.`,
-    });
+export async function appendLeaf(tx: Tx, leaf: Leaf): Promise<bigint> {
+  const entry = { entry: encodeLeaf(leaf), dedupKey: dedupKeyOf(leaf) };
+  try {
+    const [leafIndex] = await appendEntries(tx, LOG_IDS.versions, [entry]);
+    return BigInt(leafIndex ?? 0);
+  } catch (error) {
+    if (error instanceof Problem && error.type === 'conflict') throw conflictOf(leaf);
+    throw error;
   }
-  await setTreeSize(tx, leafIndex + 1n);
-  return leafIndex;
 }
 
-/** Entries in order, at most a thousand at a time: all that it takes to replay the log. */
+/** Entries of the version log in order, at most a thousand at a time: all that it takes to replay it. */
 export function readLog(
   sql: Queryable,
   input: { fromIndex: bigint; entriesMax: number },
 ): Promise<LogEntryRow[]> {
-  return readLogEntries(sql, {
+  return readLogEntries(sql, LOG_IDS.versions, {
     fromIndex: input.fromIndex,
     rowsMax: Math.min(input.entriesMax, ENTRIES_MAX),
   });
@@ -56,6 +41,29 @@ export async function listPublications(
   const rows = await findPublications(sql, toolPrefix);
   return rows.flatMap(({ entry, leafIndex }) => {
     const leaf = decodeLeaf(entry);
-    return leaf ? [{ ...leaf, index: leafIndex }] : [];
+    return leaf?.kind === 'publish' ? [{ ...leaf, index: leafIndex }] : [];
   });
+}
+
+function conflictOf(leaf: Leaf): Problem {
+  return new Problem('conflict', { detail: describeConflict(leaf) });
+}
+
+function describeConflict(leaf: Leaf): string {
+  switch (leaf.kind) {
+    case 'publish':
+      return `${leaf.tool} ${leaf.version} is published already, and a version never changes. Publish a new one.`;
+    case 'yank':
+      return `${leaf.tool} ${leaf.version} is yanked already.`;
+    case 'transfer':
+      return `${leaf.tool} was given to this publisher in the same second already.`;
+    case 'key-add':
+      return `This publisher has key ${leaf.key} already, or had it: a key is added once.`;
+    case 'key-revoke':
+      return `Key ${leaf.key} of this publisher is revoked already.`;
+    case 'anchor-contract':
+      return `Contract ${leaf.contract} on chain ${leaf.chain} is in the log already.`;
+    default:
+      return leaf satisfies never;
+  }
 }

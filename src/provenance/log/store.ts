@@ -1,37 +1,78 @@
 import { invariant } from '../../core/invariant.ts';
 import type { Queryable, Tx } from '../../db/index.ts';
-import type { logEntry } from './schema.ts';
+import type { Hash } from '../merkle/merkle.ts';
+import type { logCheckpoint, logEntry } from './schema.ts';
 
 export type LogEntryRow = Pick<typeof logEntry.$inferSelect, 'leafIndex' | 'entry' | 'leafHash'>;
+export type LogCheckpointRow = Omit<typeof logCheckpoint.$inferSelect, 'log'>;
 
-/** Locks the log for this transaction and answers its size. */
-export async function lockTreeSize(tx: Tx): Promise<bigint> {
-  await tx`INSERT INTO log_state (id, tree_size) VALUES (1, 0) ON CONFLICT (id) DO NOTHING`;
-  const [row] = await tx<{ treeSize: bigint }[]>`SELECT tree_size FROM log_state WHERE id = 1 FOR UPDATE`;
-  invariant(row, 'the log has a state');
-  return row.treeSize;
+/** A log's row: `root` is null until there are tiles. */
+export type LogStateRow = { treeSize: bigint; root: Hash | null };
+
+/** Locks the log for this transaction and answers how long it is. */
+export async function lockLogState(tx: Tx, log: number): Promise<LogStateRow> {
+  const [row] = await tx<LogStateRow[]>`
+    SELECT tree_size, root FROM log_state WHERE id = ${log} FOR UPDATE`;
+  if (row) return row;
+  await tx`INSERT INTO log_state (id, tree_size) VALUES (${log}, 0) ON CONFLICT (id) DO NOTHING`;
+  const [made] = await tx<LogStateRow[]>`
+    SELECT tree_size, root FROM log_state WHERE id = ${log} FOR UPDATE`;
+  invariant(made, 'the log has a state');
+  return made;
 }
 
-/** False when the log holds something with this `dedupKey` already. */
-export async function insertLogEntry(tx: Tx, row: LogEntryRow & { dedupKey: string }): Promise<boolean> {
+export async function findLogState(sql: Queryable, log: number): Promise<LogStateRow | undefined> {
+  const [row] = await sql<LogStateRow[]>`SELECT tree_size, root FROM log_state WHERE id = ${log}`;
+  return row;
+}
+
+export async function setLogState(
+  tx: Tx,
+  log: number,
+  state: { treeSize: number; root: Hash },
+): Promise<void> {
+  await tx`
+    UPDATE log_state SET tree_size = ${BigInt(state.treeSize)}, root = ${state.root} WHERE id = ${log}`;
+}
+
+/**
+ * Inserts entries from this index on, all of them or, where the log holds something with one of the dedup keys
+ * already, none. The log's row is locked, so nobody else writes keys of this log meanwhile.
+ */
+export async function insertLogEntries(
+  tx: Tx,
+  log: number,
+  input: { fromIndex: number; entries: readonly { entry: Buffer; leafHash: Hash; dedupKey: string }[] },
+): Promise<boolean> {
+  // The driver takes an array of bytes for bytes, but not an array of texts for anything else.
+  const entries = input.entries.map(({ entry }) => entry.toString('hex'));
+  const hashes = input.entries.map(({ leafHash }) => leafHash.toString('hex'));
+  const keys = input.entries.map(({ dedupKey }) => dedupKey);
   const rows = await tx`
-    INSERT INTO log_entry (leaf_index, entry, leaf_hash, dedup_key)
-    VALUES (${row.leafIndex}, ${row.entry}, ${row.leafHash}, ${row.dedupKey})
-    ON CONFLICT (dedup_key) DO NOTHING RETURNING 1`;
-  return rows.length === 1;
+    INSERT INTO log_entry (log, leaf_index, entry, leaf_hash, dedup_key)
+    SELECT ${log}::smallint, ${BigInt(input.fromIndex)}::bigint + e.at - 1,
+      decode(e.entry, 'hex'), decode(e.leaf_hash, 'hex'), e.dedup_key
+    FROM unnest(${entries}::text[], ${hashes}::text[], ${keys}::text[])
+      WITH ORDINALITY AS e(entry, leaf_hash, dedup_key, at)
+    WHERE NOT EXISTS (SELECT 1 FROM log_entry WHERE dedup_key = ANY (${keys}::text[]))`;
+  return rows.count === input.entries.length;
 }
 
-export async function setTreeSize(tx: Tx, treeSize: bigint): Promise<void> {
-  await tx`UPDATE log_state SET tree_size = ${treeSize} WHERE id = 1`;
+/** Which of these dedup keys stand in a log already. */
+export async function findDedupKeys(sql: Queryable, keys: readonly string[]): Promise<string[]> {
+  const rows = await sql<{ dedupKey: string }[]>`
+    SELECT dedup_key FROM log_entry WHERE dedup_key = ANY (${[...keys]}::text[])`;
+  return rows.map(({ dedupKey }) => dedupKey);
 }
 
 export function readLogEntries(
   sql: Queryable,
+  log: number,
   input: { fromIndex: bigint; rowsMax: number },
 ): Promise<LogEntryRow[]> {
   return sql<LogEntryRow[]>`
     SELECT leaf_index, entry, leaf_hash FROM log_entry
-    WHERE leaf_index >= ${input.fromIndex} ORDER BY leaf_index LIMIT ${input.rowsMax}`;
+    WHERE log = ${log} AND leaf_index >= ${input.fromIndex} ORDER BY leaf_index LIMIT ${input.rowsMax}`;
 }
 
 /** The publications under names that start with this, in the order of the log. */
@@ -39,4 +80,67 @@ export function findPublications(sql: Queryable, toolPrefix: string): Promise<Lo
   const pattern = `publish ${toolPrefix.replace(/[%_\\]/g, '\\$&')}%`;
   return sql<LogEntryRow[]>`
     SELECT leaf_index, entry, leaf_hash FROM log_entry WHERE dedup_key LIKE ${pattern} ORDER BY leaf_index`;
+}
+
+/** The leaf hashes of a range, computed from the entries anew, in order. */
+export async function hashLogEntries(
+  sql: Queryable,
+  log: number,
+  range: { fromIndex: number; rowsMax: number },
+): Promise<{ leafIndex: bigint; leafHash: Hash; isItsOwn: boolean }[]> {
+  return sql`
+    SELECT leaf_index, leaf_hash, leaf_hash = sha256('\\x00'::bytea || entry) AS is_its_own FROM log_entry
+    WHERE log = ${log} AND leaf_index >= ${BigInt(range.fromIndex)}
+    ORDER BY leaf_index LIMIT ${range.rowsMax}`;
+}
+
+/** The checkpoint of this size, or the newest one, with the lines of its witnesses after it. */
+export async function findLogCheckpoint(
+  sql: Queryable,
+  log: number,
+  treeSize?: number,
+): Promise<LogCheckpointRow | undefined> {
+  const [row] = await sql<LogCheckpointRow[]>`
+    SELECT c.tree_size, c.root, c.signed_at, c.note || coalesce((
+      SELECT string_agg(s.line, '' ORDER BY s.created_at, s.witness) FROM log_cosignature s
+      WHERE s.log = c.log AND s.tree_size = c.tree_size), '') AS note
+    FROM log_checkpoint c
+    WHERE c.log = ${log} ${treeSize === undefined ? sql`` : sql`AND c.tree_size = ${BigInt(treeSize)}`}
+    ORDER BY c.tree_size DESC LIMIT 1`;
+  return row;
+}
+
+/** The next checkpoint after this size, in the order of sizes. */
+export async function findCheckpointAfter(
+  sql: Queryable,
+  log: number,
+  treeSize: number,
+): Promise<{ treeSize: bigint; root: Hash } | undefined> {
+  const [row] = await sql<{ treeSize: bigint; root: Hash }[]>`
+    SELECT tree_size, root FROM log_checkpoint WHERE log = ${log} AND tree_size > ${BigInt(treeSize)}
+    ORDER BY tree_size LIMIT 1`;
+  return row;
+}
+
+/** Up to where a log is signed. */
+export async function findSignedSize(sql: Queryable, log: number): Promise<number> {
+  const [row] = await sql<{ treeSize: bigint | null }[]>`
+    SELECT max(tree_size) AS tree_size FROM log_checkpoint WHERE log = ${log}`;
+  return Number(row?.treeSize ?? 0);
+}
+
+export async function insertLogCheckpoint(tx: Tx, log: number, row: LogCheckpointRow): Promise<void> {
+  await tx`
+    INSERT INTO log_checkpoint (log, tree_size, root, note, signed_at)
+    VALUES (${log}, ${row.treeSize}, ${row.root}, ${row.note}, ${row.signedAt})`;
+}
+
+export async function insertCosignature(
+  sql: Queryable,
+  log: number,
+  row: { treeSize: number; witness: string; line: string },
+): Promise<void> {
+  await sql`
+    INSERT INTO log_cosignature (log, tree_size, witness, line)
+    VALUES (${log}, ${BigInt(row.treeSize)}, ${row.witness}, ${row.line}) ON CONFLICT DO NOTHING`;
 }

@@ -55,9 +55,9 @@ export type TransparencyLog = {
     fromIndex: number;
     entriesMax: number;
   }): Promise<{ leafIndex: number; entry: Buffer }[]>;
-  /** `width` hashes of a tile (1 to 256); undefined when the log is not that long. */
+  /** `width` hashes of a tile (1 to 256); undefined where no checkpoint covers them yet. */
   readTile(input: { level: number; n: number; width: number }): Promise<Buffer | undefined>;
-  /** `width` entries, each after its 16-bit length; undefined when the log is not that long. */
+  /** `width` entries, each after its 16-bit length; undefined where no checkpoint covers them yet. */
   readEntryTile(input: { n: number; width: number }): Promise<Buffer | undefined>;
   health(): LogHealth;
   /** Called by who sees from outside that the log is not what it was, for example on a chain. */

@@ -22,11 +22,11 @@ export type NoteSigner = NoteKey & { privateKey: KeyObject };
 
 const PUBLIC_KEY_BYTES = 32;
 const VKEY_CHARACTERS_MAX = 1_000;
-/** Not empty, no Unicode space, no plus (C2SP signed-note), and no control character. */
-const KEY_NAME = /^[^\s+\p{Cc}]+$/u;
+/** Not empty, no Unicode space, no plus (C2SP signed-note), no control character, and no half of a surrogate pair. */
+const KEY_NAME = /^[^\s+\p{Cc}\p{Cs}]+$/u;
 
 export function isKeyName(name: string): boolean {
-  return KEY_NAME.test(name) && name.isWellFormed();
+  return KEY_NAME.test(name);
 }
 
 /** Reads `<name>+<key id>+<base64 of type and key>`; throws `NoteError` for what is not exactly that. */

@@ -3,11 +3,7 @@ import { splitOf } from './split.ts';
 
 /** The Merkle tree hash of these leaf hashes, in order (RFC 6962, section 2.1). */
 export function merkleRoot(leafHashes: readonly Hash[]): Hash {
-  const first = leafHashes[0];
-  if (!first) return EMPTY_ROOT;
-  if (leafHashes.length === 1) return first;
-  const split = splitOf(leafHashes.length);
-  return nodeHashOf(merkleRoot(leafHashes.slice(0, split)), merkleRoot(leafHashes.slice(split)));
+  return rootBetween(leafHashes, 0, leafHashes.length);
 }
 
 /** The hashes that lead from one leaf up to the root, the leaf's sibling first (RFC 6962, section 2.1.1). */
@@ -15,11 +11,22 @@ export function inclusionPath(leafHashes: readonly Hash[], index: number): Hash[
   if (!Number.isInteger(index) || index < 0 || index >= leafHashes.length) {
     throw new RangeError(`no leaf ${index} among ${leafHashes.length}`);
   }
-  if (leafHashes.length === 1) return [];
-  const split = splitOf(leafHashes.length);
-  const left = leafHashes.slice(0, split);
-  const right = leafHashes.slice(split);
-  return index < split
-    ? [...inclusionPath(left, index), merkleRoot(right)]
-    : [...inclusionPath(right, index - split), merkleRoot(left)];
+  const path: Hash[] = [];
+  let [from, to] = [0, leafHashes.length];
+  while (to - from > 1) {
+    const middle = from + splitOf(to - from);
+    const isLeft = index < middle;
+    path.push(isLeft ? rootBetween(leafHashes, middle, to) : rootBetween(leafHashes, from, middle));
+    if (isLeft) to = middle;
+    else from = middle;
+  }
+  return path.reverse();
+}
+
+function rootBetween(leafHashes: readonly Hash[], from: number, to: number): Hash {
+  const first = leafHashes[from];
+  if (to === from || !first) return EMPTY_ROOT;
+  if (to - from === 1) return first;
+  const middle = from + splitOf(to - from);
+  return nodeHashOf(rootBetween(leafHashes, from, middle), rootBetween(leafHashes, middle, to));
 }
