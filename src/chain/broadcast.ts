@@ -43,7 +43,7 @@ export type WriterTimeouts = {
 export type WriterDeps = {
   sql: Sql;
   client: ChainClient;
-  /** Signs locally; its key never leaves the process. */
+  /** Signs: with a key of this process, which never leaves it, or elsewhere (`createRemoteSigner`). */
   account: LocalAccount;
   /** How many blocks, its own included, a transaction must have on it to count as mined. */
   confirmations: number;

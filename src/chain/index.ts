@@ -9,6 +9,7 @@ export { FeesTooHighError } from './fees.ts';
 export { type Block, type Finality, isDeepEnough, readFinality, readFinalNumber } from './finality.ts';
 export type { MinedFacts, WriteOutcome } from './outcome.ts';
 export { type Receipt, readReceipt } from './receipt.ts';
+export { createRemoteSigner, type RemoteSigner, type RemoteSignerOptions } from './remote-signer.ts';
 export type { ResumeReport } from './resume.ts';
 export { isRevert } from './revert.ts';
 export { isSignedByAccount } from './signed-message.ts';

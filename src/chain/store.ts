@@ -39,6 +39,14 @@ export async function lockNextNonce(tx: Tx, wallet: Wallet, chainCount: number):
   return row.nextNonce > BigInt(chainCount) ? row.nextNonce : BigInt(chainCount);
 }
 
+/** What `lockNextNonce` would answer now; another sender may take it before it is locked. */
+export async function readNextNonce(sql: Sql, wallet: Wallet, chainCount: number): Promise<bigint> {
+  const [row] = await sql<{ nextNonce: bigint }[]>`
+    SELECT next_nonce FROM chain_wallet WHERE chain_id = ${wallet.chainId} AND address = ${wallet.address}`;
+  const next = row?.nextNonce ?? 0n;
+  return next > BigInt(chainCount) ? next : BigInt(chainCount);
+}
+
 /** Stores a signed transaction and moves the wallet past its nonce; the caller holds the wallet's lock. */
 export async function insertSigned(
   tx: Tx,

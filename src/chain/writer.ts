@@ -1,23 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Hex, keccak256 } from 'viem';
+import type { Hex } from 'viem';
 import { getTransactionCount } from 'viem/actions';
 import { timeLimit } from '../core/time-limit.ts';
-import { withTransaction } from '../db/index.ts';
 import { broadcast, type WriterContext, type WriterDeps } from './broadcast.ts';
-import { type Fees, readFees } from './fees.ts';
 import type { WriteOutcome } from './outcome.ts';
 import { readReceiptOf } from './receipt.ts';
 import { replaceStuck } from './replace.ts';
 import { type ResumeReport, resumeWallet } from './resume.ts';
-import {
-  countReverted,
-  findByNonce,
-  findByRef,
-  insertSigned,
-  lockNextNonce,
-  recordReceipt,
-  type StoredTransaction,
-} from './store.ts';
+import { signAndStore } from './sign.ts';
+import { countReverted, findByNonce, findByRef, recordReceipt, type StoredTransaction } from './store.ts';
 
 export type WriteRequest = {
   /** What the transaction is for. A ref gets one transaction, however often and from wherever it is sent. */
@@ -70,7 +61,7 @@ async function send(
 ): Promise<WriteOutcome> {
   const bounded = boundReceipt(context, signal);
   try {
-    return await awaitReceipt(context, await store(context, request, bounded), bounded);
+    return await awaitReceipt(context, await signAndStore(context, request, bounded), bounded);
   } catch (cause) {
     // Whether a row was committed is not certain here, so neither is what becomes of it: the next send knows.
     return { kind: 'unknown', hash: undefined, cause };
@@ -104,46 +95,6 @@ async function find(
   } catch (cause) {
     return { kind: 'unknown', hash, cause };
   }
-}
-
-/** Hands out the nonce and stores the signed transaction in one commit; every network call comes before. */
-async function store(
-  context: WriterContext,
-  request: WriteRequest,
-  signal: AbortSignal,
-): Promise<StoredTransaction> {
-  const { sql, client, wallet, account } = context;
-  const earlier = await findByRef(sql, wallet, request.ref);
-  if (earlier !== undefined) return earlier;
-  const [fees, chainCount] = await Promise.all([
-    readFees(client, { maxWei: context.feeMaxWei }, signal),
-    getTransactionCount(client.within(signal), { address: account.address, blockTag: 'pending' }),
-  ]);
-  signal.throwIfAborted();
-  return withTransaction(sql, async (tx) => {
-    const nonce = await lockNextNonce(tx, wallet, chainCount);
-    const racing = await findByRef(tx, wallet, request.ref);
-    if (racing !== undefined) return racing;
-    const raw = await sign(context, request, fees, nonce);
-    return insertSigned(tx, wallet, {
-      ref: request.ref,
-      nonce,
-      hash: keccak256(raw),
-      raw: Buffer.from(raw.slice(2), 'hex'),
-    });
-  });
-}
-
-function sign(context: WriterContext, request: WriteRequest, fees: Fees, nonce: bigint): Promise<Hex> {
-  return context.account.signTransaction({
-    type: 'eip1559',
-    chainId: context.wallet.chainId,
-    nonce: Number(nonce),
-    to: request.to,
-    data: request.data,
-    gas: request.gasLimit,
-    ...fees,
-  });
 }
 
 /** Broadcasts and looks until there is a receipt or time is up. No failed look or broadcast is final. */

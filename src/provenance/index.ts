@@ -1,3 +1,4 @@
+export type { Anchor, Anchors, AnchorTargetStatus, StateProof } from './anchoring/anchor.ts';
 export {
   type CheckpointBody,
   encodeCheckpoint,

@@ -1,0 +1,92 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Hono } from 'hono';
+import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
+import type { Clock } from '../../core/clock.ts';
+import type { Log } from '../../core/log.ts';
+import { createMemo } from '../../core/memo.ts';
+import type { Anchors, Logs } from '../../provenance/index.ts';
+import type { App, Env } from '../env.ts';
+
+export type MetricsDeps = { logs: Logs; anchors: Anchors; clock: Clock; log: Log };
+
+/** A scrape waits for the database no longer than that; what it does not know by then is left out. */
+const READ_MS = 2_000;
+
+/** What Prometheus scrapes: the process, the logs and their anchors. A scrape never fails for what it measures. */
+export function metricsRoutes(deps: MetricsDeps): App {
+  const app = new Hono<Env>();
+  // Made by the first scrape: it listens to the garbage collector from then on.
+  const metricsOf = createMemo<Metrics>(1);
+  app.get('/metrics', async (c) => {
+    const { registry, measure } = metricsOf('process', () => createMetrics(deps));
+    await measure();
+    return c.body(await registry.metrics(), 200, { 'content-type': registry.contentType });
+  });
+  return app;
+}
+
+type Metrics = { registry: Registry; measure(): Promise<void> };
+
+function createMetrics(deps: MetricsDeps): Metrics {
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry });
+  const gauge = (name: string, help: string, labelNames: string[]) =>
+    new Gauge({ name: `millicent_${name}`, help, labelNames, registers: [registry] });
+  const [log, target] = [['log'], ['log', 'chain']];
+  const logs: LogGauges = {
+    treeSize: gauge('log_tree_size', 'Leaves in the log.', log),
+    signedSize: gauge('log_signed_size', 'Leaves under the newest checkpoint.', log),
+    diverged: gauge('log_diverged', '1 when the log is not what was signed or anchored.', log),
+  };
+  const anchors: AnchorGauges = {
+    treeSize: gauge('anchor_tree_size', 'Leaves under the newest final anchor.', target),
+    age: gauge('anchor_age_seconds', 'Since the newest final anchor was mined.', target),
+    diverged: gauge('anchor_diverged', '1 when the log is not what was anchored there.', target),
+  };
+  return {
+    registry,
+    async measure() {
+      for (const each of [...Object.values(logs), ...Object.values(anchors)]) each.reset();
+      await Promise.all([
+        orNot(deps, () => measureLogs(deps, logs)),
+        orNot(deps, () => measureAnchors(deps, anchors)),
+      ]);
+    },
+  };
+}
+
+type LogGauges = { treeSize: Gauge; signedSize: Gauge; diverged: Gauge };
+
+async function measureLogs({ logs }: MetricsDeps, gauges: LogGauges): Promise<void> {
+  // That a log diverged is known without the database.
+  for (const log of Object.values(logs)) {
+    gauges.diverged.set({ log: log.name }, log.health().kind === 'diverged' ? 1 : 0);
+  }
+  for (const log of Object.values(logs)) {
+    const [head, checkpoint] = await Promise.all([log.readHead(), log.findCheckpoint()]);
+    gauges.treeSize.set({ log: log.name }, head.treeSize);
+    gauges.signedSize.set({ log: log.name }, checkpoint?.treeSize ?? 0);
+  }
+}
+
+type AnchorGauges = { treeSize: Gauge; age: Gauge; diverged: Gauge };
+
+async function measureAnchors({ anchors, clock }: MetricsDeps, gauges: AnchorGauges): Promise<void> {
+  for (const { log, chainId, anchoredSize, anchoredAt, health } of await anchors.status()) {
+    const target = { log, chain: String(chainId) };
+    gauges.treeSize.set(target, anchoredSize);
+    gauges.diverged.set(target, health.kind === 'diverged' ? 1 : 0);
+    // What was never anchored has no age.
+    if (anchoredAt) gauges.age.set(target, (clock.now().getTime() - anchoredAt.getTime()) / 1_000);
+  }
+}
+
+/** Ends in time, whatever `measure` does. */
+async function orNot({ log }: MetricsDeps, measure: () => Promise<void>): Promise<void> {
+  const stop = new AbortController();
+  const measured = measure().catch((cause: unknown) => {
+    log.debug({ cause }, 'a scrape left something out');
+  });
+  await Promise.race([measured, sleep(READ_MS, undefined, { signal: stop.signal }).catch(() => {})]);
+  stop.abort();
+}

@@ -1,0 +1,1 @@
+export { createEvmAnchorChain, type EvmAnchorChainDeps } from './anchor-chain.ts';
