@@ -12,8 +12,11 @@ import {
   openEnvelope,
   payRoutes,
   preflight,
+  receiptRoutes,
   reconcileRoutes,
   registryRoutes,
+  releaseKeyRoutes,
+  salesRoutes,
   stripeRoutes,
 } from './http/index.ts';
 
@@ -34,6 +37,9 @@ export function createApp(deps: HttpDeps): App {
   app.route('/', mcpRoutes(deps));
   app.route('/', payRoutes(deps));
   app.route('/', registryRoutes(deps));
+  app.route('/', releaseKeyRoutes(deps));
+  app.route('/', receiptRoutes(deps));
+  app.route('/', salesRoutes(deps));
   app.route('/', metaRoutes(deps));
   app.onError((error, c) => answerProblem(deps.log, error, c));
   app.notFound((c) => {

@@ -26,6 +26,7 @@ export function listJobs(deps: GatewayDeps): Job[] {
     { name: 'note-openings', everyMs: MINUTE_MS, run: (signal) => noteOpenings(deps, signal) },
     { name: 'expire-holds', everyMs: 5 * SECOND_MS, run: () => deps.ledger.expireDue() },
     { name: 'seal-receipts', everyMs: SECOND_MS, run: () => deps.receipts.sealOpenBatches() },
+    { name: 'log-receipts', everyMs: SECOND_MS, run: (signal) => deps.receipts.logReceipts(signal) },
     { name: 'check-ledger', everyMs: 10 * MINUTE_MS, run: () => checkBooks(deps) },
     { name: 'prune', everyMs: MINUTE_MS, run: () => prune(deps) },
     ...deps.rails.flatMap((rail) => [...settleRail(deps, rail), ...watchRail(deps, rail)]),

@@ -21,5 +21,6 @@ export type { OpenExposure } from './exposure/store.ts';
 export { CARD_FINAL_MS, FUNDS_FINAL_MS } from './finality.ts';
 export { createLedger, type Funding, type Ledger } from './ledger.ts';
 export type { KeyGuard, Rider } from './rider.ts';
+export { type BookedSales, sumBookedSales } from './sales/store.ts';
 export { FEE_BPS, feeOf, type Tier } from './split.ts';
 export type { CallPosition, CallRow, HoldRow } from './store.ts';

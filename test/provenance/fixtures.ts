@@ -5,6 +5,7 @@ import { silentLog } from '../../src/core/log.ts';
 import type { Sql, Tx } from '../../src/db/index.ts';
 import type { Rider } from '../../src/ledger/index.ts';
 import {
+  createLog,
   createReceiptSigner,
   createReceipts,
   newLane,
@@ -12,13 +13,15 @@ import {
   type ReceiptDraft,
   type ReceiptPayload,
   type ReceiptsDeps,
+  type TransparencyLog,
 } from '../../src/provenance/index.ts';
 
 export const ISSUER = 'https://market.example';
 export const LOG_ORIGIN = 'market.example/versions';
+export const RECEIPTS_ORIGIN = 'market.example/receipts';
 
-export function createSigner() {
-  return createReceiptSigner({ issuer: ISSUER, privateKey: newReceiptKeyPem(), retiredPublicKeys: [] });
+export function createSigner(issuer = ISSUER) {
+  return createReceiptSigner({ issuer, privateKey: newReceiptKeyPem(), retiredPublicKeys: [] });
 }
 
 /** The receipts of one gateway process; every version is 1.2.3 of acme/text-stats. */
@@ -30,6 +33,7 @@ export function createTestReceipts(sql: Sql, overrides: Partial<ReceiptsDeps> = 
     signer: createSigner(),
     lane: newLane(),
     logOrigin: LOG_ORIGIN,
+    receiptsLog: createReceiptsLog(sql),
     describeVersion: async () => ({
       name: 'acme/text-stats',
       version: '1.2.3',
@@ -37,6 +41,19 @@ export function createTestReceipts(sql: Sql, overrides: Partial<ReceiptsDeps> = 
       logIndex: 7n,
     }),
     ...overrides,
+  });
+}
+
+/** The receipts log of a gateway with a key of its own, unless one is told. */
+export function createReceiptsLog(sql: Sql, currentPem = newReceiptKeyPem()): TransparencyLog {
+  const keys = { currentPem, previousPem: undefined };
+  return createLog({
+    sql,
+    clock: systemClock,
+    log: silentLog,
+    keys,
+    name: 'receipts',
+    origin: RECEIPTS_ORIGIN,
   });
 }
 

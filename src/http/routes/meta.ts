@@ -1,12 +1,11 @@
 import { Hono } from 'hono';
 import { toWireNumber } from '../../core/money.ts';
-import { Problem } from '../../core/problem.ts';
 import { EXAMPLE_PRICE } from '../../gateway/index.ts';
 import { SCOPES } from '../../keys/index.ts';
 import type { App, Env, HttpDeps } from '../env.ts';
 import { llmsText, openApiDocument } from '../openapi/document.ts';
 
-/** What a gateway says of itself: health, prices, receipts and the keys that sign them. */
+/** What a gateway says of itself: health, prices, and the keys that sign its receipts. */
 export function metaRoutes(deps: HttpDeps): App {
   const app = new Hono<Env>();
   app.get('/v1/health', (c) => c.json({ ok: true, version: deps.version }));
@@ -27,12 +26,6 @@ export function metaRoutes(deps: HttpDeps): App {
       example: { price_mcents: toWireNumber(EXAMPLE_PRICE) },
       split: { hosted_publisher_percent: 80, self_hosted_publisher_percent: 95 },
     });
-  });
-  app.get('/receipts/:id', async (c) => {
-    const issued = await deps.receipts.getReceipt(c.req.param('id'));
-    if (!issued) throw new Problem('not-found', { detail: 'There is no receipt with this id.' });
-    const { payload, jws, batch } = issued;
-    return c.json({ ok: true, receipt: payload, jws, ...(batch ? { batch } : {}) });
   });
   app.get('/.well-known/oauth-protected-resource', (c) => c.json(describeResource(deps, '')));
   app.get('/.well-known/oauth-protected-resource/*', (c) =>

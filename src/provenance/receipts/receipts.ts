@@ -1,10 +1,14 @@
 import type { Clock } from '../../core/clock.ts';
-import { isUuid, type Uuid } from '../../core/ids.ts';
+import { bucketOf, isUuid, type Uuid } from '../../core/ids.ts';
 import { invariant } from '../../core/invariant.ts';
 import type { Log } from '../../core/log.ts';
-import type { Sql, Tx } from '../../db/index.ts';
+import type { Queryable, Sql, Tx } from '../../db/index.ts';
 import type { Rider } from '../../ledger/index.ts';
 import { inclusionPath, splitHashes } from '../merkle/merkle.ts';
+import { type LoggedReceipt, proveLogged, type ReceiptsLog } from './commitments/logged-receipt.ts';
+import { createReceiptLogger } from './commitments/receipt-logger.ts';
+import { readSales, type SalePosition, type SoldReceipt } from './commitments/sales.ts';
+import { findOpening, type Issuer, type LaneCount, listLanes } from './commitments/store.ts';
 import {
   type ReceiptDraft,
   type ReceiptPayload,
@@ -24,6 +28,8 @@ export type IssuedReceipt = {
   jws: string;
   /** Its place in the signed batch; none while the batch is open, or when a credential paid. */
   batch: BatchProof | undefined;
+  /** Its place in the receipts log; none before a checkpoint covers it. */
+  log: LoggedReceipt | undefined;
 };
 
 /** The receipts of one gateway process. */
@@ -38,7 +44,16 @@ export type Receipts = {
   sealOpenBatches(): Promise<number>;
   /** How many receipts a tool has, over all lanes. */
   countSold(toolId: Uuid): Promise<bigint>;
-  /** The receipt, signed; with its place in the batch once that is sealed. Undefined when there is none. */
+  /**
+   * Puts sealed receipts into the receipts log, by whichever gateway; answers how many. For a job: one call is
+   * bounded, and the next goes on.
+   */
+  logReceipts(signal?: AbortSignal): Promise<number>;
+  /** A page of what a tool sold, by lane and number, for its publisher alone. */
+  listSales(input: { toolId: Uuid; after: SalePosition; salesMax: number }): Promise<SoldReceipt[]>;
+  /** How many receipts each lane of these tools has. */
+  listLanes(queryable: Queryable, toolIds: readonly Uuid[]): Promise<LaneCount[]>;
+  /** The receipt, signed; with its place in batch and log as soon as it has one. Undefined when there is none. */
   getReceipt(id: Uuid): Promise<IssuedReceipt | undefined>;
 };
 
@@ -51,6 +66,8 @@ export type ReceiptsDeps = {
   lane: string;
   /** The origin of the version log that receipts point into. */
   logOrigin: string;
+  /** The log of commitments to receipts. */
+  receiptsLog: ReceiptsLog;
   /** What the catalog knows of a version. Asked once per version: a version never changes. */
   describeVersion(versionId: Uuid): Promise<VersionDescription | undefined>;
 };
@@ -59,25 +76,34 @@ const VERSIONS_MAX = 10_000;
 
 /** Receipts for one signature per commit batch (MONEY.md, rule 9). */
 export function createReceipts(deps: ReceiptsDeps): Receipts {
-  const describe = rememberVersions(deps.describeVersion);
-  const current = { iss: deps.signer.issuer, log: deps.logOrigin };
+  const { sql, signer, receiptsLog } = deps;
+  const describeVersion = rememberVersions(deps.describeVersion);
+  const current: Issuer = { iss: signer.issuer, log: deps.logOrigin };
 
   return {
     rider: createReceiptRider({ lane: deps.lane }),
     append: (tx, receipt) => appendReceipt(tx, { ...receipt, lane: deps.lane }),
-    ...createSealer({ ...deps, describeVersion: describe }),
-    countSold: (toolId) => sumLanes(deps.sql, toolId),
+    ...createSealer({ ...deps, describeVersion }),
+    ...createReceiptLogger({ ...deps, describeVersion, issuer: current }),
+    countSold: (toolId) => sumLanes(sql, toolId),
+    listSales: (input) => readSales({ sql, current, describeVersion }, input),
+    listLanes,
     async getReceipt(id) {
-      const receipt = isUuid(id) ? await findReceipt(deps.sql, id) : undefined;
+      const receipt = isUuid(id) ? await findReceipt(sql, id) : undefined;
       if (!receipt) return undefined;
-      const batch =
-        receipt.batchId === null
-          ? undefined
-          : await findSealedBatch(deps.sql, { batchId: receipt.batchId, receiptId: id });
-      // A sealed receipt keeps the issuer it was sealed under, whatever the configuration says today.
-      const issuer = batch ? readBatchPayload(batch.jws) : current;
-      const payload = toReceiptPayload(receipt, await describe(receipt.versionId), issuer);
-      return { payload, jws: deps.signer.sign(payload), batch: batch && toProof(batch, payload) };
+      const { batchId, versionId } = receipt;
+      const batch = batchId === null ? undefined : await findSealedBatch(sql, { batchId, receiptId: id });
+      const opening = await findOpening(sql, { id, bucket: bucketOf(id) });
+      // What was sealed or logged keeps the issuer it was sealed under, whatever the configuration says today.
+      const sealed = batch && readBatchPayload(batch.jws);
+      const issuer = opening ? { iss: opening.iss, log: opening.logOrigin } : (sealed ?? current);
+      const payload = toReceiptPayload(receipt, await describeVersion(versionId), issuer);
+      return {
+        payload,
+        jws: signer.sign(payload),
+        batch: batch && toProof(batch, payload),
+        log: opening && (await proveLogged(receiptsLog, payload, opening)),
+      };
     },
   };
 }

@@ -1,6 +1,6 @@
 import { BUCKETS, bucketOf, type Uuid } from '../../core/ids.ts';
 import { invariant } from '../../core/invariant.ts';
-import type { Queryable, Tx } from '../../db/index.ts';
+import type { Fragment, Queryable, Tx } from '../../db/index.ts';
 import type { Receipt, ReceiptDraft, VersionDescription } from './receipt.ts';
 import type { receiptBatch } from './schema.ts';
 
@@ -70,19 +70,19 @@ export function receiptParameters(lane: string, drafts: readonly (ReceiptDraft |
 }
 
 /** A Postgres array literal; null is NULL. */
-function toArray<Row>(rows: readonly (Row | null)[], spell: (row: Row) => string): string {
+export function toArray<Row>(rows: readonly (Row | null)[], spell: (row: Row) => string): string {
   return `{${rows.map((row) => (row === null ? 'NULL' : spell(row))).join(',')}}`;
 }
 
-function quote(text: string): string {
+export function quote(text: string): string {
   return `"${text.replace(/["\\]/g, '\\$&')}"`;
 }
 
-function quoteBytes(bytes: Buffer): string {
+export function quoteBytes(bytes: Buffer): string {
   return `"\\\\x${bytes.toString('hex')}"`;
 }
 
-/** Takes the lane's next number and writes the receipt, or answers the one that is there. */
+/** Takes the lane's next number and writes the receipt, which then waits to be logged, or answers the one that is there. */
 export async function insertReceipt(
   tx: Tx,
   row: ReceiptDraft & { id: Uuid; lane: string; price: bigint; fee: bigint },
@@ -97,7 +97,8 @@ export async function insertReceipt(
         rail, payment_ref, request_hash, response_hash)
       SELECT ${bucketOf(row.id)}, ${row.id}, tool_id, ${row.versionId}, ${row.toolName}, lane, last_seq,
         ${row.payer}, ${row.price}, ${row.fee}, ${row.rail}, ${row.paymentRef}, ${row.requestHash}, ${row.responseHash}
-      FROM counter RETURNING seq, issued_at)
+      FROM counter RETURNING bucket, id, seq, issued_at),
+    queued AS (INSERT INTO receipt_unlogged (bucket, receipt_id) SELECT bucket, id FROM written)
     SELECT seq, issued_at FROM written UNION ALL SELECT seq, issued_at FROM existing`;
   invariant(written, 'a receipt was written or was there');
   return written;
@@ -154,38 +155,53 @@ export async function listBatchVersions(sql: Queryable, batchIds: readonly Uuid[
 /**
  * The leaf hashes of these batches, each batch's in order and one after another: `receiptLeafHash` of
  * `toReceiptPayload`, said in SQL, because fetching and spelling every receipt here would cost more than the
- * call did. The members stand in the order of RFC 8785, and `to_json` escapes as JSON.stringify does.
+ * call did.
  */
 export function readBatchLeaves(sql: Queryable, input: BatchLeavesInput): Promise<BatchLeavesRow[]> {
   const { batchIds, versions, issuer } = input;
   return sql<BatchLeavesRow[]>`
-    SELECT b.id, string_agg(sha256('\\x00'::bytea || convert_to(concat(
-      '{"code":"sha256:', v.code, '","fee_mcents":"', r.fee, '","iat":', floor(extract(epoch FROM r.issued_at))::bigint,
-      ',"iss":', i.iss, ',"jti":"', r.id, '","lane":', to_json(r.lane), ',"log":{"index":', v.log_index, ',"origin":', i.log,
-      '},"payer":', to_json(r.payer), ',"payment_ref":', to_json(r.payment_ref), ',"price_mcents":"', r.price,
-      '","rail":', to_json(r.rail), ',"req":"sha256:', encode(r.request_hash, 'hex'),
-      '","res":"sha256:', encode(r.response_hash, 'hex'), '","seq":', r.seq, ',"server":', v.name,
-      ',"tool":', to_json(r.tool_name), ',"tool_id":"', r.tool_id, '","v":1,"version":', v.version, '}'
-    ), 'UTF8')), ''::bytea ORDER BY t.ord) AS leaf_hashes
+    SELECT b.id, string_agg(sha256('\\x00'::bytea || convert_to(${payloadText(sql)}, 'UTF8')), ''::bytea ORDER BY t.ord)
+      AS leaf_hashes
     FROM receipt_batch b CROSS JOIN unnest(b.receipt_ids) WITH ORDINALITY AS t(id, ord) JOIN receipt r ON r.id = t.id
-    JOIN (SELECT id, to_json(name) AS name, to_json(version) AS version, code, log_index FROM unnest(
-      ${toArray(versions, ({ id }) => id)}::uuid[],
-      ${toArray(versions, ({ name }) => quote(name))}::text[],
-      ${toArray(versions, ({ version }) => quote(version))}::text[],
-      ${toArray(versions, ({ codeSha256 }) => quote(codeSha256))}::text[],
-      ${toArray(versions, ({ logIndex }) => logIndex.toString())}::bigint[]
-    ) AS t(id, name, version, code, log_index)) v ON v.id = r.version_id,
+    JOIN ${versionRows(sql, versions)} v ON v.id = r.version_id,
     (SELECT to_json(${issuer.iss}::text) AS iss, to_json(${issuer.log}::text) AS log) i
     WHERE b.id = ANY(${toArray(batchIds, (id) => id)}::uuid[]) GROUP BY b.id`;
 }
 
 /**
- * Seals batches that are still open and answers how many. One that another gateway is sealing is left to it,
- * and a seal that is there stays.
+ * The canonical payload of a receipt `r` of a version `v` (`versionRows`) under an issuer `i`, whose texts are JSON
+ * already. The members stand in the order of RFC 8785, and `to_json` escapes as JSON.stringify does.
+ */
+export function payloadText(sql: Queryable): Fragment {
+  return sql`concat(
+    '{"code":"sha256:', v.code, '","fee_mcents":"', r.fee, '","iat":', floor(extract(epoch FROM r.issued_at))::bigint,
+    ',"iss":', i.iss, ',"jti":"', r.id, '","lane":', to_json(r.lane), ',"log":{"index":', v.log_index, ',"origin":', i.log,
+    '},"payer":', to_json(r.payer), ',"payment_ref":', to_json(r.payment_ref), ',"price_mcents":"', r.price,
+    '","rail":', to_json(r.rail), ',"req":"sha256:', encode(r.request_hash, 'hex'),
+    '","res":"sha256:', encode(r.response_hash, 'hex'), '","seq":', r.seq, ',"server":', v.name,
+    ',"tool":', to_json(r.tool_name), ',"tool_id":"', r.tool_id, '","v":1,"version":', v.version, '}')`;
+}
+
+export function versionRows(
+  sql: Queryable,
+  versions: readonly (VersionDescription & { id: Uuid })[],
+): Fragment {
+  return sql`(SELECT id, to_json(name) AS name, to_json(version) AS version, code, log_index FROM unnest(
+    ${toArray(versions, ({ id }) => id)}::uuid[],
+    ${toArray(versions, ({ name }) => quote(name))}::text[],
+    ${toArray(versions, ({ version }) => quote(version))}::text[],
+    ${toArray(versions, ({ codeSha256 }) => quote(codeSha256))}::text[],
+    ${toArray(versions, ({ logIndex }) => logIndex.toString())}::bigint[]
+  ) AS t(id, name, version, code, log_index))`;
+}
+
+/**
+ * Seals batches that are still open and answers how many; their receipts wait to be logged from then on. One that
+ * another gateway is sealing is left to it, and a seal that is there stays.
  */
 export async function sealBatchRows(sql: Queryable, seals: readonly BatchSeal[]): Promise<number> {
-  const rows = await sql`
-    UPDATE receipt_batch b
+  const [row] = await sql<{ sealed: number }[]>`
+    WITH sealed AS (UPDATE receipt_batch b
     SET leaf_hashes = s.leaf_hashes, root = s.root, jws = s.jws, signed_at = s.signed_at
     FROM unnest(
       ${toArray(seals, (seal) => seal.id)}::uuid[],
@@ -197,6 +213,10 @@ export async function sealBatchRows(sql: Queryable, seals: readonly BatchSeal[])
     JOIN (SELECT bucket, id FROM receipt_batch
       WHERE id = ANY(${toArray(seals, (seal) => seal.id)}::uuid[]) AND signed_at IS NULL
       ORDER BY id FOR UPDATE SKIP LOCKED) o ON o.id = s.id
-    WHERE b.id = o.id AND b.bucket = o.bucket RETURNING 1`;
-  return rows.length;
+    WHERE b.id = o.id AND b.bucket = o.bucket RETURNING b.receipt_ids),
+    queued AS (INSERT INTO receipt_unlogged (bucket, receipt_id)
+      SELECT get_byte(uuid_send(t.id), 15) % ${BUCKETS}::int, t.id FROM sealed, unnest(receipt_ids) AS t(id)
+      ON CONFLICT (receipt_id, bucket) DO NOTHING)
+    SELECT count(*)::int AS sealed FROM sealed`;
+  return row?.sealed ?? 0;
 }

@@ -1,7 +1,11 @@
 import { compactVerify, createLocalJWKSet, type JSONWebKeySet } from 'jose';
-import type { z } from 'zod';
+import { z } from 'zod';
 import { canonicalJson } from '../../core/canonical-json.ts';
-import { verifyInclusion } from '../merkle/merkle.ts';
+import { NoteError } from '../log/note-error.ts';
+import { verifyTlogProof } from '../log/tlog-proof.ts';
+import { parseVkey } from '../log/vkey.ts';
+import { leafHashOf, verifyInclusion } from '../merkle/merkle.ts';
+import { commitTo, decodeCommitment, encodeCommitment, isCommitment } from './commitments/commitment.ts';
 import {
   type BatchPayload,
   batchPayloadSchema,
@@ -17,6 +21,19 @@ export type Verdict<Payload> =
 
 /** A receipt's place in a signed batch, as `GET /receipts/{id}` tells it; hashes are hex. */
 export type BatchProof = { jws: string; index: number; leaf_count: number; path: string[] };
+
+export type LogVerdict =
+  | { kind: 'valid'; payload: ReceiptPayload; index: number; treeSize: number }
+  | { kind: 'invalid'; reason: string };
+
+/** `LoggedReceipt`, as `GET /receipts/{id}` tells it. */
+const loggedReceiptSchema = z.strictObject({
+  origin: z.string(),
+  index: z.int().nonnegative(),
+  entry: z.string(),
+  salt: z.string().regex(/^[0-9a-f]{32}$/),
+  proof: z.string(),
+});
 
 /** Longer than any receipt we sign, and short enough to hash without a second thought. */
 const JWS_LENGTH_MAX = 16_384;
@@ -53,6 +70,42 @@ export async function verifyBatchProof(
   if (!isIncluded) return invalid('the receipt is not in the batch');
   if (receipt.data.iss !== batch.payload.iss) return invalid('the batch is of another issuer');
   return { kind: 'valid', payload: receipt.data, kid: batch.kid };
+}
+
+/**
+ * Whether payload and salt open the commitment in the entry, and the receipts log of this origin, signed by one of
+ * these keys (vkeys), holds the entry there. Never throws for bad input.
+ */
+export function verifyLoggedReceipt(
+  payload: unknown,
+  logged: unknown,
+  expected: { origin: string; vkeys: readonly string[] },
+): LogVerdict {
+  const receipt = receiptPayloadSchema.safeParse(payload);
+  if (!receipt.success) return invalid('the payload is not a receipt');
+  const place = loggedReceiptSchema.safeParse(logged);
+  if (!place.success) return invalid('the place in the log is not one');
+  const { origin, index, entry, salt, proof } = place.data;
+  if (origin !== expected.origin) return invalid('the receipt is of another log');
+  const bytes = Buffer.from(entry, 'latin1');
+  if (!decodeCommitment(bytes)) return invalid('the entry is not one of a receipts log');
+  const opened = commitmentText(receipt.data, Buffer.from(salt, 'hex'));
+  if (opened !== entry) return invalid('payload and salt do not open the commitment');
+  try {
+    const logKeys = expected.vkeys.map(parseVkey);
+    const proven = verifyTlogProof(proof, { leafHash: leafHashOf(bytes), origin, logKeys });
+    if (proven.index !== index) return invalid('the proof is of another index');
+    return { kind: 'valid', payload: receipt.data, index, treeSize: proven.checkpoint.treeSize };
+  } catch (cause) {
+    if (!(cause instanceof NoteError)) throw cause;
+    return invalid(cause.message);
+  }
+}
+
+/** What a receipt under this salt is in the log; undefined where the log has no words for it. */
+function commitmentText(payload: ReceiptPayload, salt: Buffer): string | undefined {
+  const commitment = commitTo(payload, salt);
+  return isCommitment(commitment) ? encodeCommitment(commitment).toString('latin1') : undefined;
 }
 
 async function verifyJws<Schema extends z.ZodType>(
