@@ -35,7 +35,7 @@ import { createAnswers, createPending, createQuoteSealer, startWorker, type Wire
 import { createL402Wire } from './payments/wires/l402/index.ts';
 import { createMppWire } from './payments/wires/mpp/index.ts';
 import { createX402Wire } from './payments/wires/x402/index.ts';
-import { createReceiptSigner, createReceipts, newLane } from './provenance/index.ts';
+import { createReceiptSigner, createReceipts, createReleaseKeys, newLane } from './provenance/index.ts';
 import { createReliability } from './reliability/index.ts';
 import { readSecrets, type Secrets } from './secrets.ts';
 
@@ -195,15 +195,16 @@ function wireDomains({ config, secrets, sql, chargeSql, clock, log, publicUrl, l
     privateKey: secrets.receiptKeyPem,
     retiredPublicKeys: retired === undefined ? [] : [retired],
   });
+  const logOrigin = config.provenance.logOrigin ?? new URL(publicUrl).host;
   const receipts = createReceipts({
-    ...{ sql, clock, log, signer, lane: newLane() },
-    logOrigin: config.provenance.logOrigin ?? new URL(publicUrl).host,
+    ...{ sql, clock, log, signer, lane: newLane(), logOrigin },
     describeVersion: async (id) => (await catalog.describeVersion(id)) ?? (await describeBuiltIn(sql, id)),
   });
   return {
     catalog,
     signer,
     receipts,
+    releaseKeys: createReleaseKeys({ sql, clock, logOrigin, publicUrl }),
     ledger: createLedger({ sql }),
     charger: createCharger({ sql: chargeSql, parts: { guard: keyGuard, rider: receipts.rider } }),
     keys: createKeys({ sql, clock }),

@@ -7,7 +7,7 @@ import type { Execution } from '../execution/index.ts';
 import type { Keys, Tiers } from '../keys/index.ts';
 import type { Charger, Ledger, RiskLimits } from '../ledger/index.ts';
 import type { Answers, Pending, QuoteSealer, Rail, StraySource, Wire, Worker } from '../payments/index.ts';
-import type { ReceiptDraft, Receipts } from '../provenance/index.ts';
+import type { ReceiptDraft, Receipts, ReleaseKeys } from '../provenance/index.ts';
 import type { Reliability } from '../reliability/index.ts';
 import type { FreeCalls } from './free-calls.ts';
 import type { Builder, Ownership } from './publishing-ports.ts';
@@ -50,6 +50,7 @@ export type GatewayDeps = {
   /** Publishers' endpoints. */
   ownership: Ownership;
   receipts: Receipts;
+  releaseKeys: ReleaseKeys;
   reliability: Reliability;
   freeCalls: FreeCalls;
   /** The same for publishers' own servers, which take no place of the sandbox. */

@@ -60,6 +60,15 @@ export type {
 export { receiveWebhook } from './receive-webhook.ts';
 export { adoptDifferences, noteOpenings, type ReconciliationReport, reconcileRails } from './reconcile.ts';
 export { adoptOrphans, reconcileSettlements } from './recover.ts';
+export {
+  type CheckedRelease,
+  checkRelease,
+  listReleaseKeys,
+  type ReleaseKeyList,
+  type ReleaseToCheck,
+  registerReleaseKey,
+  revokeReleaseKey,
+} from './release-keys.ts';
 export { type CallInput, resolveSale } from './resolve-sale.ts';
 export {
   type CallRequest,

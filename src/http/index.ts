@@ -13,4 +13,5 @@ export { type MetricsDeps, metricsRoutes } from './routes/metrics.ts';
 export { payRoutes } from './routes/pay.ts';
 export { reconcileRoutes } from './routes/reconcile.ts';
 export { registryRoutes } from './routes/registry.ts';
+export { releaseKeyRoutes } from './routes/release-keys.ts';
 export { type StripeRouteDeps, stripeRoutes } from './routes/stripe.ts';

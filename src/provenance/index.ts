@@ -86,3 +86,21 @@ export {
   type SigningKey,
 } from './receipts/signer.ts';
 export { type BatchProof, type Verdict, verifyBatchProof, verifyReceipt } from './receipts/verify.ts';
+export type {
+  ReleaseToJudge,
+  ReleaseVerdict,
+} from './release-keys/judge-release.ts';
+export { type ReleaseKey, signatureNamespaces, spellProofText } from './release-keys/release-key.ts';
+export {
+  createReleaseKeys,
+  type KeyToRegister,
+  type ReleaseKeys,
+  type ReleaseKeysDeps,
+} from './release-keys/release-keys.ts';
+export { detectFormat, parsePublicKey, verifySignature } from './signatures/signature.ts';
+export type {
+  PublicKey,
+  SignatureFormat,
+  SignatureInput,
+  SignatureVerdict,
+} from './signatures/verdict.ts';

@@ -17,24 +17,6 @@ export type ReleaseKey = {
   revokedAt: Date | null;
 };
 
-/** What the log is told of keys: each once, and nothing is taken back. */
-export type ReleaseKeyLeaf = {
-  publisher: Uuid;
-  format: SignatureFormat;
-  key: string;
-  /** Unix seconds. */
-  time: number;
-} & (
-  | {
-      kind: 'key-add';
-      /** The key's bytes in base64. */
-      public: string;
-      /** Unix seconds, or 0 for a key without an end. */
-      expires: number;
-    }
-  | { kind: 'key-revoke' }
-);
-
 /** Why a key does not count at that moment; undefined when it does. */
 export function refuseKeyAt(key: Omit<ReleaseKey, 'publicKey'>, at: Date): string | undefined {
   const { keyId, addedAt, revokedAt, expiresAt } = key;

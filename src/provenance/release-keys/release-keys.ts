@@ -2,14 +2,15 @@ import { type Clock, toUnixSeconds } from '../../core/clock.ts';
 import type { Uuid } from '../../core/ids.ts';
 import { Problem } from '../../core/problem.ts';
 import { type Sql, type Tx, withTransaction } from '../../db/index.ts';
+import { appendLeaf } from '../log/entries.ts';
 import { parsePublicKey, verifySignature } from '../signatures/signature.ts';
 import type { PublicKey, SignatureFormat } from '../signatures/verdict.ts';
 import { judgeRelease, type ReleaseToJudge, type ReleaseVerdict } from './judge-release.ts';
-import { type ReleaseKey, type ReleaseKeyLeaf, refuseKeyAt } from './release-key.ts';
+import { type ReleaseKey, signatureNamespaces, spellProofText } from './release-key.ts';
 import {
   countKeys,
   findKey,
-  holdKey,
+  holdKeys,
   insertKey,
   type KeyName,
   listKeys,
@@ -33,50 +34,56 @@ export type KeyToRegister = {
 export type ReleaseKeysDeps = {
   sql: Sql;
   clock: Clock;
-  /** Appends to the version log, in the transaction. */
-  append(tx: Tx, leaf: ReleaseKeyLeaf): Promise<bigint>;
+  /** Of the version log. */
+  logOrigin: string;
+  /** Its host is in the namespaces of SSH signatures. */
+  publicUrl: string;
 };
 
 export type ReleaseKeys = {
+  /** What SSH signatures of releases are made for: `ssh-keygen -Y sign -n <namespace>`. */
+  readonly releaseNamespace: string;
+  /** What the owner of a key signs to register it. */
+  proofFor(publisherId: Uuid): { text: string; namespace: string };
   /**
-   * Registers a public key whose secret half signed `proofText`. The same key again answers what the first time came
+   * Registers a public key whose secret half signed the proof. The same key again answers what the first time came
    * to; a key is registered once for good, and so is what the log says of it.
    */
-  register(input: KeyToRegister, proof: { text: string; namespace: string }): Promise<ReleaseKey>;
+  register(input: KeyToRegister): Promise<ReleaseKey>;
   /** From now on no release is verified by it; what was published before stays. Again is the same. */
   revoke(name: KeyName): Promise<ReleaseKey>;
   /** Newest first. */
   list(publisherId: Uuid): Promise<ReleaseKey[]>;
-  judge(publisherId: Uuid, release: ReleaseToJudge): Promise<ReleaseVerdict>;
-  /** In the transaction that publishes: throws when the key does not count at the time of the leaf. */
-  hold(tx: Tx, name: KeyName, at: Date): Promise<void>;
+  /** With a transaction, the one that publishes: what signed is not revoked before it ends. */
+  judge(
+    release: Omit<ReleaseToJudge, 'namespace'> & { publisherId: Uuid; tx?: Tx | undefined },
+  ): Promise<ReleaseVerdict>;
 };
 
 /** Publishers' keys for releases, in the database and the version log alike. */
 export function createReleaseKeys(deps: ReleaseKeysDeps): ReleaseKeys {
-  const { sql } = deps;
+  const { sql, publicUrl, logOrigin } = deps;
+  const namespaces = signatureNamespaces(publicUrl);
+  const proofFor = (publisherId: Uuid) => ({
+    text: spellProofText(logOrigin, publisherId),
+    namespace: namespaces.proof,
+  });
   return {
-    register: (input, proof) => register(deps, input, proof),
+    releaseNamespace: namespaces.release,
+    proofFor,
+    register: (input) => register(deps, input, proofFor(input.publisherId)),
     revoke: (name) => revoke(deps, name),
     list: (publisherId) => listKeys(sql, publisherId, KEYS_MAX),
-    judge: async (publisherId, release) => judgeRelease(await listKeys(sql, publisherId, KEYS_MAX), release),
-    async hold(tx, name, at) {
-      const key = await holdKey(tx, name);
-      if (!key) throw refuseRelease(`key ${name.keyId} is not registered`);
+    async judge({ publisherId, tx, ...release }) {
+      const keys = await (tx ? holdKeys(tx, publisherId, KEYS_MAX) : listKeys(sql, publisherId, KEYS_MAX));
       // A revocation that is here stands earlier in the log, whatever the clocks of two gateways say.
-      const reason = refuseKeyAt(key, key.revokedAt !== null && key.revokedAt > at ? key.revokedAt : at);
-      if (reason !== undefined) throw refuseRelease(reason);
+      const known = keys.map((key) => ({
+        ...key,
+        revokedAt: key.revokedAt && earlierOf(key.revokedAt, release.at),
+      }));
+      return judgeRelease(known, { ...release, namespace: namespaces.release });
     },
   };
-}
-
-/** The answer to a release whose signature does not hold. */
-export function refuseRelease(reason: string): Problem {
-  return new Problem('invalid-code', {
-    detail: `The signature of this release was refused, and nothing was published: ${reason}.`,
-    isUncharged: true,
-    members: { field: 'signature' },
-  });
 }
 
 async function register(
@@ -113,7 +120,7 @@ async function add(deps: ReleaseKeysDeps, tx: Tx, wanted: WantedKey): Promise<Re
   const { key, publisherId, expiresAt } = wanted;
   const now = deps.clock.now();
   const addedAt = new Date(toUnixSeconds(now) * 1000);
-  const addedIndex = await deps.append(tx, {
+  const addedIndex = await appendLeaf(tx, {
     ...{ kind: 'key-add', publisher: publisherId, format: key.format, key: key.keyId },
     ...{ public: key.bytes.toString('base64'), expires: expiresAt ? toUnixSeconds(expiresAt) : 0 },
     time: toUnixSeconds(now),
@@ -129,15 +136,8 @@ async function add(deps: ReleaseKeysDeps, tx: Tx, wanted: WantedKey): Promise<Re
       detail: `A publisher registers ${KEYS_MAX} keys at most, revoked ones included.`,
     });
   }
-  const row = {
-    publisherId,
-    keyId: key.keyId,
-    format: key.format,
-    publicKey: key.bytes,
-    expiresAt,
-    addedIndex,
-    addedAt,
-  };
+  const { keyId, format, bytes: publicKey } = key;
+  const row = { publisherId, keyId, format, publicKey, expiresAt, addedIndex, addedAt };
   await insertKey(tx, row);
   return { ...row, revokedIndex: null, revokedAt: null };
 }
@@ -156,18 +156,22 @@ function answerAgain(found: ReleaseKey, wanted: WantedKey): ReleaseKey {
   });
 }
 
-async function revoke({ sql, clock, append }: ReleaseKeysDeps, name: KeyName): Promise<ReleaseKey> {
-  return withTransaction(sql, async (tx) => {
+async function revoke(deps: ReleaseKeysDeps, name: KeyName): Promise<ReleaseKey> {
+  return withTransaction(deps.sql, async (tx) => {
     const key = await lockKey(tx, name);
     if (!key) throw new Problem('not-found', { detail: 'You have no release key with this id.' });
     if (key.revokedAt !== null) return key;
-    const time = toUnixSeconds(clock.now());
+    const time = toUnixSeconds(deps.clock.now());
     const { publisherId: publisher, keyId, format } = key;
-    const revokedIndex = await append(tx, { kind: 'key-revoke', publisher, format, key: keyId, time });
+    const revokedIndex = await appendLeaf(tx, { kind: 'key-revoke', publisher, format, key: keyId, time });
     const revokedAt = new Date(time * 1000);
     await markRevoked(tx, name, { index: revokedIndex, at: revokedAt });
     return { ...key, revokedIndex, revokedAt };
   });
+}
+
+function earlierOf(a: Date, b: Date): Date {
+  return a < b ? a : b;
 }
 
 /** Whole seconds, as the log has them. */

@@ -22,12 +22,11 @@ export async function findKey(
   return row;
 }
 
-/** The key, which nobody revokes until this transaction ends. */
-export async function holdKey(tx: Tx, { publisherId, keyId }: KeyName): Promise<ReleaseKey | undefined> {
-  const [row] = await tx<ReleaseKey[]>`
+/** The same, and nobody revokes one of them until this transaction ends. */
+export function holdKeys(tx: Tx, publisherId: Uuid, rowsMax: number): Promise<ReleaseKey[]> {
+  return tx<ReleaseKey[]>`
     SELECT publisher_id, key_id, format, public_key, expires_at, added_index, added_at, revoked_index, revoked_at
-    FROM release_key WHERE publisher_id = ${publisherId} AND key_id = ${keyId} FOR SHARE`;
-  return row;
+    FROM release_key WHERE publisher_id = ${publisherId} ORDER BY added_index DESC LIMIT ${rowsMax} FOR SHARE`;
 }
 
 /** The key, for this transaction alone. */
