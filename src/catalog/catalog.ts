@@ -3,6 +3,7 @@ import type { Uuid } from '../core/ids.ts';
 import type { Sql, Tx } from '../db/index.ts';
 import type { Code, Layer } from '../execution/backend.ts';
 import { type CodeOf, createCodeLoader } from './code-loader.ts';
+import { readLayerParts } from './layers/layers.ts';
 import type { Listing, Version } from './listing.ts';
 import { createListings } from './listings.ts';
 import {
@@ -15,8 +16,9 @@ import {
 } from './publish.ts';
 import { toVersion } from './rows.ts';
 import { type SearchInput, type SearchPage, search } from './search/search.ts';
-import { describeVersion, insertPublisher, listVersions, pauseServer } from './store.ts';
+import { describeVersion, findSignature, insertPublisher, listVersions, pauseServer } from './store.ts';
 import type { Submission } from './submission.ts';
+import { type Yanked, type YankInput, yankVersion } from './yank/yank.ts';
 
 /** What is for sale, by whom, at what price, and the code behind it. */
 export type Catalog = {
@@ -28,7 +30,7 @@ export type Catalog = {
   openLayer(sha256: string): Layer;
   publishServer(tx: Tx, publication: Publication): Promise<Published>;
   publishVersion(tx: Tx, publication: Publication & { serverId: Uuid }): Promise<Published>;
-  /** To be called once a publication or a pause is committed: this process shows it at once. */
+  /** To be called once a publication, a pause or a yank is committed: this process shows it at once. */
   forget(serverId: Uuid): void;
   /** A server by id or name, at its newest or at one exact version. */
   findListing(idOrName: string, version?: string): Promise<Listing | undefined>;
@@ -36,13 +38,19 @@ export type Catalog = {
   loadCode(version: CodeOf): Promise<Code>;
   search(input: SearchInput): Promise<SearchPage>;
   /** The versions of a server, newest first, at most a hundred. */
-  listVersions(serverId: Uuid): Promise<Version[]>;
+  listVersions(serverId: Uuid): Promise<(Version & { yankedAt: Date | undefined })[]>;
+  /** The archive of a layer, part by part. */
+  readLayer(sha256: string): Promise<{ bytes: number; parts: AsyncIterator<Uint8Array> }>;
+  /** The signature of a version as it was sent; undefined when it has none. */
+  findSignature(versionId: Uuid): Promise<string | undefined>;
   /** A version as its log entry names it. */
   describeVersion(
     versionId: Uuid,
   ): Promise<{ name: string; version: string; codeSha256: string; logIndex: bigint } | undefined>;
   /** Takes a server off sale until its next version. */
   pause(tx: Tx, serverId: Uuid, reason: string): Promise<void>;
+  /** Takes a version back for good. */
+  yank(tx: Tx, input: YankInput): Promise<Yanked>;
 };
 
 const LISTED_VERSIONS_MAX = 100;
@@ -67,9 +75,12 @@ export function createCatalog(deps: CatalogDeps): Catalog {
     search: (input) => search(sql, input),
     async listVersions(serverId) {
       const rows = await listVersions(sql, { serverId, rowsMax: LISTED_VERSIONS_MAX });
-      return rows.map(toVersion);
+      return rows.map((row) => ({ ...toVersion(row), yankedAt: row.yankedAt ?? undefined }));
     },
+    readLayer: (sha256) => readLayerParts(sql, sha256),
+    findSignature: (versionId) => findSignature(sql, versionId),
     describeVersion: (versionId) => describeVersion(sql, versionId),
     pause: (tx, id, reason) => pauseServer(tx, { id, reason, pausedAt: clock.now() }),
+    yank: yankVersion,
   };
 }

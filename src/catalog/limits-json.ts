@@ -52,6 +52,21 @@ export function toLimitsJson(
   return Object.fromEntries(members.map(([member, [bound, unit]]) => [member, held[bound] / unit]));
 }
 
+/** Only what a version declares, in the words of the publish JSON. */
+export function toDeclaredLimitsJson(limits: Partial<Limits>): Record<string, number> {
+  return Object.fromEntries(
+    Object.entries(MEMBERS).flatMap(([member, [bound, unit]]) => {
+      const value = limits[bound];
+      return value === undefined ? [] : [[member, value / unit]];
+    }),
+  );
+}
+
+/** The same the other way round; undefined for what no version may declare. */
+export function readDeclaredLimits(sent: unknown): Partial<Limits> | undefined {
+  return limitsSchema.safeParse(sent).data;
+}
+
 function memberSchema(member: Member) {
   const [bound, unit] = MEMBERS[member];
   return z

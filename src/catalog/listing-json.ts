@@ -1,3 +1,4 @@
+import { sha256Hex } from '../core/bytes.ts';
 import { toWireNumber } from '../core/money.ts';
 import type { Runtime } from '../execution/backend.ts';
 import { toLimitsJson } from './limits-json.ts';
@@ -22,22 +23,66 @@ export function toSummaryJson({
   };
 }
 
-/** One listed server with its tools and what each costs. */
-export function toListingJson(listing: Listing): Record<string, unknown> {
+/** One listed server with its tools and what each costs; `isLogged` when a signed checkpoint covers its leaf. */
+export function toListingJson(
+  listing: Listing,
+  { isLogged }: { isLogged: boolean },
+): Record<string, unknown> {
   const { server, version, prices } = listing;
   return {
     ...toServerJson(server),
     version: version.version,
     version_id: version.id,
     code_hash: `sha256:${version.codeSha256}`,
-    tools_hash: `sha256:${version.toolsHash}`,
-    log_index: Number(version.logIndex),
+    ...toPinsJson(version),
+    verified: isLogged ? toVerifiedJson(listing) : null,
+    ...toYankJson(listing),
     entrypoint: version.entrypoint,
     ...toHostingJson({ language: server.language, ...version }),
     changelog: version.changelog,
     published_at: version.createdAt,
     pricing: toPricingJson(prices),
     tools: listing.tools.map((tool) => ({ ...tool, price_mcents: toWireNumber(listing.priceOf(tool.name)) })),
+  };
+}
+
+/** One version of a server among its others. */
+export function toVersionJson(version: Version & { yankedAt: Date | undefined }): Record<string, unknown> {
+  return {
+    version: version.version,
+    version_id: version.id,
+    code_hash: `sha256:${version.codeSha256}`,
+    ...toPinsJson(version),
+    ...toYankJson(version),
+    changelog: version.changelog,
+    published_at: version.createdAt,
+  };
+}
+
+/** What an auditor holds a version against. */
+function toPinsJson({ toolsHash, manifest, logIndex, isDeterministic }: Version): Record<string, unknown> {
+  return {
+    tools_hash: `sha256:${toolsHash}`,
+    manifest_hash: manifest && `sha256:${sha256Hex(manifest)}`,
+    log_index: Number(logIndex),
+    deterministic: isDeterministic,
+  };
+}
+
+function toYankJson({ yankedAt }: { yankedAt: Date | undefined }): Record<string, unknown> {
+  return yankedAt ? { yanked: true, yanked_at: yankedAt } : { yanked: false };
+}
+
+/** Only what is signed, logged and not taken back is verified; the date is that of the leaf, in UTC. */
+function toVerifiedJson({ version, yankedAt }: Listing): Record<string, unknown> | null {
+  const { signature, codeSha256, createdAt, logIndex } = version;
+  if (!signature || yankedAt) return null;
+  const day = createdAt.toISOString().slice(0, 10);
+  return {
+    statement: `v${version.version} verified on ${day}, sha256:${codeSha256}`,
+    key: { format: signature.format, id: signature.keyId },
+    signature_hash: `sha256:${signature.sha256}`,
+    log_index: Number(logIndex),
   };
 }
 

@@ -4,6 +4,7 @@ import type { Runtime } from '../execution/backend.ts';
 import type { ServerFace } from '../execution/exchange.ts';
 import type { Limits } from '../execution/limits.ts';
 import type { ToolDefinition } from '../execution/outcome.ts';
+import type { ReleaseSignature } from './manifest.ts';
 import type { FreeAllowance, PriceList, SettlePolicy } from './price-list.ts';
 
 /** How a server is served: its code by us, or its endpoint by its publisher. */
@@ -53,6 +54,11 @@ export type Version = {
   /** SHA-256 of the canonical JSON of the tools, hex. */
   toolsHash: string;
   changelog: string | null;
+  /** The text whose SHA-256 its leaf names; null for versions whose leaf names `toolsHash` instead. */
+  manifest: string | null;
+  /** What its signature verified as when it was logged; null without one. */
+  signature: ReleaseSignature | null;
+  isDeterministic: boolean;
   logIndex: bigint;
   createdAt: Date;
 };
@@ -62,6 +68,8 @@ export type Listing = {
   server: Server;
   version: Version;
   tools: readonly ToolDefinition[];
+  /** When its publisher took this version back; of a server's newest only when no other is left. */
+  yankedAt: Date | undefined;
   prices: PriceList;
   /** For a tool of `tools`; today's price, whatever the version. */
   priceOf(toolName: string): Millicents;

@@ -10,6 +10,7 @@ import type { ServerFace as McpFace } from '../execution/exchange.ts';
 import type { ToolDefinition } from '../execution/outcome.ts';
 import { refuseOverAllotment, takeAllotment } from './allotment.ts';
 import type { ServerTier } from './listing.ts';
+import { type ReleaseSignature, writeManifest } from './manifest.ts';
 import { hashMetadata } from './metadata-hash.ts';
 import { refuseUnknownTools, toPricingJson } from './price-list.ts';
 import { hashTools, toPriceList } from './rows.ts';
@@ -41,8 +42,9 @@ export type VersionLeaf = {
   name: string;
   version: string;
   codeSha256: string;
-  toolsHash: string;
+  manifestSha256: string;
   publisherId: Uuid;
+  publishedAt: Date;
 };
 
 export type Publication = {
@@ -56,6 +58,8 @@ export type Publication = {
   face: McpFace;
   rootSha256: string | null;
   layer: { sha256: string; bytes: number } | undefined;
+  /** What the submission's signature verified as; undefined when it has none. */
+  signature?: ReleaseSignature | undefined;
   publishedAt: Date;
   /** Called last, in the same transaction: the log stays locked until it commits. */
   appendLeaf(leaf: VersionLeaf): Promise<bigint>;
@@ -171,9 +175,10 @@ async function appendVersion(
   await takeAllotment(tx, { publisherId, now: publishedAt, code, layer });
   await insertCode(tx, { ...code, createdAt: publishedAt });
   await appendPrices(tx, publication, ids.serverId);
+  const manifest = toManifest(publication, { codeSha256: code.sha256, toolsHash });
   const logIndex = await publication.appendLeaf({
-    ...{ name: submission.name, version: submission.version, publisherId },
-    ...{ codeSha256: code.sha256, toolsHash },
+    ...{ name: submission.name, version: submission.version, publisherId, publishedAt },
+    ...{ codeSha256: code.sha256, manifestSha256: sha256Hex(manifest) },
   });
   await insertVersion(tx, {
     id: ids.versionId,
@@ -190,11 +195,41 @@ async function appendVersion(
     toolsHash,
     metadataHash: hashMetadata(submission),
     changelog: submission.changelog,
-    ...{ manifest: null, signature: null, signatureFormat: null, signatureKeyId: null, isDeterministic: false },
+    ...{ manifest, isDeterministic: isDeterministic(submission), ...toSignatureColumns(publication) },
     logIndex,
     createdAt: publishedAt,
   });
   return { ...ids, codeSha256: code.sha256, logIndex, isNewVersion: true };
+}
+
+function toManifest(
+  { submission, rootSha256, layer, signature }: Publication,
+  hashes: { codeSha256: string; toolsHash: string },
+): string {
+  const isHosted = submission.tier === 'hobbyist';
+  const { name, version, tier, entrypoint, limits } = submission;
+  return writeManifest({
+    ...{ name, version, tier, entrypoint, limits, rootSha256, layerSha256: layer?.sha256 ?? null },
+    ...hashes,
+    runtime: isHosted ? runtimeOf(submission.language) : null,
+    hosts: isHosted ? submission.hosts : [],
+    endpointUrl: isHosted ? null : submission.endpointUrl,
+    isDeterministic: isDeterministic(submission),
+    signature: signature ?? null,
+  });
+}
+
+function isDeterministic(submission: Submission): boolean {
+  return submission.tier === 'hobbyist' && submission.isDeterministic === true;
+}
+
+function toSignatureColumns({ submission, signature: verified }: Publication) {
+  const { signature } = submission;
+  invariant((signature === undefined) === (verified === undefined), 'a signature is stored once it verified');
+  if (signature === undefined || verified === undefined) {
+    return { signature: null, signatureFormat: null, signatureKeyId: null };
+  }
+  return { signature, signatureFormat: verified.format, signatureKeyId: verified.keyId };
 }
 
 async function appendPrices(tx: Tx, publication: Publication, serverId: Uuid): Promise<void> {
@@ -271,6 +306,12 @@ async function findPublished(
 ): Promise<Published | undefined> {
   const { latest, same } = await findVersionKeys(sql, { serverId, version: submission.version });
   invariant(latest, `server ${serverId} has no version`);
+  if (same?.isYanked) {
+    throw new Problem('conflict', {
+      detail: `version: ${same.version} was yanked, which is for good. Choose a greater one.`,
+      members: { latest_version: latest.version },
+    });
+  }
   if (same) return refuseDifference(same, { serverId, submission });
   if (compareVersions(submission.version, latest.version) > 0) return undefined;
   throw new Problem('conflict', {

@@ -4,6 +4,7 @@ import { canonicalJson, type Json } from '../core/canonical-json.ts';
 import { invariant } from '../core/invariant.ts';
 import type { ToolDefinition } from '../execution/outcome.ts';
 import type { Server, Version } from './listing.ts';
+import type { ReleaseSignature } from './manifest.ts';
 import { type PriceList, readPriceList } from './price-list.ts';
 import type { PriceListRow, ServerRow, VersionRow } from './store.ts';
 
@@ -59,13 +60,19 @@ export function toPriceList(row: PriceListRow): PriceList {
 
 export function toVersion(row: Omit<VersionRow, 'tools'>): Version {
   const { id, version, codeSha256, runtime, entrypoint, toolsHash, changelog, logIndex, createdAt } = row;
-  const { rootSha256, layerSha256, hosts, endpointUrl } = row;
+  const { rootSha256, layerSha256, hosts, endpointUrl, manifest, isDeterministic } = row;
   return {
     ...{ id, version, codeSha256, runtime, entrypoint, toolsHash, changelog, logIndex, createdAt },
-    ...{ rootSha256, layerSha256, hosts, endpointUrl },
+    ...{ rootSha256, layerSha256, hosts, endpointUrl, manifest, isDeterministic },
+    signature: toSignature(row),
     limits: storedLimits.parse(row.limits),
     face: storedFace.parse(row.face),
   };
+}
+
+function toSignature(row: Omit<VersionRow, 'tools'>): ReleaseSignature | null {
+  const { signatureFormat: format, signatureKeyId: keyId, signatureSha256: sha256 } = row;
+  return format && keyId && sha256 ? { format, keyId, sha256 } : null;
 }
 
 /** The tools of a version, as they were when its leaf was logged. */

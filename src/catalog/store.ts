@@ -11,13 +11,15 @@ type PriceListColumns = typeof catalogPriceList.$inferSelect;
 export type ServerRow = Omit<ServerColumns, 'search' | 'listedAmountMcents' | 'latestVersionId'>;
 export type PriceListRow = Pick<PriceListColumns, 'model' | 'amountMcents' | 'tools' | 'free' | 'settle'>;
 /** A server with the number of its newest version and the prices of today. */
-export type HeadRow = ServerRow & PriceListRow & { latestVersion: string };
+export type HeadRow = ServerRow & PriceListRow & { latestVersion: string; latestYankedAt: Date | null };
 /** `toolsHash` proves what `tools` is. */
-export type VersionRow = Omit<VersionColumns, 'serverId' | 'toolNames' | 'metadataHash'>;
+export type VersionRow = Omit<VersionColumns, 'serverId' | 'toolNames' | 'metadataHash' | 'signature'> & {
+  signatureSha256: string | null;
+};
 export type VersionKeyRow = Pick<
   VersionColumns,
   'id' | 'version' | 'codeSha256' | 'metadataHash' | 'logIndex'
->;
+> & { isYanked: boolean };
 
 /** What a listing says of itself, with the words it is found by. */
 export type ServerFace = Pick<
@@ -184,16 +186,20 @@ export async function insertVersion(tx: Tx, row: NewVersionRow): Promise<void> {
       ${row.isDeterministic}, ${row.logIndex}, ${row.createdAt})`;
 }
 
-/** The newest version, and the one of this number where there is one. */
+/** The newest version, yanked or not, and the one of this number where there is one. */
 export async function findVersionKeys(
   sql: Queryable,
   input: { serverId: Uuid; version: string },
 ): Promise<{ latest: VersionKeyRow | undefined; same: VersionKeyRow | undefined }> {
   const rows = await sql<(VersionKeyRow & { isLatest: boolean })[]>`
     SELECT v.id, v.version, v.code_sha256, v.metadata_hash, v.log_index,
-      v.id = s.latest_version_id AS is_latest
-    FROM catalog_version v JOIN catalog_server s ON s.id = v.server_id
-    WHERE v.server_id = ${input.serverId} AND (v.version = ${input.version} OR v.id = s.latest_version_id)`;
+      v.log_index = newest.log_index AS is_latest,
+      EXISTS (SELECT 1 FROM catalog_yank WHERE version_id = v.id) AS is_yanked
+    FROM catalog_version v
+    CROSS JOIN (SELECT max(log_index) AS log_index FROM catalog_version
+      WHERE server_id = ${input.serverId}) newest
+    WHERE v.server_id = ${input.serverId}
+      AND (v.version = ${input.version} OR v.log_index = newest.log_index)`;
   return {
     latest: rows.find((row) => row.isLatest),
     same: rows.find((row) => row.version === input.version),
@@ -206,8 +212,8 @@ export async function findVersion(
 ): Promise<VersionRow | undefined> {
   const [row] = await sql<VersionRow[]>`
     SELECT id, version, code_sha256, runtime, entrypoint, root_sha256, layer_sha256, limits, hosts,
-      face, endpoint_url, tools, tools_hash, changelog, manifest, signature, signature_format, signature_key_id,
-      is_deterministic, log_index, created_at
+      face, endpoint_url, tools, tools_hash, changelog, manifest, signature_format, signature_key_id,
+      encode(sha256(convert_to(signature, 'UTF8')), 'hex') AS signature_sha256, is_deterministic, log_index, created_at
     FROM catalog_version WHERE server_id = ${input.serverId} AND version = ${input.version}`;
   return row;
 }
@@ -216,13 +222,22 @@ export async function findVersion(
 export function listVersions(
   sql: Sql,
   input: { serverId: Uuid; rowsMax: number },
-): Promise<Omit<VersionRow, 'tools'>[]> {
-  return sql<Omit<VersionRow, 'tools'>[]>`
+): Promise<(Omit<VersionRow, 'tools'> & { yankedAt: Date | null })[]> {
+  return sql<(Omit<VersionRow, 'tools'> & { yankedAt: Date | null })[]>`
     SELECT id, version, code_sha256, runtime, entrypoint, root_sha256, layer_sha256, limits, hosts,
-      face, endpoint_url, tools_hash, changelog, manifest, signature, signature_format, signature_key_id,
-      is_deterministic, log_index, created_at
-    FROM catalog_version WHERE server_id = ${input.serverId}
-    ORDER BY log_index DESC LIMIT ${input.rowsMax}`;
+      face, endpoint_url, tools_hash, changelog, manifest, signature_format, signature_key_id,
+      encode(sha256(convert_to(signature, 'UTF8')), 'hex') AS signature_sha256, is_deterministic, v.log_index, created_at,
+      y.yanked_at
+    FROM catalog_version v LEFT JOIN catalog_yank y ON y.version_id = v.id
+    WHERE server_id = ${input.serverId}
+    ORDER BY v.log_index DESC LIMIT ${input.rowsMax}`;
+}
+
+export async function findSignature(sql: Sql, id: Uuid): Promise<string | undefined> {
+  const [row] = await sql<
+    { signature: string | null }[]
+  >`SELECT signature FROM catalog_version WHERE id = ${id}`;
+  return row?.signature ?? undefined;
 }
 
 export async function describeVersion(
@@ -262,9 +277,10 @@ export async function findHead(sql: Sql, by: { id: Uuid } | { name: string }): P
   const [row] = await sql<HeadRow[]>`
     SELECT s.id, s.name, s.publisher_id, s.tier, s.description, s.category, s.language, s.license, s.repo_url,
       s.created_at, s.updated_at, s.paused_at, s.pause_reason, v.version AS latest_version,
-      p.model, p.amount_mcents, p.tools, p.free, p.settle
+      y.yanked_at AS latest_yanked_at, p.model, p.amount_mcents, p.tools, p.free, p.settle
     FROM catalog_server s
     JOIN catalog_version v ON v.id = s.latest_version_id
+    LEFT JOIN catalog_yank y ON y.version_id = v.id
     CROSS JOIN LATERAL (SELECT model, amount_mcents, tools, free, settle FROM catalog_price_list
       WHERE server_id = s.id ORDER BY number DESC LIMIT 1) p
     WHERE ${where}`;
@@ -272,7 +288,7 @@ export async function findHead(sql: Sql, by: { id: Uuid } | { name: string }): P
 }
 
 /** Names count more than text. Text is found by its words as they stand and by their English stems. */
-function searchVector(sql: Queryable, row: Pick<ServerFace, 'searchNames' | 'searchText'>) {
+export function searchVector(sql: Queryable, row: Pick<ServerFace, 'searchNames' | 'searchText'>) {
   return sql`setweight(to_tsvector('simple', ${row.searchNames}), 'A')
     || setweight(to_tsvector('simple', ${row.searchText}), 'B')
     || setweight(to_tsvector('english', ${row.searchText}), 'B')`;

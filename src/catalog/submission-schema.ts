@@ -14,6 +14,7 @@ const URL_CHARACTERS_MAX = 300;
 const ENTRYPOINT_CHARACTERS_MAX = 100;
 const PRICED_TOOLS_MAX = 128;
 const HOSTS_MAX = 16;
+const SIGNATURE_BYTES_MAX = 16 * 1024;
 const HOST_CHARACTERS_SHOWN = 80;
 
 const CATEGORY = /^[a-z0-9]+(?:-[a-z0-9]+)*$/;
@@ -109,6 +110,12 @@ const described = {
     .optional(),
   changelog: text(CHANGELOG_CHARACTERS_MAX).optional(),
   pricing: pricingSchema,
+  signature: text(SIGNATURE_BYTES_MAX)
+    .min(1)
+    .refine((armored) => Buffer.byteLength(armored) <= SIGNATURE_BYTES_MAX, {
+      error: `must be at most ${SIGNATURE_BYTES_MAX} bytes`,
+    })
+    .optional(),
 };
 
 const language = z.enum(['python', 'node', 'go'], { error: 'must be "python", "node" or "go"' });
@@ -134,6 +141,8 @@ export const hostedSchema = z.strictObject({
   entrypoint: z.string().max(ENTRYPOINT_CHARACTERS_MAX),
   limits: limitsSchema.default({}),
   network: networkSchema.optional(),
+  // `true` opens the code to everyone, so nothing that merely looks like it will do.
+  deterministic: z.boolean().optional(),
   endpoint_url: notHere('belongs to the tier "pro"; a server whose code you upload has none'),
   files: z.record(
     z.string(),
@@ -161,6 +170,7 @@ export function remoteSchema(rules: { allowsLoopback: boolean }) {
       .superRefine((url, context) => refuse(context, [], refuseEndpoint(url, rules))),
     limits: remoteLimitsSchema.default({}),
     network: notHere(isCode),
+    deterministic: notHere('is a promise about code that runs here, and a "pro" server has none'),
     entrypoint: notHere(isCode),
     files: notHere(isCode),
   });

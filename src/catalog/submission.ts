@@ -20,6 +20,8 @@ export type HostedSubmission = Described & {
   entrypoint: string;
   /** The exact hosts that it asks to reach. */
   hosts: readonly string[];
+  /** Its publisher says that the same arguments give the same result, and lets anyone have the code to see it. */
+  isDeterministic?: true | undefined;
   files: ReadonlyMap<string, Buffer>;
 };
 
@@ -45,6 +47,8 @@ type Described = {
   pricing: PriceList;
   /** What it declares beside the platform's defaults. */
   limits: Partial<Limits>;
+  /** A detached signature over the canonical archive of the files, as text: SSHSIG, OpenPGP or minisign. */
+  signature?: string | undefined;
 };
 
 /** What this gateway takes. */
@@ -82,8 +86,16 @@ function readHosted(
   const files = takeOffTopFolder(given, sent.entrypoint);
   checkFiles(files, CODE_BOUNDS[sent.language]);
   refuseEntrypoint(sent, files, rules);
-  const { tier, language, entrypoint, network } = sent;
-  return { tier, language, entrypoint, ...readDescribed(sent), hosts: network?.hosts ?? [], files };
+  const { tier, language, entrypoint, network, deterministic } = sent;
+  if (deterministic && network) {
+    throw refuseField(
+      'deterministic',
+      'cannot be promised of code that reaches "network.hosts"; leave one out',
+    );
+  }
+  const described = readDescribed(sent);
+  const isDeterministic = deterministic ? { isDeterministic: deterministic } : {};
+  return { tier, language, entrypoint, ...described, hosts: network?.hosts ?? [], ...isDeterministic, files };
 }
 
 function readRemote(
@@ -113,12 +125,14 @@ type SentDescription = Pick<
   | 'changelog'
   | 'pricing'
   | 'limits'
+  | 'signature'
 >;
 
 function readDescribed(sent: SentDescription): Described {
   const { name, version, description, category, license, repo_url, changelog, pricing, limits } = sent;
   return {
     ...{ name, version, description, category, limits },
+    ...(sent.signature === undefined ? {} : { signature: sent.signature }),
     license: license ?? null,
     repoUrl: repo_url ?? null,
     changelog: changelog ?? null,

@@ -12,6 +12,8 @@ export const PROBLEMS = {
   'in-flight': [409, 'The same call is still running'],
   'credential-used': [409, 'The payment was already used'],
   'answer-expired': [410, 'The stored answer is gone'],
+  yanked: [410, 'Its publisher took this version back'],
+  'tools-changed': [412, 'The tools are not what the caller expects'],
   'body-too-large': [413, 'The body is too large'],
   'unsupported-media-type': [415, 'The content type is not supported'],
   'invalid-arguments': [422, 'The arguments do not match the schema'],

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { writeManifest } from '../catalog/index.ts';
 import { archiveHash } from '../core/archive.ts';
 import { sha256Hex } from '../core/bytes.ts';
 import type { Json } from '../core/canonical-json.ts';
@@ -18,17 +19,38 @@ const NEVER_REPAIRED = new Date(0);
 const PREFIX = 'millicent/';
 const EXAMPLE = readBuiltIn('millicent/example', './example.ts');
 
-type BuiltIn = { name: string; toolId: Uuid; versionId: Uuid; version: string; codeSha256: string };
+type BuiltIn = {
+  name: string;
+  toolId: Uuid;
+  versionId: Uuid;
+  version: string;
+  codeSha256: string;
+  /** Its leaf names the SHA-256 of this; in logs from before manifests, that of its empty tools list. */
+  manifest: string;
+};
 
 /** A tool of the gateway is published like any other: its version names the hash of its source file. */
 function readBuiltIn(name: string, file: string): BuiltIn {
   const source = readFileSync(new URL(file, import.meta.url));
-  const codeSha256 = archiveHash(new Map([[file.replace('./', ''), source]]));
+  const entrypoint = file.replace('./', '');
+  const codeSha256 = archiveHash(new Map([[entrypoint, source]]));
   const version = `1.0.0+${codeSha256.slice(0, 12)}`;
+  const manifest = writeManifest({
+    ...{ name, version, tier: 'hobbyist', runtime: null, entrypoint, codeSha256 },
+    ...{
+      rootSha256: null,
+      layerSha256: null,
+      toolsHash: sha256Hex(canonicalJson([])),
+      limits: {},
+      hosts: [],
+    },
+    ...{ endpointUrl: null, isDeterministic: false, signature: null },
+  });
   return {
     name,
     version,
     codeSha256,
+    manifest,
     toolId: uuidFrom('server', name),
     versionId: versionIdOf(name, version),
   };
@@ -49,7 +71,7 @@ export async function publishBuiltIns(deps: Pick<GatewayDeps, 'sql' | 'clock' | 
       tool: EXAMPLE.name,
       version: EXAMPLE.version,
       sha256: EXAMPLE.codeSha256,
-      manifest: sha256Hex(canonicalJson([])),
+      manifest: sha256Hex(EXAMPLE.manifest),
       publisher: 'millicent',
       time: toUnixSeconds(deps.clock.now()),
     });
@@ -63,6 +85,17 @@ export async function describeBuiltIn(sql: Sql, versionId: Uuid): Promise<Versio
   return (
     found && { name: found.tool, version: found.version, codeSha256: found.sha256, logIndex: found.index }
   );
+}
+
+/** The manifest of a version of one of our own tools, where the log names it; what earlier releases ran is gone. */
+export async function findBuiltInManifest(
+  sql: Sql,
+  { name, version }: { name: string; version: string },
+): Promise<string | undefined> {
+  if (name !== EXAMPLE.name || version !== EXAMPLE.version) return undefined;
+  const published = await listPublications(sql, EXAMPLE.name);
+  const leaf = published.find((one) => one.version === EXAMPLE.version);
+  return leaf?.manifest === sha256Hex(EXAMPLE.manifest) ? EXAMPLE.manifest : undefined;
 }
 
 /** Whether a request is one of `/v1/example`, which is in no catalog. */

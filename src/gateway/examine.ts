@@ -1,9 +1,19 @@
-import { type HostedSubmission, type RemoteSubmission, runtimeOf, toCode } from '../catalog/index.ts';
+import {
+  type HostedSubmission,
+  type ReleaseSignature,
+  type RemoteSubmission,
+  runtimeOf,
+  type Submission,
+  toCode,
+} from '../catalog/index.ts';
+import { writeArchive } from '../core/archive.ts';
 import type { Uuid } from '../core/ids.ts';
 import { Problem } from '../core/problem.ts';
 import { timeLimit } from '../core/time-limit.ts';
+import type { Tx } from '../db/index.ts';
 import { DEFAULT_LIMITS, type Inspection, type ServerRef } from '../execution/index.ts';
 import type { GatewayDeps } from './deps.ts';
+import { checkRelease } from './release-keys.ts';
 
 /** What a server turned out to be when it was looked at. */
 export type Examined = Pick<Listed, 'tools' | 'face'> & {
@@ -12,6 +22,14 @@ export type Examined = Pick<Listed, 'tools' | 'face'> & {
   layer: { sha256: string; bytes: number } | undefined;
   /** What the build of its dependencies wrote; undefined when nothing was built. */
   buildLog: string | undefined;
+};
+
+type ReleaseToExamine = {
+  publisherId: Uuid;
+  submission: Submission;
+  /** The time of its leaf. */
+  at: Date;
+  tx?: Tx | undefined;
 };
 
 type Listed = Extract<Inspection, { kind: 'listed' }>;
@@ -59,6 +77,19 @@ export async function examineEndpoint(
   const limits = { ...DEFAULT_LIMITS, ...submission.limits };
   const listed = await inspect(deps, { kind: 'remote', serverId, endpoint: endpointUrl, limits }, signal);
   return { tools: listed.tools, face: listed.face, rootSha256: null, layer: undefined, buildLog: undefined };
+}
+
+/** Under which registered key the submission's signature verifies; undefined when it has none. */
+export async function examineSignature(
+  { releaseKeys }: Pick<GatewayDeps, 'releaseKeys'>,
+  { publisherId, submission, ...published }: ReleaseToExamine,
+): Promise<ReleaseSignature | undefined> {
+  const { signature, files } = submission;
+  if (signature === undefined) return undefined;
+  return checkRelease(
+    { releaseKeys },
+    { publisherId, signature, archive: writeArchive(files), ...published },
+  );
 }
 
 /** The root that code of this language runs on now: what inspected it is what its version names. */

@@ -9,7 +9,7 @@ export {
   topUp,
   topUpDemand,
 } from './account.ts';
-export { describeBuiltIn, exampleSale, publishBuiltIns } from './built-in.ts';
+export { describeBuiltIn, exampleSale, findBuiltInManifest, publishBuiltIns } from './built-in.ts';
 export {
   type CheckoutDeps,
   type CheckoutKey,
@@ -69,7 +69,7 @@ export {
   registerReleaseKey,
   revokeReleaseKey,
 } from './release-keys.ts';
-export { type CallInput, resolveSale } from './resolve-sale.ts';
+export { type CallInput, refuseOtherTools, resolveSale } from './resolve-sale.ts';
 export {
   type CallRequest,
   digestCall,
@@ -79,11 +79,16 @@ export {
   type Sale,
   toDemand,
 } from './sale.ts';
+export { listSales, type SalesPage, type SalesSummary, summarizeSales } from './sales.ts';
 export {
   type BuiltInContext,
   type BuiltInServer,
   type BuiltInServers,
   exchangeFree,
   findMcpServer,
+  hashBuiltIn,
+  refuseOtherBuiltIn,
   type ServedMcp,
 } from './serve-mcp.ts';
+export { type LogReader, tellListing } from './tell-listing.ts';
+export { yank } from './yank.ts';

@@ -8,7 +8,7 @@ import type { ToolDefinition } from '../execution/index.ts';
 import { hasScope, type Principal } from '../keys/index.ts';
 import { appendLeaf } from '../provenance/index.ts';
 import type { GatewayDeps } from './deps.ts';
-import { type Examined, examineEndpoint, examineHosted } from './examine.ts';
+import { type Examined, examineEndpoint, examineHosted, examineSignature } from './examine.ts';
 
 export type PublishInput = {
   submission: Submission;
@@ -37,6 +37,8 @@ export async function publish(
   const { submission, serverId } = input;
   const plan = await deps.catalog.plan({ publisherId, submission, serverId });
   if (plan.kind === 'unchanged') return describePublished(deps, submission, plan.published);
+  // Before anything runs for a release that would be refused.
+  await examineSignature(deps, { publisherId, submission, at: deps.clock.now() });
   const promisedId = serverId ?? promiseId(publisherId, submission);
   const examined =
     submission.tier === 'pro'
@@ -46,10 +48,13 @@ export async function publish(
   const published = await withTransaction(deps.sql, async (tx) => {
     await deps.ledger.openPublisher(tx, publisherId);
     await deps.catalog.ensurePublisher(tx, publisherId);
+    const publishedAt = deps.clock.now();
     const publication = {
       ...{ publisherId, submission, tools, face, rootSha256, layer },
-      publishedAt: deps.clock.now(),
-      appendLeaf: (leaf: VersionLeaf) => appendToLog(deps, tx, leaf),
+      publishedAt,
+      // Once more, because the key may have ended while the server was looked at.
+      signature: await examineSignature(deps, { publisherId, submission, at: publishedAt, tx }),
+      appendLeaf: (leaf: VersionLeaf) => logVersion(tx, leaf),
     };
     return serverId === undefined
       ? deps.catalog.publishServer(tx, { ...publication, serverId: promisedId })
@@ -79,7 +84,7 @@ function promiseId(publisherId: Uuid, submission: Submission): Uuid {
   return uuidFrom('server', publisherId, submission.name);
 }
 
-function requirePublisher(principal: Principal): Uuid {
+export function requirePublisher(principal: Principal): Uuid {
   if (hasScope(principal, 'publish') && principal.publisherId) return principal.publisherId;
   throw new Problem('forbidden', {
     detail: 'Publishing needs a publisher\'s key: sign up with {"role":"publisher"}.',
@@ -87,13 +92,15 @@ function requirePublisher(principal: Principal): Uuid {
   });
 }
 
-function appendToLog(deps: GatewayDeps, tx: Tx, leaf: VersionLeaf): Promise<bigint> {
+/** Puts a publication into the version log, last in its transaction. */
+export function logVersion(tx: Tx, leaf: VersionLeaf): Promise<bigint> {
   return appendLeaf(tx, {
+    kind: 'publish',
     tool: leaf.name,
     version: leaf.version,
     sha256: leaf.codeSha256,
-    manifest: leaf.toolsHash,
+    manifest: leaf.manifestSha256,
     publisher: leaf.publisherId,
-    time: toUnixSeconds(deps.clock.now()),
+    time: toUnixSeconds(leaf.publishedAt),
   });
 }

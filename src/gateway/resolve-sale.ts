@@ -25,6 +25,11 @@ export type CallInput = {
   version?: string | undefined;
   /** The caller lets the tool reach the hosts that it declares. */
   allowNetwork?: boolean | undefined;
+  /**
+   * The hash of the tools that the caller knows, hex: other tools refuse the call before any payment talk. A condition
+   * on the call and no part of it, so no hash or digest covers it, and what was paid for is answered whatever it says.
+   */
+  expectToolsHash?: string | undefined;
   /** What a call over MCP brings besides. */
   mcp?: McpCall | undefined;
 };
@@ -55,6 +60,8 @@ export async function resolveSale(deps: GatewayDeps, input: CallInput): Promise<
     });
   }
   refuseBuiltIn(listing);
+  refuseYanked(listing);
+  refuseOtherTools(listing, input.expectToolsHash);
   const tool = findTool(listing, input.tool);
   const validation = deps.execution.validateArguments(tool.inputSchema, input.arguments);
   if (validation.kind === 'invalid') {
@@ -110,6 +117,37 @@ function refuseBuiltIn({ server }: Listing): void {
   if (server.publisherId !== PLATFORM_PUBLISHER) return;
   throw new Problem('invalid-arguments', {
     detail: `${server.name} is the marketplace itself: call its tools at /mcp/${server.name} or /invoke/${server.name}.`,
+    isUncharged: true,
+  });
+}
+
+/** Nothing new starts on what its publisher took back; what was paid for it before is still answered. */
+export function refuseYanked({
+  server,
+  version,
+  yankedAt,
+}: Pick<Listing, 'server' | 'version' | 'yankedAt'>): void {
+  if (!yankedAt) return;
+  throw new Problem('yanked', {
+    detail: `${server.name} ${version.version} was yanked by its publisher on ${yankedAt.toISOString().slice(0, 10)}. Leave "version" out to call the newest that is left, if any is.`,
+    members: { version: version.version, yanked_at: yankedAt },
+    isUncharged: true,
+  });
+}
+
+/** The version that would run offers exactly the tools that its caller expects, or nothing of it runs. */
+export function refuseOtherTools(
+  { server, version }: { server: { name: string }; version: { version: string; toolsHash: string } },
+  expected: string | undefined,
+): void {
+  if (expected === undefined || expected === version.toolsHash) return;
+  throw new Problem('tools-changed', {
+    detail: `The tools of ${server.name} ${version.version} are not the ones you expect. Look at them again, and send the hash that tools/list or the listing tells, or pin the version that you know.`,
+    members: {
+      expected: `sha256:${expected}`,
+      tools_hash: `sha256:${version.toolsHash}`,
+      version: version.version,
+    },
     isUncharged: true,
   });
 }

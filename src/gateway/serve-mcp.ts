@@ -1,4 +1,4 @@
-import type { Listing } from '../catalog/index.ts';
+import { hashTools, type Listing } from '../catalog/index.ts';
 import { sha256Hex } from '../core/bytes.ts';
 import { canonicalJson, type Json } from '../core/canonical-json.ts';
 import { Problem } from '../core/problem.ts';
@@ -15,7 +15,7 @@ import { hasScope, mayCall, type Principal } from '../keys/index.ts';
 import type { Carried } from '../payments/index.ts';
 import { opaquePayer } from '../provenance/index.ts';
 import type { GatewayDeps } from './deps.ts';
-import { limitsOf, refusePaused, toServerRef } from './resolve-sale.ts';
+import { limitsOf, refuseOtherTools, refusePaused, refuseYanked, toServerRef } from './resolve-sale.ts';
 import { STRANGER } from './sale.ts';
 
 /** A server of the gateway's own: it runs in this process and is in no catalog. */
@@ -46,6 +46,20 @@ export type BuiltInContext = {
 export type BuiltInServers = {
   find(idOrName: string): BuiltInServer | undefined;
 };
+
+const builtInHashes = new WeakMap<BuiltInServer['tools'], string>();
+
+/** What pins the tools of one of our own, hex: the same hash that its listing tells. */
+export function hashBuiltIn({ tools }: Pick<BuiltInServer, 'tools'>): string {
+  const known = builtInHashes.get(tools) ?? hashTools(tools);
+  builtInHashes.set(tools, known);
+  return known;
+}
+
+export function refuseOtherBuiltIn(server: BuiltInServer, expected: string | undefined): void {
+  const { name, version } = server;
+  refuseOtherTools({ server: { name }, version: { version, toolsHash: hashBuiltIn(server) } }, expected);
+}
 
 /** What `/mcp/{id}` serves: a listed server at one version, or one of our own. */
 export type ServedMcp = { kind: 'listed'; listing: Listing } | { kind: 'built-in'; server: BuiltInServer };
@@ -83,6 +97,7 @@ export async function exchangeFree(
 ): Promise<Exchanged> {
   const { listing, allowNetwork, principal, address, request, client, events, logLevel } = input;
   if (principal) refuseStranger(principal, listing);
+  refuseYanked(listing);
   refusePaused(listing);
   // A publisher's endpoint tells one account from another.
   const account = principal && `account:${principal.accountId}`;

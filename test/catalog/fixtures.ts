@@ -85,7 +85,8 @@ export function createMarket(sql: Sql, startsAt = new Date('2026-03-01T12:00:00.
 
   function append(tx: Tx, leaf: VersionLeaf): Promise<bigint> {
     return appendLeaf(tx, {
-      ...{ tool: leaf.name, version: leaf.version, sha256: leaf.codeSha256, manifest: leaf.toolsHash },
+      kind: 'publish',
+      ...{ tool: leaf.name, version: leaf.version, sha256: leaf.codeSha256, manifest: leaf.manifestSha256 },
       ...{ publisher: leaf.publisherId, time: toUnixSeconds(now) },
     });
   }

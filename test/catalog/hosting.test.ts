@@ -240,7 +240,7 @@ describe('a version', () => {
       limits: { memoryBytesMax: 128 * MIB, runTimeoutMs: 1_000 },
     });
     expect((await market.catalog.loadCode(listing.version)).layer?.sha256).toBe(layer.sha256);
-    expect(toListingJson(listing)).toMatchObject({
+    expect(toListingJson(listing, { isLogged: true })).toMatchObject({
       ...{ layer_hash: `sha256:${layer.sha256}`, network: { hosts: ['api.example.com:8443'] } },
       limits: { timeout_ms: 1_000, memory_mb: 128, output_kb: 1_024, tmp_mb: 64, processes: 32 },
       runtime: { language: 'python', root_hash: null },
@@ -271,7 +271,7 @@ describe('a version', () => {
         .get('millicent-endpoint.json')
         ?.toString(),
     ).toBe('{"endpoint_url":"https://mcp.example.com/mcp"}');
-    const shown = JSON.stringify(toListingJson(listing));
+    const shown = JSON.stringify(toListingJson(listing, { isLogged: true }));
     expect(shown).not.toContain('mcp.example.com');
     expect(JSON.parse(shown)).toMatchObject({
       ...{ tier: 'pro', runtime: { language: 'go', root_hash: null } },

@@ -17,8 +17,8 @@ const operations: [string, Operation][] = Object.entries(document.paths).flatMap
     .map(([method, operation]): [string, Operation] => [`${method} ${path}`, operation]),
 );
 
-/** What is only read costs nothing, ever. */
-const isOpen = (name: string) => /^get \/(?:pay|\.well-known)\//.test(name);
+/** What is only read costs nothing, ever, and neither does what a publisher does with its versions. */
+const isOpen = (name: string) => /^get \/(?:pay|\.well-known)\/|\/versions\b/.test(name);
 
 test('every operation has a name of its own, and says what a 402 is where one may come', () => {
   const names = operations.map(([, { operationId }]) => operationId);
@@ -65,7 +65,10 @@ test('MCP, consent to a network, the page for people and the keys are told', () 
   );
   const { requestBody, parameters } = document.paths['/invoke/{id}'].post;
   expect(requestBody.content['application/json'].schema.properties.allow_network.type).toBe('boolean');
-  expect(parameters).toMatchObject([{ name: 'Allow-Network', in: 'header' }]);
+  expect(parameters).toMatchObject([
+    { name: 'Allow-Network', in: 'header' },
+    { name: 'Expect-Tools-Hash', in: 'header' },
+  ]);
   for (const path of ['/pay/{token}', '/.well-known/oauth-protected-resource', '/.well-known/jwks.json']) {
     expect(document.paths[path].get.security).toEqual([]);
   }

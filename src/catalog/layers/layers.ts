@@ -52,6 +52,27 @@ export function createLayers({ sql, clock }: { sql: Sql; clock: Clock }): Layers
   };
 }
 
+/** A layer in parts of at most 8 MiB, each read when it is asked for; what they come to is the reader's to hash. */
+export async function readLayerParts(
+  sql: Sql,
+  name: string,
+): Promise<{ bytes: number; parts: AsyncGenerator<Buffer, void, undefined> }> {
+  const layer = await findLayer(sql, name);
+  invariant(layer, `the layer ${name} is not in the catalog`);
+  const bytes = Number(layer.size);
+  return { bytes, parts: readParts(sql, name, bytes) };
+}
+
+async function* readParts(sql: Sql, name: string, bytes: number): AsyncGenerator<Buffer, void, undefined> {
+  let length = 0;
+  for (let number = 0; length < bytes; number += 1) {
+    const part = await findPart(sql, name, number);
+    invariant(part && part.length <= bytes - length, `the layer ${name} lacks a part`);
+    length += part.length;
+    yield part;
+  }
+}
+
 async function writeParts(sql: Sql, clock: Clock, name: string, archive: Uint8Array): Promise<void> {
   for (let number = 0; number * PART_BYTES_MAX < archive.length; number += 1) {
     const content = Buffer.from(archive.subarray(number * PART_BYTES_MAX, (number + 1) * PART_BYTES_MAX));
@@ -60,16 +81,10 @@ async function writeParts(sql: Sql, clock: Clock, name: string, archive: Uint8Ar
 }
 
 async function readLayer(sql: Sql, name: string): Promise<Uint8Array> {
-  const layer = await findLayer(sql, name);
-  invariant(layer, `the layer ${name} is not in the catalog`);
-  const archive = Buffer.alloc(Number(layer.size));
+  const { bytes, parts } = await readLayerParts(sql, name);
+  const archive = Buffer.alloc(bytes);
   let length = 0;
-  for (let number = 0; length < archive.length; number += 1) {
-    const part = await findPart(sql, name, number);
-    invariant(part && part.length <= archive.length - length, `the layer ${name} lacks a part`);
-    part.copy(archive, length);
-    length += part.length;
-  }
+  for await (const part of parts) length += part.copy(archive, length);
   invariant(sha256Hex(archive) === name, `the stored layer ${name} has changed`);
   return archive;
 }

@@ -1,5 +1,5 @@
 import type { z } from 'zod';
-import { type Listing, toListingJson, toSummaryJson } from '../../catalog/index.ts';
+import { type Listing, toSummaryJson } from '../../catalog/index.ts';
 import type { Json } from '../../core/canonical-json.ts';
 import { formatDollars, toWireNumber } from '../../core/money.ts';
 import { Problem } from '../../core/problem.ts';
@@ -9,6 +9,7 @@ import type { GatewayDeps } from '../deps.ts';
 import { paidCall } from '../paid-call.ts';
 import { resolveSale } from '../resolve-sale.ts';
 import type { BuiltInContext, BuiltInServer } from '../serve-mcp.ts';
+import { type LogReader, tellListing } from '../tell-listing.ts';
 import { INPUTS, isMarketplaceTool, MARKETPLACE_TOOLS, type MarketplaceTool } from './tools.ts';
 import { createVersionVerifier } from './verify-version.ts';
 
@@ -28,14 +29,14 @@ const FACE: ServerFace = {
 };
 
 /** The marketplace as a tool in its own catalog. `call_tool` pays from the caller's key, the rest is free. */
-export function createMarketplace(deps: GatewayDeps): BuiltInServer {
+export function createMarketplace(deps: GatewayDeps & LogReader): BuiltInServer {
   const verify = createVersionVerifier(deps);
   const handlers: Handlers = {
     async search_mcps(input) {
       const { servers, nextCursor } = await deps.catalog.search(input);
       return { servers: servers.map(toSummaryJson), ...(nextCursor ? { next_cursor: nextCursor } : {}) };
     },
-    get_mcp: async (input) => toListingJson(await findListing(deps, input)),
+    get_mcp: async (input) => tellListing(deps, await findListing(deps, input)),
     get_price: async (input) => tellPrice(await findListing(deps, input), input.tool),
     call_tool: (input, caller) => callTool(deps, input, caller),
     async get_receipt({ receipt_id }) {
@@ -109,7 +110,9 @@ async function callTool(
     });
   }
   const { server, tool, version, arguments: given = {}, allow_network: allowNetwork } = input;
-  const sale = await resolveSale(deps, { server, tool, version, arguments: given, allowNetwork });
+  const expectToolsHash = input.expect_tools_hash?.slice('sha256:'.length);
+  const call = { server, tool, version, arguments: given, allowNetwork, expectToolsHash };
+  const sale = await resolveSale(deps, call);
   const answer = await paidCall(
     deps,
     {

@@ -2,14 +2,13 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { readPriceList, type Submission, type VersionLeaf } from '../../catalog/index.ts';
 import { archiveHash } from '../../core/archive.ts';
-import { toUnixSeconds } from '../../core/clock.ts';
 import type { Uuid } from '../../core/ids.ts';
 import { invariant } from '../../core/invariant.ts';
 import { Problem } from '../../core/problem.ts';
 import { withTransaction } from '../../db/index.ts';
-import { appendLeaf } from '../../provenance/index.ts';
 import { PLATFORM_PUBLISHER } from '../built-in.ts';
 import type { GatewayDeps } from '../deps.ts';
+import { logVersion } from '../publish.ts';
 import type { BuiltInServer } from '../serve-mcp.ts';
 
 const NAME = 'millicent';
@@ -49,11 +48,7 @@ async function list(
     const publication = {
       ...{ publisherId, submission, tools, face, rootSha256: null, layer: undefined },
       publishedAt: deps.clock.now(),
-      appendLeaf: (leaf: VersionLeaf) =>
-        appendLeaf(tx, {
-          ...{ tool: leaf.name, version: leaf.version, sha256: leaf.codeSha256, manifest: leaf.toolsHash },
-          ...{ publisher: leaf.publisherId, time: toUnixSeconds(deps.clock.now()) },
-        }),
+      appendLeaf: (leaf: VersionLeaf) => logVersion(tx, leaf),
     };
     return listed
       ? deps.catalog.publishVersion(tx, { ...publication, serverId: listed.server.id })

@@ -29,6 +29,11 @@ export const INPUTS = {
   call_tool: z.strictObject({
     ...{ server, tool, version },
     arguments: jsonObject.optional().describe("Arguments by the tool's own inputSchema (see get_mcp)."),
+    expect_tools_hash: z
+      .string()
+      .regex(/^sha256:[0-9a-f]{64}$/)
+      .optional()
+      .describe('The tools_hash that get_mcp told: other tools refuse the call, and nothing is charged.'),
     allow_network: z.boolean().optional().describe('Lets the tool reach the hosts that it declares.'),
     idempotency_key: z
       .string()
@@ -75,7 +80,7 @@ const TEXTS: Record<MarketplaceTool, { title: string; description: string; isRea
   verify_version: {
     title: 'Verify a version',
     description:
-      "Computes the hash of a version's stored code again and compares it with the public version log.",
+      "Computes the hashes of a version's stored code and manifest again and compares them with the public version log.",
     isReadOnly: true,
   },
 };

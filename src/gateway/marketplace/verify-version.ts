@@ -1,6 +1,7 @@
 import { webcrypto } from 'node:crypto';
-import { endpointFiles, type Listing } from '../../catalog/index.ts';
+import { endpointFiles, type Listing, writeManifest } from '../../catalog/index.ts';
 import { archiveHash } from '../../core/archive.ts';
+import { sha256Hex } from '../../core/bytes.ts';
 import type { Uuid } from '../../core/ids.ts';
 import { InvariantError } from '../../core/invariant.ts';
 import { Problem } from '../../core/problem.ts';
@@ -59,13 +60,7 @@ async function verifyVersion(deps: VerifyDeps, { server, version }: Listing): Pr
       ok: leaf?.sha256 === version.codeSha256 && leaf.index === version.logIndex,
       detail: leaf ? `entry ${leaf.index} names sha256:${leaf.sha256}` : 'the log has no such version',
     },
-    {
-      check: 'the log names the tools that are listed',
-      ok: leaf?.manifest === version.toolsHash,
-      detail: leaf
-        ? `entry ${leaf.index} names the tools sha256:${leaf.manifest}`
-        : 'the log has no such version',
-    },
+    ...checkPins({ server, version }, leaf?.manifest),
   ];
   return {
     verified: checks.every(({ ok }) => ok),
@@ -74,6 +69,35 @@ async function verifyVersion(deps: VerifyDeps, { server, version }: Listing): Pr
     entry: entry?.toString('ascii') ?? null,
     leaf_hash: entry ? leafHashOf(entry).toString('hex') : null,
   };
+}
+
+type Check = VersionVerdict['checks'][number];
+
+/** The log names the manifest, and the manifest the tools and all else; of versions from before, the tools alone. */
+function checkPins(
+  { server, version }: Pick<Listing, 'server' | 'version'>,
+  named: string | undefined,
+): Check[] {
+  const { manifest, toolsHash } = version;
+  const told = named === undefined ? 'the log has no such version' : undefined;
+  if (manifest === null) {
+    const check = 'the log names the tools that are listed';
+    return [{ check, ok: named === toolsHash, detail: told ?? `its entry names the tools sha256:${named}` }];
+  }
+  const expected = writeManifest({ ...version, name: server.name, tier: server.tier });
+  return [
+    {
+      check: 'the log names the manifest that is stored',
+      ok: named === sha256Hex(manifest),
+      detail: told ?? `its entry names sha256:${named}, stored is sha256:${sha256Hex(manifest)}`,
+    },
+    {
+      check:
+        'the manifest says what is listed: code, tools, root, layer, limits, hosts, endpoint and signature',
+      ok: expected === manifest,
+      detail: expected === manifest ? `tools sha256:${toolsHash}` : `what is listed would be ${expected}`,
+    },
+  ];
 }
 
 /** Undefined when what is stored is not what was logged: loading refuses it. */

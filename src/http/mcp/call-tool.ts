@@ -10,6 +10,8 @@ import {
   type PaidCallAnswer,
   paidCall,
   paymentHeaders,
+  refuseOtherBuiltIn,
+  refuseOtherTools,
   resolveSale,
   type Sale,
   toDemand,
@@ -18,6 +20,7 @@ import type { Carried } from '../../payments/index.ts';
 import { clientSignal, watchDelivery } from '../answer.ts';
 import { carriedBy } from '../payment.ts';
 import { answerProblem } from '../problems.ts';
+import { readToolsHash } from '../tools-hash.ts';
 import { createClientEvents } from './client-events.ts';
 import {
   carryMeta,
@@ -60,6 +63,13 @@ export async function callTool(deps: McpDeps, asked: McpRequest): Promise<Reply>
   if (typeof name !== 'string') throw invalidParams('name is the name of a tool.');
   if (!isObject(given)) throw invalidParams('arguments is an object.');
   const tool = portray(served).tools.find((candidate) => candidate.name === name);
+  const expectToolsHash = readToolsHash([
+    meta?.['millicent/expect-tools-hash'],
+    c.req.header('expect-tools-hash'),
+  ]);
+  // A tool that is gone is the plainest change of all, and whoever expected other tools is told of that.
+  if (served.kind === 'built-in') refuseOtherBuiltIn(served.server, expectToolsHash);
+  else if (!tool) refuseOtherTools(served.listing, expectToolsHash);
   if (!tool) throw invalidParams(`Unknown tool: ${name.slice(0, 128)}`);
   if (asked.client.era === '2026') {
     refuseParamMismatch((header) => c.req.header(header), tool.inputSchema, given);
@@ -76,8 +86,7 @@ export async function callTool(deps: McpDeps, asked: McpRequest): Promise<Reply>
   const { further, returned } = takePageReturn(deps.pages, readFurther(asked));
   const call = toCall(deps, asked, {
     ...{ server: served.listing.server.id, version: pinnedVersion(asked), tool: name, arguments: given },
-    further,
-    told,
+    ...{ further, told, expectToolsHash },
   });
   const client = () => clientSignal(c);
   const unpaid: Unpaid = { hasOutputSchema: tool.outputSchema !== undefined, further, returned };
@@ -140,7 +149,7 @@ async function callBuiltIn(
   return answerWith(asked, { ...result });
 }
 
-type Wanted = Pick<CallInput, 'server' | 'tool' | 'arguments' | 'version'> & {
+type Wanted = Pick<CallInput, 'server' | 'tool' | 'arguments' | 'version' | 'expectToolsHash'> & {
   further: JsonObject | undefined;
   told: { input?: JsonObject; error?: RpcError };
 };

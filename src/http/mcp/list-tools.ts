@@ -13,10 +13,12 @@ export function listTools(
 ): JsonObject {
   // All of a server's tools fit on one page, so nobody was ever given a cursor.
   if (params.cursor !== undefined) throw invalidParams('The cursor is not one of ours.');
-  const { tools } = portray(served);
-  if (served.kind === 'built-in') return { tools: tools.map((tool) => ({ ...tool })) };
+  const { tools, toolsHash, version } = portray(served);
+  // Over the definitions as they were logged, so without the prices below.
+  const _meta = { 'millicent/tools-hash': `sha256:${toolsHash}`, 'millicent/version': version };
+  if (served.kind === 'built-in') return { tools: tools.map((tool) => ({ ...tool })), _meta };
   const tags = deps.priceTags(served.listing);
-  return { tools: tools.map((tool) => describeTool(tool, tags.get(tool.name))) };
+  return { tools: tools.map((tool) => describeTool(tool, tags.get(tool.name))), _meta };
 }
 
 function describeTool({ _meta, ...definition }: ToolDefinition, tag: PriceTag | undefined): JsonObject {

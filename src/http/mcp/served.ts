@@ -1,5 +1,5 @@
 import type { ServerFace, ToolDefinition } from '../../execution/index.ts';
-import type { ServedMcp } from '../../gateway/index.ts';
+import { hashBuiltIn, type ServedMcp } from '../../gateway/index.ts';
 import { META } from './era.ts';
 import { isObject, type JsonObject } from './json-rpc.ts';
 
@@ -9,12 +9,15 @@ export type Portrait = {
   version: string;
   face: ServerFace;
   tools: readonly ToolDefinition[];
+  /** What pins the tools, hex. */
+  toolsHash: string;
 };
 
 export function portray(served: ServedMcp): Portrait {
-  if (served.kind === 'built-in') return served.server;
+  if (served.kind === 'built-in') return { ...served.server, toolsHash: hashBuiltIn(served.server) };
   const { server, version, tools } = served.listing;
-  return { name: server.name, version: version.version, face: version.face, tools };
+  const { face, toolsHash } = version;
+  return { name: server.name, version: version.version, face, tools, toolsHash };
 }
 
 /** The server's own name of itself where it gave one, else its name in the catalog (MCP, `Implementation`). */

@@ -18,6 +18,7 @@ const ALLOWED_HEADERS = [
   'Mcp-Method',
   'Mcp-Name',
   'Allow-Network',
+  'Expect-Tools-Hash',
 ].join(', ');
 const EXPOSED_HEADERS = [
   'PAYMENT-REQUIRED',

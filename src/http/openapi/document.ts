@@ -4,6 +4,7 @@ import type { HttpDeps } from '../env.ts';
 import { mcpOperation, openPaths } from './mcp.ts';
 import { paymentInfo } from './payment-info.ts';
 import { publishOperation } from './publishing.ts';
+import { versionPaths } from './versions.ts';
 
 const json = (schema: object, example?: unknown) => ({
   content: { 'application/json': { schema, ...(example === undefined ? {} : { example }) } },
@@ -115,6 +116,7 @@ function registryPaths(): Record<string, unknown> {
       post: mcpOperation(),
       put: publishOperation({ operationId: 'publishVersion', summary: 'A new version of a server' }, answers),
     },
+    ...versionPaths(),
   };
 }
 
@@ -130,6 +132,10 @@ function examplePaths(deps: HttpDeps): Record<string, unknown> {
   };
 }
 
+const expectToolsHash = {
+  description:
+    'The tools_hash that you know, "sha256:" and hex: when the version that would run has other tools, the call is refused with 412 before any payment.',
+};
 const allowNetwork = {
   description: 'Consent: the tool may reach the hosts that it declares, and no others.',
 };
@@ -139,12 +145,14 @@ function invokeOperation(): Record<string, unknown> {
     ...{ operationId: 'invoke', summary: 'Call a tool; its server states the price', security: anyOrKey },
     parameters: [
       { ...allowNetwork, name: 'Allow-Network', in: 'header', schema: { enum: ['true', 'false'] } },
+      { ...expectToolsHash, name: 'Expect-Tools-Hash', in: 'header', schema: text },
     ],
     requestBody: json(
       object(
         {
           ...{ tool: text, arguments: {}, version: text },
           allow_network: { ...allowNetwork, type: 'boolean', default: false },
+          expect_tools_hash: { ...expectToolsHash, ...text },
         },
         ['tool'],
       ),
@@ -187,6 +195,9 @@ export function llmsText(deps: HttpDeps): string {
 - POST ${publicUrl}/invoke/{server} with {"tool": "...", "arguments": {...}} calls one.
 - POST ${publicUrl}/mcp/{server} is the same server for MCP clients (streamable HTTP); tools/list has its prices.
 - ${publicUrl}/mcp/millicent is the marketplace itself as an MCP server: search_mcps, get_mcp, get_price, call_tool, get_receipt, verify_version. With a key in Authorization, this one address is all an agent needs.
+- The listing and tools/list tell a tools_hash. Send it as "Expect-Tools-Hash" or "expect_tools_hash" ("millicent/expect-tools-hash" in _meta), and a call of changed tools is refused with 412 before any payment.
+- Code that is declared "deterministic" is open: GET ${publicUrl}/mcp/{server}/versions/{version}/code. \`millicent reproduce <receipt> --input <file>\` runs a paid call of it again and compares the result.
+- A publisher that takes a version back (POST .../versions/{version}/yank) ends new calls of it; its code, manifest and receipts stay.
 - A tool that declares hosts reaches them only when you allow it: "allow_network": true, or "millicent/allow-network" in _meta.
 - POST ${publicUrl}/v1/signup buys a key; send it as "Authorization: Bearer mcp_...".
 - POST ${publicUrl}/v1/topup with {"amount_mcents": 10000} and the key adds balance to it.

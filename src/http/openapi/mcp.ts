@@ -19,6 +19,11 @@ const message = {
               type: 'boolean',
               description: 'Lets the tool reach the hosts that it declares.',
             },
+            'millicent/expect-tools-hash': {
+              ...text,
+              description:
+                '"sha256:" and hex, as tools/list tells it: other tools refuse the call, uncharged.',
+            },
             'millicent/idempotency-key': text,
             'millicent/want-receipt': { type: 'boolean' },
           },

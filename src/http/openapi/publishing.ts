@@ -22,18 +22,29 @@ const network = {
   description: 'The exact hosts the code asks to reach, "name" or "name:port"; callers have to consent.',
   properties: { hosts: { type: 'array', items: text, minItems: 1, maxItems: 16 } },
 };
+const signature = {
+  ...text,
+  maxLength: 16 * 1024,
+  description:
+    'Detached, over the canonical archive, by a release key of yours: SSHSIG, OpenPGP or minisign, as text.',
+};
 const described = {
   ...{ name: text, version: text, description: text, category: { type: 'array', items: text } },
-  ...{ license: text, repo_url: text, changelog: text, pricing: { type: 'object' } },
+  ...{ license: text, repo_url: text, changelog: text, pricing: { type: 'object' }, signature },
 };
 const required = ['name', 'version', 'description', 'pricing'];
+const deterministic = {
+  type: 'boolean',
+  description:
+    'The same arguments always give the same result. Anyone may then download the code and its dependencies, for good, to see for themselves. Not with "network".',
+};
 const language = { enum: ['python', 'node', 'go'] };
 
 const metadata = {
   type: 'object',
   properties: {
     ...described,
-    ...{ tier: { enum: ['hobbyist'] }, language, limits, network },
+    ...{ tier: { enum: ['hobbyist'] }, language, limits, network, deterministic },
     entrypoint: {
       ...text,
       description: 'A .py file; a .js, .mjs or .cjs file; or a static linux/amd64 ELF.',

@@ -11,6 +11,7 @@ import {
   fixSale,
   type PaidCallAnswer,
   paidCall,
+  refuseOtherBuiltIn,
   resolveSale,
   type Sale,
 } from '../../gateway/index.ts';
@@ -22,6 +23,7 @@ import { decodeCallCursor, encodeCallCursor } from '../cursor.ts';
 import type { App, Ctx, Env, HttpDeps } from '../env.ts';
 import { carriedBy } from '../payment.ts';
 import { answerProblem } from '../problems.ts';
+import { readToolsHash } from '../tools-hash.ts';
 
 const callSchema = z.strictObject({
   tool: z.string().min(1).max(128),
@@ -30,6 +32,8 @@ const callSchema = z.strictObject({
   // The network consent, in a header's spelling or in that of our JSON.
   'allow-network': z.boolean().optional(),
   allow_network: z.boolean().optional(),
+  'expect-tools-hash': z.string().optional(),
+  expect_tools_hash: z.string().optional(),
 });
 const listSchema = z.strictObject({
   limit: z.coerce.number().int().min(1).max(100).default(50),
@@ -61,6 +65,11 @@ export function callRoutes(deps: HttpDeps): App {
       version,
       server: c.req.param('id'),
       allowNetwork: consents(c, body),
+      expectToolsHash: readToolsHash([
+        c.req.header('expect-tools-hash'),
+        body['expect-tools-hash'],
+        body.expect_tools_hash,
+      ]),
     };
     const builtIn = deps.builtIns.find(call.server);
     if (builtIn) return callBuiltIn(deps, c, builtIn, call);
@@ -106,6 +115,7 @@ async function callBuiltIn(
   server: BuiltInServer,
   call: CallInput,
 ): Promise<Response> {
+  refuseOtherBuiltIn(server, call.expectToolsHash);
   const payment = await readPayment(deps, c);
   const ctx = { ...payment, client: () => clientSignal(c) };
   return c.json({ ok: true, result: await server.call(call.tool, call.arguments, ctx), charged_mcents: 0 });

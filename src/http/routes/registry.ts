@@ -1,21 +1,15 @@
 import { Hono } from 'hono';
 import { z } from 'zod';
-import {
-  type Hosting,
-  type Listing,
-  runtimeOf,
-  toHostingJson,
-  toListingJson,
-  toSummaryJson,
-} from '../../catalog/index.ts';
+import { type Hosting, type Listing, runtimeOf, toHostingJson, toSummaryJson } from '../../catalog/index.ts';
 import { isUuid } from '../../core/ids.ts';
 import { Problem } from '../../core/problem.ts';
-import { type PublishAnswer, publish } from '../../gateway/index.ts';
+import { type PublishAnswer, publish, tellListing } from '../../gateway/index.ts';
 import { readPrincipal, requirePrincipal } from '../auth.ts';
 import { describeIssues } from '../body.ts';
 import type { App, Ctx, Env, HttpDeps } from '../env.ts';
 import { readSubmission } from '../submission-body.ts';
 import { createUploads, type Uploads } from '../uploads.ts';
+import { versionRoutes } from './versions.ts';
 
 const searchSchema = z.strictObject({
   q: z.string().max(200).optional(),
@@ -37,6 +31,7 @@ export function registryRoutes(deps: HttpDeps): App {
   app.post('/mcp', (c) => postServer(deps, uploads, c));
   app.put('/mcp/:id', (c) => putVersion(deps, uploads, c));
   app.get('/mcp', (c) => searchServers(deps, c));
+  app.route('/', versionRoutes(deps));
   app.get('/mcp/:id', (c) => getServer(deps, c, c.req.param('id')));
   // Stock MCP clients probe for a stream and end sessions: 405 tells them there is neither (MONEY.md, rule 12).
   app.delete('/mcp/:id', () => {
@@ -90,7 +85,11 @@ async function getServer(deps: HttpDeps, c: Ctx, id: string): Promise<Response> 
   if (c.req.header('accept')?.includes('text/event-stream')) throw notServed();
   const listing = await deps.catalog.findListing(id, c.req.query('version'));
   if (!listing) throw new Problem('not-found', { detail: 'There is no server with this id or name.' });
-  return c.json({ ok: true, ...toListingJson(listing), ...(await readEndpoint(deps, c, listing)) });
+  return c.json({
+    ok: true,
+    ...(await tellListing(deps, listing)),
+    ...(await readEndpoint(deps, c, listing)),
+  });
 }
 
 /** Where a self-hosted server answers, for its own publisher: whoever knew it could go around the gateway. */
