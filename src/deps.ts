@@ -16,6 +16,7 @@ import {
   withTransaction,
 } from './db/index.ts';
 import { type WiredExecution, wireExecution } from './deps/execution.ts';
+import { type WiredProvenance, wireProvenance } from './deps/provenance.ts';
 import { wireRails } from './deps/rails.ts';
 import type { WiredRail } from './deps/wired-rail.ts';
 import {
@@ -35,7 +36,13 @@ import { createAnswers, createPending, createQuoteSealer, startWorker, type Wire
 import { createL402Wire } from './payments/wires/l402/index.ts';
 import { createMppWire } from './payments/wires/mpp/index.ts';
 import { createX402Wire } from './payments/wires/x402/index.ts';
-import { createReceiptSigner, createReceipts, createReleaseKeys, newLane } from './provenance/index.ts';
+import {
+  createReceiptSigner,
+  createReceipts,
+  createReleaseKeys,
+  type Logs,
+  newLane,
+} from './provenance/index.ts';
 import { createReliability } from './reliability/index.ts';
 import { readSecrets, type Secrets } from './secrets.ts';
 
@@ -75,7 +82,12 @@ export async function createDeps({ config, log, publicUrl, isDraining }: DepsInp
   const wired = wireExecution({ config, sql, clock, log, publicUrl, secrets: secrets.masters });
   const { execution } = wired;
   const rails = await wireRails(config, { sql, clock, log, secrets: secrets.masters });
-  const parts = wireDomains({ config, secrets, sql, chargeSql, clock, log, publicUrl, layers: wired.layers });
+  const provenance = await wireProvenance({ config, secrets, sql, clock, log, publicUrl });
+  const { logs } = provenance;
+  const parts = wireDomains({
+    ...{ secrets, sql, chargeSql, clock, log, publicUrl },
+    ...{ logs, layers: wired.layers },
+  });
   const worker = await startWorker(sql);
   const gateway: GatewayDeps = {
     ...parts,
@@ -99,6 +111,8 @@ export async function createDeps({ config, log, publicUrl, isDraining }: DepsInp
     straySources: rails.all.flatMap(({ strays }) => strays ?? []),
     challengeBound: createSharedTimeout(CHALLENGE_BOUND_MS),
     worker,
+    logs,
+    anchors: provenance.anchors,
   };
   await withTransaction(sql, (tx) => gateway.ledger.openPlatform(tx));
   await publishBuiltIns(gateway);
@@ -116,9 +130,9 @@ export async function createDeps({ config, log, publicUrl, isDraining }: DepsInp
       stripeWebhook: rails.stripe?.webhook,
       mcpSessions: createMcpSessions({ secrets: secrets.masters, clock }),
       jwks: () => ({ keys: [...parts.signer.jwks().keys, ...wired.jwks().keys] }),
-      isReady: () => readReadiness({ sql, wired, rails: rails.all }, isDraining),
+      isReady: () => readReadiness({ sql, wired, provenance, rails: rails.all }, isDraining),
     },
-    jobs: [...wired.jobs, ...rails.all.flatMap(({ jobs }) => jobs)],
+    jobs: [...wired.jobs, ...provenance.jobs, ...rails.all.flatMap(({ jobs }) => jobs)],
     async close() {
       for (const { close } of rails.all) await close?.();
       await gateway.charger.drain();
@@ -176,7 +190,6 @@ async function openStore(config: Config, log: Log): Promise<Store> {
 }
 
 type WireInput = {
-  config: Config;
   secrets: Secrets;
   sql: Sql;
   chargeSql: Sql;
@@ -184,9 +197,11 @@ type WireInput = {
   log: Log;
   publicUrl: string;
   layers: Layers;
+  logs: Logs;
 };
 
-function wireDomains({ config, secrets, sql, chargeSql, clock, log, publicUrl, layers }: WireInput) {
+function wireDomains(input: WireInput) {
+  const { secrets, sql, chargeSql, clock, log, publicUrl, layers, logs } = input;
   const [master, ...formerMasters] = secrets.masters;
   const catalog = createCatalog({ sql, clock, openLayer: layers.open });
   const retired = secrets.receiptKeyPreviousPem;
@@ -195,9 +210,10 @@ function wireDomains({ config, secrets, sql, chargeSql, clock, log, publicUrl, l
     privateKey: secrets.receiptKeyPem,
     retiredPublicKeys: retired === undefined ? [] : [retired],
   });
-  const logOrigin = config.provenance.logOrigin ?? new URL(publicUrl).host;
+  const logOrigin = logs.versions.origin;
   const receipts = createReceipts({
     ...{ sql, clock, log, signer, lane: newLane(), logOrigin },
+    receiptsLog: logs.receipts,
     describeVersion: async (id) => (await catalog.describeVersion(id)) ?? (await describeBuiltIn(sql, id)),
   });
   return {
@@ -236,10 +252,14 @@ function toSettings(config: Config, publicUrl: string): GatewaySettings {
   };
 }
 
-async function readReadiness(
-  { sql, wired, rails }: { sql: Sql; wired: WiredExecution; rails: readonly WiredRail[] },
-  isDraining: () => boolean,
-) {
+type Watched = {
+  sql: Sql;
+  wired: WiredExecution;
+  provenance: WiredProvenance;
+  rails: readonly WiredRail[];
+};
+
+async function readReadiness({ sql, wired, provenance, rails }: Watched, isDraining: () => boolean) {
   const database = (await isAnswering(sql)) ? 'ok' : 'down';
   const sandbox = await wired.execution.status();
   const isReady = database === 'ok' && !isDraining();
@@ -250,6 +270,8 @@ async function readReadiness(
       // Without a sandbox hosted calls answer 503; everything else works, so the gateway stays in service.
       sandbox: sandbox.kind === 'ready' ? 'ok' : sandbox.detail,
       ...wired.health(),
+      // A log that diverged is an alarm and no reason to stop selling: what was signed stays provable.
+      ...provenance.health(),
       ...Object.assign({}, ...rails.map(({ health }) => health?.() ?? {})),
       ...(isDraining() ? { draining: 'yes' } : {}),
     },

@@ -24,6 +24,8 @@ const devInfoSchema = z.object({
   tempo: z.object({ rpcUrl: z.url(), chainId: z.int(), currency: hex, recipient: hex, payerPrivateKey: hex }),
   lightning: z.object({ payUrl: z.url() }),
   stripe: z.object({ apiBase: z.url(), agentKey: z.string(), networkId: z.string() }),
+  anchor: z.object({ rpcUrl: z.url(), chainId: z.int(), contract: hex, receiptsContract: hex }),
+  log: z.object({ origin: z.string(), vkey: z.string() }),
 });
 
 /** What `npm run dev` tells its clients. */

@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { silentLog } from '../../src/core/log.ts';
+import { type DevAnchors, deployAnchors } from './anchors.ts';
 import { type Rails, startRails } from './rails.ts';
 
 /** What `.millicent/dev.json` tells clients of a development gateway. */
@@ -35,6 +36,13 @@ export type DevInfo = {
     networkId: string;
     webhookSecret: string;
   };
+  /** Where the logs' roots are anchored: the contract of the version log, and that of the receipts log. */
+  anchor: { rpcUrl: string; chainId: number; contract: string; receiptsContract: string };
+  log: {
+    origin: string;
+    /** The version log's public key (C2SP signed-note), which a client pins. */
+    vkey: string;
+  };
 };
 
 export type Development = {
@@ -67,11 +75,12 @@ export async function startDevelopment(options: DevelopmentOptions): Promise<Dev
   rmSync(infoPath, { force: true });
   const rails = await startRails({ log: silentLog, dataDir, blockTimeSeconds: BLOCK_TIME_SECONDS });
   try {
-    const gateway = startGateway(rails, dataDir, options);
+    const anchors = await deployAnchors(rails.anvil, options.env.LOG_ORIGIN);
+    const gateway = startGateway({ ...rails.environment, ...anchors.environment }, dataDir, options);
     const exited = new Promise<number | null>((done) => gateway.once('exit', done));
     const url = await waitUntilReady(gateway);
     rails.stripe.setWebhookUrl(`${url}/webhooks/stripe`);
-    const info = await describe(url, rails, dataDir, options.env);
+    const info = await describe({ url, rails, anchors, dataDir }, options.env);
     // Renamed into place, so that whoever waits for the file never reads half of it.
     writeFileSync(`${infoPath}.draft`, `${JSON.stringify(info, null, 2)}\n`, { mode: 0o600 });
     renameSync(`${infoPath}.draft`, infoPath);
@@ -89,7 +98,11 @@ export async function startDevelopment(options: DevelopmentOptions): Promise<Dev
   }
 }
 
-function startGateway(rails: Rails, dataDir: string, options: DevelopmentOptions): ChildProcess {
+function startGateway(
+  environment: Record<string, string>,
+  dataDir: string,
+  options: DevelopmentOptions,
+): ChildProcess {
   return spawn(process.execPath, ['--import', 'tsx', join(ROOT, 'src/main.ts')], {
     cwd: ROOT,
     stdio: ['ignore', options.output, options.output === 'ignore' ? 'pipe' : 'inherit', 'ipc'],
@@ -100,7 +113,7 @@ function startGateway(rails: Rails, dataDir: string, options: DevelopmentOptions
       ...options.env,
       NODE_ENV: 'development',
       MILLICENT_DATA_DIR: dataDir,
-      ...rails.environment,
+      ...environment,
     },
   });
 }
@@ -124,9 +137,7 @@ function waitUntilReady(gateway: ChildProcess): Promise<string> {
 }
 
 async function describe(
-  url: string,
-  rails: Rails,
-  dataDir: string,
+  { url, rails, anchors, dataDir }: { url: string; rails: Rails; anchors: DevAnchors; dataDir: string },
   env: NodeJS.ProcessEnv,
 ): Promise<DevInfo> {
   const adminKey = env.ADMIN_KEY ?? JSON.parse(readFileSync(join(dataDir, 'secrets.json'), 'utf8')).adminKey;
@@ -143,7 +154,19 @@ async function describe(
     },
     lightning: { payUrl: lightning.payUrl },
     stripe: { apiBase, agentKey, networkId, webhookSecret },
+    anchor: {
+      ...{ rpcUrl: anchors.rpcUrl, chainId: anchors.chainId },
+      ...{ contract: anchors.versions, receiptsContract: anchors.receipts },
+    },
+    log: { origin: anchors.origin, vkey: await readVkey(url) },
   };
+}
+
+/** The current key, which stands first. */
+async function readVkey(url: string): Promise<string> {
+  const response = await fetch(`${url}/log/vkey`);
+  if (!response.ok) throw new Error(`/log/vkey answered ${response.status}`);
+  return (await response.text()).split('\n')[0] ?? '';
 }
 
 async function closeAll(

@@ -7,7 +7,7 @@ import type { Execution } from '../execution/index.ts';
 import type { Keys, Tiers } from '../keys/index.ts';
 import type { Charger, Ledger, RiskLimits } from '../ledger/index.ts';
 import type { Answers, Pending, QuoteSealer, Rail, StraySource, Wire, Worker } from '../payments/index.ts';
-import type { ReceiptDraft, Receipts, ReleaseKeys } from '../provenance/index.ts';
+import type { Anchors, Logs, ReceiptDraft, Receipts, ReleaseKeys } from '../provenance/index.ts';
 import type { Reliability } from '../reliability/index.ts';
 import type { FreeCalls } from './free-calls.ts';
 import type { Builder, Ownership } from './publishing-ports.ts';
@@ -67,6 +67,10 @@ export type GatewayDeps = {
   worker: Worker;
   /** Derive issued keys, so that none has to be stored: the first for new ones, all of them to find old ones. */
   keySecrets: readonly [Buffer, ...Buffer[]];
+  /** What was published, and commitments to what was sold. */
+  logs: Logs;
+  /** Where the roots of both stand on chains. */
+  anchors: Anchors;
   /** Hides which account paid in the receipts of key-paid calls. */
   payerSalt: Buffer;
 };

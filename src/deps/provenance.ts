@@ -1,0 +1,75 @@
+import type { Config } from '../config.ts';
+import { ConfigError } from '../config.ts';
+import type { Clock } from '../core/clock.ts';
+import type { Log } from '../core/log.ts';
+import type { Sql } from '../db/index.ts';
+import type { Job } from '../jobs/index.ts';
+import { type Anchors, createLog, type Logs, readLoggedOrigin } from '../provenance/index.ts';
+import type { Secrets } from '../secrets.ts';
+import { wireAnchors } from './anchors.ts';
+import { wireWitnesses } from './witnesses.ts';
+
+/** What can be proven of an installation, and what has to happen for it while the process runs. */
+export type WiredProvenance = {
+  logs: Logs;
+  anchors: Anchors;
+  jobs: readonly Job[];
+  /** For `/ready`: a log that is not what was signed is shouted here, and the rest goes on. */
+  health(): Record<string, string>;
+};
+
+type WireInput = {
+  config: Config;
+  secrets: Secrets;
+  sql: Sql;
+  clock: Clock;
+  log: Log;
+  publicUrl: string;
+};
+
+const SIGN_EVERY_MS = 1_000;
+
+/** Wires both logs, the chains they are anchored on and their witnesses. */
+export async function wireProvenance(input: WireInput): Promise<WiredProvenance> {
+  const { config, secrets, sql, clock, log } = input;
+  const origin = await chooseOrigin(input);
+  const keys = { currentPem: secrets.logKeyPem, previousPem: secrets.logKeyPreviousPem };
+  const parts = { sql, clock, log, keys };
+  const logs: Logs = {
+    versions: createLog({ ...parts, name: 'versions', origin }),
+    receipts: createLog({ ...parts, name: 'receipts', origin: `${origin}/receipts` }),
+  };
+  const anchoring = wireAnchors({ config: config.provenance, sql, clock, log, logs });
+  const witnessing = wireWitnesses({ config: config.provenance, logs, clock, log });
+  const both = Object.values(logs);
+  return {
+    logs,
+    anchors: anchoring.anchors,
+    jobs: [
+      ...both.map((one) => ({ name: `sign-${one.name}`, everyMs: SIGN_EVERY_MS, run: () => one.sign() })),
+      ...anchoring.jobs,
+      ...witnessing.jobs,
+    ],
+    health: () => ({
+      ...Object.fromEntries(both.map((one) => [`log_${one.name}`, describe(one.health())])),
+      ...anchoring.health(),
+      ...witnessing.health(),
+    }),
+  };
+}
+
+function describe(health: ReturnType<Logs['versions']['health']>): string {
+  return health.kind === 'sound' ? 'ok' : `DIVERGED: ${health.detail}`;
+}
+
+/** A log keeps the name under which it was first signed: monitors, anchors and receipts know it by that. */
+async function chooseOrigin({ config, sql, publicUrl }: WireInput): Promise<string> {
+  const { logOrigin } = config.provenance;
+  const signedAs = await readLoggedOrigin(sql, 'versions');
+  if (signedAs !== undefined && logOrigin !== undefined && signedAs !== logOrigin) {
+    throw new ConfigError(
+      `LOG_ORIGIN must be ${signedAs}: the version log of this database was signed under that name`,
+    );
+  }
+  return logOrigin ?? signedAs ?? new URL(publicUrl).host;
+}
