@@ -2,13 +2,16 @@ import { Hono } from 'hono';
 import { Problem } from './core/problem.ts';
 import type { App, Env, HttpDeps } from './http/index.ts';
 import {
+  anchorRoutes,
   answerProblem,
   callRoutes,
   checkoutRoutes,
   creditRoutes,
   keyRoutes,
+  logRoutes,
   mcpRoutes,
   metaRoutes,
+  metricsRoutes,
   openEnvelope,
   payRoutes,
   preflight,
@@ -37,9 +40,12 @@ export function createApp(deps: HttpDeps): App {
   app.route('/', mcpRoutes(deps));
   app.route('/', payRoutes(deps));
   app.route('/', registryRoutes(deps));
+  app.route('/', logRoutes(deps));
   app.route('/', releaseKeyRoutes(deps));
   app.route('/', receiptRoutes(deps));
   app.route('/', salesRoutes(deps));
+  app.route('/', anchorRoutes(deps));
+  app.route('/', metricsRoutes(deps));
   app.route('/', metaRoutes(deps));
   app.onError((error, c) => answerProblem(deps.log, error, c));
   app.notFound((c) => {

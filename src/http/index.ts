@@ -8,6 +8,7 @@ export { callRoutes } from './routes/calls.ts';
 export { checkoutRoutes } from './routes/checkout.ts';
 export { creditRoutes } from './routes/credit.ts';
 export { keyRoutes } from './routes/keys.ts';
+export { logRoutes } from './routes/log.ts';
 export { metaRoutes } from './routes/meta.ts';
 export { type MetricsDeps, metricsRoutes } from './routes/metrics.ts';
 export { payRoutes } from './routes/pay.ts';

@@ -19,6 +19,7 @@ export {
   type PublishLeaf,
 } from './log/leaf.ts';
 export { createLog, type LogDeps, readLoggedOrigin } from './log/log.ts';
+export { createLogMonitor, type LogMonitor, type LogMonitorDeps } from './log/monitor.ts';
 export {
   type Note,
   type NoteSignature,
@@ -32,6 +33,7 @@ export {
   verifyNoteSignature,
 } from './log/note.ts';
 export { NoteError } from './log/note-error.ts';
+export { encodeTilePath, parseTilePath, type TilePath } from './log/tiles/path.ts';
 export { encodeTlogProof, parseTlogProof, type TlogProof, verifyTlogProof } from './log/tlog-proof.ts';
 export type {
   Checkpoint,

@@ -94,6 +94,25 @@ export async function hashLogEntries(
     ORDER BY leaf_index LIMIT ${range.rowsMax}`;
 }
 
+/** Entries in order with the keys that keep each from being there twice. */
+export function readEntriesAndKeys(
+  sql: Queryable,
+  log: number,
+  input: { fromIndex: number; rowsMax: number },
+): Promise<(LogEntryRow & { dedupKey: string })[]> {
+  return sql<(LogEntryRow & { dedupKey: string })[]>`
+    SELECT leaf_index, entry, leaf_hash, dedup_key FROM log_entry
+    WHERE log = ${log} AND leaf_index >= ${BigInt(input.fromIndex)} ORDER BY leaf_index LIMIT ${input.rowsMax}`;
+}
+
+/** Which of these keys stand in the logs more than once: none, unless the table's unique key was taken away. */
+export async function findRepeatedKeys(sql: Queryable, keys: readonly string[]): Promise<string[]> {
+  const rows = await sql<{ dedupKey: string }[]>`
+    SELECT dedup_key FROM log_entry WHERE dedup_key = ANY (${[...keys]}::text[])
+    GROUP BY dedup_key HAVING count(*) > 1`;
+  return rows.map(({ dedupKey }) => dedupKey);
+}
+
 /** The checkpoint of this size, or the newest one, with the lines of its witnesses after it. */
 export async function findLogCheckpoint(
   sql: Queryable,
@@ -110,15 +129,15 @@ export async function findLogCheckpoint(
   return row;
 }
 
-/** The next checkpoint after this size, in the order of sizes. */
+/** The next checkpoint after this size, in the order of sizes, without its witnesses. */
 export async function findCheckpointAfter(
   sql: Queryable,
   log: number,
   treeSize: number,
-): Promise<{ treeSize: bigint; root: Hash } | undefined> {
-  const [row] = await sql<{ treeSize: bigint; root: Hash }[]>`
-    SELECT tree_size, root FROM log_checkpoint WHERE log = ${log} AND tree_size > ${BigInt(treeSize)}
-    ORDER BY tree_size LIMIT 1`;
+): Promise<LogCheckpointRow | undefined> {
+  const [row] = await sql<LogCheckpointRow[]>`
+    SELECT tree_size, root, note, signed_at FROM log_checkpoint
+    WHERE log = ${log} AND tree_size > ${BigInt(treeSize)} ORDER BY tree_size LIMIT 1`;
   return row;
 }
 
