@@ -4,7 +4,13 @@ import type { Clock } from '../core/clock.ts';
 import type { Log } from '../core/log.ts';
 import type { Sql } from '../db/index.ts';
 import type { Job } from '../jobs/index.ts';
-import { type Anchors, createLog, type Logs, readLoggedOrigin } from '../provenance/index.ts';
+import {
+  type Anchors,
+  createLog,
+  createLogMonitor,
+  type Logs,
+  readLoggedOrigin,
+} from '../provenance/index.ts';
 import type { Secrets } from '../secrets.ts';
 import { wireAnchors } from './anchors.ts';
 import { wireWitnesses } from './witnesses.ts';
@@ -28,6 +34,7 @@ type WireInput = {
 };
 
 const SIGN_EVERY_MS = 1_000;
+const MONITOR_EVERY_MS = 10_000;
 
 /** Wires both logs, the chains they are anchored on and their witnesses. */
 export async function wireProvenance(input: WireInput): Promise<WiredProvenance> {
@@ -47,6 +54,10 @@ export async function wireProvenance(input: WireInput): Promise<WiredProvenance>
     anchors: anchoring.anchors,
     jobs: [
       ...both.map((one) => ({ name: `sign-${one.name}`, everyMs: SIGN_EVERY_MS, run: () => one.sign() })),
+      ...both.map((one) => {
+        const monitor = createLogMonitor({ sql, log: one });
+        return { name: `monitor-${one.name}`, everyMs: MONITOR_EVERY_MS, run: () => monitor.run() };
+      }),
       ...anchoring.jobs,
       ...witnessing.jobs,
     ],
