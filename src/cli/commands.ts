@@ -1,6 +1,15 @@
+import { auditSalesCommand } from './audit-sales.ts';
 import type { Command } from './command.ts';
+import { monitorCommand } from './monitor.ts';
 import { packCommand } from './pack.ts';
 import { reconcileCommand } from './reconcile.ts';
+import { witnessCommand } from './witness.ts';
 
 /** Every command, in the order in which `millicent --help` lists them. */
-export const COMMANDS: readonly Command[] = [reconcileCommand, packCommand];
+export const COMMANDS: readonly Command[] = [
+  reconcileCommand,
+  packCommand,
+  auditSalesCommand,
+  monitorCommand,
+  witnessCommand,
+];

@@ -94,7 +94,10 @@ describe('a receipt in the receipts log', () => {
   it('opens its entry with its salt, whether a key or a credential paid', async () => {
     const receipts = open();
     const toolId = newUuid();
-    const ids = [...(await charge(receipts, toolId, 3)), await append(receipts, toolId)];
+    const hard = '"\\\u0001\u2028\ud83d\ude00{},NULL';
+    const hostile = createCall(createDraft({ toolId, toolName: hard, payer: hard, paymentRef: hard }));
+    await chargeBatch(database.sql, receipts.rider, [hostile]);
+    const ids = [hostile.id, ...(await charge(receipts, toolId, 2)), await append(receipts, toolId)];
     await receipts.sealOpenBatches();
     expect(await receipts.logReceipts()).toBe(4);
     const entries = await readEntries();

@@ -1,0 +1,120 @@
+import { NoteError } from '../provenance/index.ts';
+import { fetchSummary, type ToolSummary } from './audit-sales/answers.ts';
+import { auditTool, type ToolAudit } from './audit-sales/audit-tool.ts';
+import { type BuyersReceipt, readBuyersReceipts } from './audit-sales/buyers-receipts.ts';
+import { type Door, openDoor } from './audit-sales/door.ts';
+import { createLanes, watchLog } from './audit-sales/lanes.ts';
+import { copyLog, LogFault } from './audit-sales/log-copy.ts';
+import { type Command, type CommandInput, textOf, textsOf, UsageError } from './command.ts';
+
+const FAULTS_SHOWN = 100;
+
+export const auditSalesCommand: Command = {
+  name: 'audit-sales',
+  summary: 'Proves from receipts and log that no sale was left out.',
+  options: {
+    key: { type: 'string' },
+    tool: { type: 'string' },
+    vkey: { type: 'string', multiple: true },
+    receipt: { type: 'string', multiple: true },
+  },
+  optionTexts: [
+    ['--key <key>', 'a key of the publisher; when left out, the first line of standard input'],
+    ['--tool <name>', 'one server of the publisher; all of them when left out'],
+    ['--vkey <key>', "the receipts log's key from elsewhere; the gateway is asked when left out"],
+    ['--receipt <file>', 'a receipt that a buyer showed; may be given several times'],
+  ],
+  async run(input) {
+    const key = textOf(input, 'key') ?? (await input.readFirstLine());
+    if (key === '') throw new UsageError('audit-sales needs a key of the publisher.');
+    const door = openDoor({ url: input.url, key, signal: input.signal });
+    const faults = createFaults();
+    try {
+      return await auditSales(input, door, faults);
+    } catch (cause) {
+      if (!(cause instanceof LogFault || cause instanceof NoteError)) throw cause;
+      // A log that does not hold proves nothing: that is what was asked about.
+      faults.complain(cause.message);
+      return conclude(input, faults);
+    }
+  },
+};
+
+async function auditSales(input: CommandInput, door: Door, faults: Faults): Promise<number> {
+  // The books first: what is sold meanwhile is beyond the numbers that they were summed up to.
+  const summaries = await fetchSummary(door, textOf(input, 'tool'));
+  const receipts = await readBuyersReceipts(door, textsOf(input, 'receipt'), faults.complain);
+  nameStrangers(input, summaries, receipts, faults);
+  const lanes = createLanes();
+  const tools = new Set(summaries.map(({ name }) => name));
+  const log = await copyLog(door, await chooseKeys(input, door), watchLog(lanes, tools, faults.complain));
+  input.print(`${log.origin}: ${log.treeSize} entries, as its checkpoint signs them`);
+  for (const summary of summaries) {
+    const own = receipts.filter(({ payload }) => payload.server === summary.name);
+    const audit = await auditTool({ door, log, lanes, receipts: own, complain: faults.complain }, summary);
+    input.print(describe(audit, lanes.of(summary.name).length));
+  }
+  return conclude(input, faults);
+}
+
+/** A receipt of a server that is not told to be the publisher's: one that was left out whole, or a mistake. */
+function nameStrangers(
+  input: CommandInput,
+  summaries: readonly ToolSummary[],
+  receipts: readonly BuyersReceipt[],
+  faults: Faults,
+): void {
+  for (const { file, payload } of receipts) {
+    if (summaries.some(({ name }) => name === payload.server)) continue;
+    if (textOf(input, 'tool') !== undefined) {
+      throw new UsageError(`${file} is a receipt of ${payload.server}, which --tool leaves out.`);
+    }
+    faults.complain(
+      `${file}: the receipt is of ${payload.server}, which is not among the publisher's servers.`,
+    );
+  }
+}
+
+async function chooseKeys(input: CommandInput, door: Door): Promise<string[]> {
+  const told = textsOf(input, 'vkey');
+  if (told.length > 0) return told;
+  input.complain('Without --vkey the key of the log is what the gateway says it is.');
+  const text = (await door.bytes('/log/receipts/vkey'))?.toString() ?? '';
+  return text.split('\n').filter((line) => line !== '');
+}
+
+type Faults = { complain(fault: string): void; shown: readonly string[]; count(): number };
+
+function createFaults(): Faults {
+  const shown: string[] = [];
+  let count = 0;
+  return {
+    shown,
+    count: () => count,
+    complain(fault) {
+      count += 1;
+      if (shown.length < FAULTS_SHOWN) shown.push(fault);
+    },
+  };
+}
+
+function describe({ tool, sales, opened, pending, sums }: ToolAudit, laneCount: number): string {
+  const lines = [
+    `${tool}: ${sales} sales on ${laneCount} lanes; ${opened} open their commitment in the log`,
+    `  gross ${sums.gross}, fees ${sums.fees}, net ${sums.net} mcents from ${sums.count} sales`,
+  ];
+  if (pending > 0)
+    lines.push(`  ${pending} pending: sold, and not under a checkpoint yet; audit again later`);
+  return lines.join('\n');
+}
+
+function conclude(input: CommandInput, { shown, count }: Faults): number {
+  for (const fault of shown) input.print(`FAULT ${fault}`);
+  if (count() > shown.length) input.print(`and ${count() - shown.length} more`);
+  if (count() === 0) {
+    input.print('No sale was left out: receipts, log and books agree.');
+    return 0;
+  }
+  input.print(`${count()} faults: receipts, log and books do not agree.`);
+  return 1;
+}
