@@ -1,5 +1,29 @@
 export type { Anchor, Anchors, AnchorTargetStatus, StateProof } from './anchoring/anchor.ts';
 export {
+  BUNDLE_BYTES_MAX,
+  BUNDLE_FORMAT,
+  type Bundle,
+  type BundleAnchor,
+  bundleSchema,
+} from './bundle/bundle.ts';
+export { type Bundles, createBundles } from './bundle/bundles.ts';
+export {
+  ANCHOR_ORIGIN_CALL,
+  ANCHORS_COUNT_CALL,
+  anchorAtCall,
+  anchoredTopics,
+  type ChainAnchor,
+  decodeAnchorAt,
+  VERSION_ANCHOR_CODE_HASHES,
+} from './bundle/ethereum/version-anchor.ts';
+export { type Findings, tellTime } from './bundle/findings.ts';
+export type { BundleDeps, BundleInput, MadeBundle } from './bundle/make.ts';
+export { createReplay, type Replay } from './bundle/replay.ts';
+export type { Trust } from './bundle/trust.ts';
+export type { Invalid } from './bundle/verdict.ts';
+export { type BundleVerdict, verifyBundle } from './bundle/verify.ts';
+export { type ReceiptTrust, type ReceiptVerdict, verifyIssuedReceipt } from './bundle/verify-receipt.ts';
+export {
   type CheckpointBody,
   encodeCheckpoint,
   parseCheckpoint,
@@ -71,11 +95,21 @@ export {
   verifyInclusion,
 } from './merkle/merkle.ts';
 export {
+  type CommitmentEntry,
+  commitTo,
+  decodeCommitment,
+  encodeCommitment,
+  isCommitment,
+} from './receipts/commitments/commitment.ts';
+export type { LoggedReceipt, ReceiptsLog } from './receipts/commitments/logged-receipt.ts';
+export type { SalePosition, SoldReceipt } from './receipts/commitments/sales.ts';
+export {
   type BatchPayload,
   opaquePayer,
   type ReceiptDraft,
   type ReceiptPayload,
   receiptLeafHash,
+  receiptPayloadSchema,
   type VersionDescription,
 } from './receipts/receipt.ts';
 export { createReceipts, type IssuedReceipt, type Receipts, type ReceiptsDeps } from './receipts/receipts.ts';
@@ -87,7 +121,14 @@ export {
   type ReceiptSigner,
   type SigningKey,
 } from './receipts/signer.ts';
-export { type BatchProof, type Verdict, verifyBatchProof, verifyReceipt } from './receipts/verify.ts';
+export {
+  type BatchProof,
+  type LogVerdict,
+  type Verdict,
+  verifyBatchProof,
+  verifyLoggedReceipt,
+  verifyReceipt,
+} from './receipts/verify.ts';
 export type {
   ReleaseToJudge,
   ReleaseVerdict,
@@ -106,3 +147,9 @@ export type {
   SignatureInput,
   SignatureVerdict,
 } from './signatures/verdict.ts';
+export { serveWitness, type WitnessServer } from './witness/server.ts';
+export { openWitnessFolder, type WitnessFolder } from './witness/state-folder.ts';
+export { createWitness, type Fork, type Witness, type WitnessDeps } from './witness/witness.ts';
+export { createWitnessing, type Witnessing, type WitnessStatus } from './witness/witnessing.ts';
+export type { Alarm, AlarmKind } from './witness/monitor/alarm.ts';
+export { type FollowInput, followLog, type Round } from './witness/monitor/follow.ts';

@@ -60,7 +60,8 @@ export function openSigned(note: string, key: NoteKey, what: string): string {
   }
 }
 
-function readLogKey({ origin, vkey }: LogClaim, { vkeys }: Trust, findings: Findings): NoteKey {
+function readLogKey({ origin, vkey }: LogClaim, trust: Trust, findings: Findings): NoteKey {
+  const { vkeys, vkeysFrom = 'which you gave' } = trust;
   const key = parseVkey(vkey);
   check(key.type === KEY_TYPES.ed25519, "the log's key is one that cosigns, and does not sign for a log");
   check(key.name === origin, `the log's key is named ${key.name}, and its origin is ${origin}`);
@@ -68,8 +69,8 @@ function readLogKey({ origin, vkey }: LogClaim, { vkeys }: Trust, findings: Find
     findings.trusted.push(`The log's key, as the bundle names it: ${vkey} (pin it with --vkey).`);
     return key;
   }
-  check(vkeys.includes(vkey), `it is signed under ${vkey}, which is not a key that you gave`);
-  findings.trusted.push(`The log's key, which you gave: ${vkey}.`);
+  check(vkeys.includes(vkey), `it is signed under ${vkey}, which is not among the keys ${vkeysFrom}`);
+  findings.trusted.push(`The log's key, ${vkeysFrom}: ${vkey}.`);
   return key;
 }
 

@@ -2,6 +2,8 @@
 export type Trust = {
   /** Keys of the log, of which one must have signed (C2SP vkey). */
   vkeys?: readonly string[] | undefined;
+  /** Who told them, where it was not whoever runs the verifier: a sentence's end such as "which <url> served". */
+  vkeysFrom?: string | undefined;
   /** Witnesses that all must have cosigned the checkpoint (C2SP vkey, type 4). */
   witnesses?: readonly string[] | undefined;
   /** Contracts that the log is anchored in. */

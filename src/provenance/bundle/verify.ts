@@ -1,6 +1,5 @@
 import type { Leaf } from '../log/leaf.ts';
 import { parseNote } from '../log/note.ts';
-import { NoteError } from '../log/note-error.ts';
 import { parseVkey } from '../log/vkey.ts';
 import { type Bundle, bundleNoteText, bundleSchema } from './bundle.ts';
 import { checkAnchors } from './check-anchor.ts';
@@ -9,8 +8,7 @@ import { checkLog, openSigned } from './check-log.ts';
 import { type Findings, newFindings } from './findings.ts';
 import { check, RefutedError } from './refuted.ts';
 import type { Trust } from './trust.ts';
-
-export type Invalid = { kind: 'invalid'; reason: string };
+import { type Invalid, tellReason } from './verdict.ts';
 
 export type BundleVerdict = ({ kind: 'valid'; bundle: Bundle; leaf: Leaf } & Findings) | Invalid;
 
@@ -19,7 +17,7 @@ export type BundleVerdict = ({ kind: 'valid'; bundle: Bundle; leaf: Leaf } & Fin
  * throws: whatever is given, the answer is a verdict with its reason.
  */
 export function verifyBundle(given: unknown, trust: Trust = {}): BundleVerdict {
-  return judge(() => {
+  try {
     const bundle = readBundle(given);
     const findings = newFindings();
     const leaf = checkLeaf(bundle, trust, findings);
@@ -31,23 +29,9 @@ export function verifyBundle(given: unknown, trust: Trust = {}): BundleVerdict {
       findings.notChecked.push('Whether the version was taken back later: a yank is a leaf of its own.');
     }
     return { kind: 'valid', bundle, leaf, ...findings };
-  });
-}
-
-/** Runs checks to their verdict: what they refute is a reason, and whatever else they throw is one too. */
-export function judge<Valid>(run: () => Valid): Valid | Invalid {
-  try {
-    return run();
   } catch (cause) {
     return { kind: 'invalid', reason: tellReason(cause) };
   }
-}
-
-function tellReason(cause: unknown): string {
-  if (cause instanceof RefutedError) return cause.message;
-  if (cause instanceof NoteError) return cause.message.replace(/\.$/, '');
-  // A library met something that our checks let through to it: what cannot be read is not proven.
-  return 'it could not be read to its end';
 }
 
 function readBundle(given: unknown): Bundle {

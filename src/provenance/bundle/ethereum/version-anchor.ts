@@ -57,8 +57,11 @@ export function decodeAnchorAt(result: string): ChainAnchor {
   };
 }
 
-/** Data of the call `count()`. */
-export const COUNT_CALL = selectorOf('count()');
+/** Data of the call `count()`, which returns how many anchors there are. */
+export const ANCHORS_COUNT_CALL = selectorOf('count()');
+
+/** Data of the call `origin()`, which returns the log's origin as an ABI string. */
+export const ANCHOR_ORIGIN_CALL = selectorOf('origin()');
 
 /** The topics of the event that the contract writes for this anchor. */
 export function anchoredTopics(anchor: { anchorIndex: number; treeSize: number; root: Buffer }): string[] {
