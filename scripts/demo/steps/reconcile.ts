@@ -1,11 +1,7 @@
-import { spawn } from 'node:child_process';
-import { join, resolve } from 'node:path';
 import { z } from 'zod';
+import { runMillicent } from '../millicent.ts';
 import { must, mustEqual } from '../must.ts';
 import type { Stage } from '../stage.ts';
-
-const ROOT = resolve(import.meta.dirname, '../../..');
-const TIMEOUT_MS = 60_000;
 
 const LONG_HEX = /(0x[0-9a-f]{6})[0-9a-f]{34}/g;
 const RAILS = ['evm', 'tempo', 'lightning', 'stripe'];
@@ -49,23 +45,4 @@ export async function reconcileRails({ narrator, info }: Stage): Promise<void> {
   must(report.reconciled, 'everything agrees');
   mustEqual(code, 0, 'The exit code of millicent reconcile');
   narrator.checked('every rail agrees with the books, to its last unit');
-}
-
-/** The command as a process of its own; the admin key goes in by standard input. */
-function runMillicent(args: string[], adminKey: string): Promise<{ code: number; output: string }> {
-  const command = ['--import', 'tsx', join(ROOT, 'src/cli/main.ts'), ...args];
-  const child = spawn(process.execPath, command, {
-    cwd: ROOT,
-    stdio: ['pipe', 'pipe', 'inherit'],
-    timeout: TIMEOUT_MS,
-  });
-  let output = '';
-  child.stdout.setEncoding('utf8').on('data', (text: string) => {
-    output += text;
-  });
-  child.stdin.end(`${adminKey}\n`);
-  return new Promise((done, fail) => {
-    child.once('error', fail);
-    child.once('close', (code) => done({ code: code ?? 1, output }));
-  });
 }
