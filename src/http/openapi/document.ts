@@ -4,6 +4,7 @@ import type { HttpDeps } from '../env.ts';
 import { mcpOperation, openPaths } from './mcp.ts';
 import { paymentInfo } from './payment-info.ts';
 import { publishOperation } from './publishing.ts';
+import { releaseKeyPaths } from './release-keys.ts';
 import { versionPaths } from './versions.ts';
 
 const json = (schema: object, example?: unknown) => ({
@@ -117,6 +118,7 @@ function registryPaths(): Record<string, unknown> {
       put: publishOperation({ operationId: 'publishVersion', summary: 'A new version of a server' }, answers),
     },
     ...versionPaths(),
+    ...releaseKeyPaths,
   };
 }
 
