@@ -82,7 +82,10 @@ async function findEvent(
   return undefined;
 }
 
-/** The block is on the chain and has the anchor's time, and the anchor is in its state, if the node still has that. */
+/**
+ * The block is on the chain and has the anchor's time, and it is the first that has the anchor in its state: as far as
+ * the node still has those states, for it forgets old ones.
+ */
 async function isBorneOut(
   context: ContractContext,
   held: HeldAnchor,
@@ -92,9 +95,10 @@ async function isBorneOut(
   const { blockNumber } = place;
   const block = await readBlock(context, blockNumber, signal);
   if (block?.hash !== place.blockHash || Number(block.timestamp) !== held.blockTime) return false;
-  const read = readAnchor(context, held.anchorIndex, signal, { blockNumber });
-  // Nodes forget the state of old blocks; the time has said already that it was this one.
-  const then = await read.catch(() => 'forgotten' as const);
+  const readThen = (number: bigint) =>
+    readAnchor(context, held.anchorIndex, signal, { blockNumber: number }).catch(() => 'forgotten' as const);
+  const [before, then] = await Promise.all([readThen(blockNumber - 1n), readThen(blockNumber)]);
+  if (before !== undefined && before !== 'forgotten') return false;
   if (then === 'forgotten') return true;
   return then?.treeSize === held.treeSize && Buffer.compare(then.root, held.root) === 0;
 }
