@@ -4,6 +4,7 @@ import type { App, Env, HttpDeps } from './http/index.ts';
 import {
   anchorRoutes,
   answerProblem,
+  bundleRoutes,
   callRoutes,
   checkoutRoutes,
   creditRoutes,
@@ -41,6 +42,7 @@ export function createApp(deps: HttpDeps): App {
   app.route('/', payRoutes(deps));
   app.route('/', registryRoutes(deps));
   app.route('/', logRoutes(deps));
+  app.route('/', bundleRoutes(deps));
   app.route('/', releaseKeyRoutes(deps));
   app.route('/', receiptRoutes(deps));
   app.route('/', salesRoutes(deps));

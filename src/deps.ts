@@ -113,6 +113,7 @@ export async function createDeps({ config, log, publicUrl, isDraining }: DepsInp
     worker,
     logs,
     anchors: provenance.anchors,
+    bundles: provenance.bundles,
   };
   await withTransaction(sql, (tx) => gateway.ledger.openPlatform(tx));
   await publishBuiltIns(gateway);

@@ -6,8 +6,11 @@ import type { Sql } from '../db/index.ts';
 import type { Job } from '../jobs/index.ts';
 import {
   type Anchors,
+  type Bundles,
+  createBundles,
   createLog,
   createLogMonitor,
+  createNoteSigner,
   type Logs,
   readLoggedOrigin,
 } from '../provenance/index.ts';
@@ -19,6 +22,7 @@ import { wireWitnesses } from './witnesses.ts';
 export type WiredProvenance = {
   logs: Logs;
   anchors: Anchors;
+  bundles: Bundles;
   jobs: readonly Job[];
   /** For `/ready`: a log that is not what was signed is shouted here, and the rest goes on. */
   health(): Record<string, string>;
@@ -52,6 +56,11 @@ export async function wireProvenance(input: WireInput): Promise<WiredProvenance>
   return {
     logs,
     anchors: anchoring.anchors,
+    bundles: createBundles({
+      ...{ versionLog: logs.versions, anchors: anchoring.anchors, clock, log },
+      signer: createNoteSigner({ name: origin, privateKeyPem: secrets.logKeyPem }),
+      witnesses: config.provenance.witnesses.map(({ vkey }) => vkey),
+    }),
     jobs: [
       ...both.map((one) => ({ name: `sign-${one.name}`, everyMs: SIGN_EVERY_MS, run: () => one.sign() })),
       ...both.map((one) => {

@@ -7,7 +7,7 @@ import type { Execution } from '../execution/index.ts';
 import type { Keys, Tiers } from '../keys/index.ts';
 import type { Charger, Ledger, RiskLimits } from '../ledger/index.ts';
 import type { Answers, Pending, QuoteSealer, Rail, StraySource, Wire, Worker } from '../payments/index.ts';
-import type { Anchors, Logs, ReceiptDraft, Receipts, ReleaseKeys } from '../provenance/index.ts';
+import type { Anchors, Bundles, Logs, ReceiptDraft, Receipts, ReleaseKeys } from '../provenance/index.ts';
 import type { Reliability } from '../reliability/index.ts';
 import type { FreeCalls } from './free-calls.ts';
 import type { Builder, Ownership } from './publishing-ports.ts';
@@ -71,6 +71,8 @@ export type GatewayDeps = {
   logs: Logs;
   /** Where the roots of both stand on chains. */
   anchors: Anchors;
+  /** Proofs of what is in the version log. */
+  bundles: Bundles;
   /** Hides which account paid in the receipts of key-paid calls. */
   payerSalt: Buffer;
 };

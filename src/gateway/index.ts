@@ -10,6 +10,7 @@ export {
   topUpDemand,
 } from './account.ts';
 export { describeBuiltIn, exampleSale, findBuiltInManifest, publishBuiltIns } from './built-in.ts';
+export { bundleOfLeaf, bundleOfVersion } from './bundles.ts';
 export {
   type CheckoutDeps,
   type CheckoutKey,
