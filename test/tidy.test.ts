@@ -74,9 +74,9 @@ function refuse({ from, to, isTypeOnly }: Import): string | undefined {
     case 'app.ts':
       return target === 'http' ? undefined : 'mounts http and nothing else';
     case 'cli':
-      return ['sdk', 'gateway', ...DOMAINS].includes(target)
+      return ['sdk', 'gateway', 'deps', ...DOMAINS].includes(target)
         ? undefined
-        : 'uses sdk, gateway and domain indexes';
+        : 'uses sdk, gateway, domain indexes and what deps wires for it';
     case 'config.ts':
       return target === 'config' ? undefined : 'reads the environment, a file for each part of it';
     case 'config':

@@ -3,6 +3,7 @@ import type { Command } from './command.ts';
 import { monitorCommand } from './monitor.ts';
 import { packCommand } from './pack.ts';
 import { reconcileCommand } from './reconcile.ts';
+import { reproduceCommand } from './reproduce.ts';
 import { witnessCommand } from './witness.ts';
 
 /** Every command, in the order in which `millicent --help` lists them. */
@@ -12,4 +13,5 @@ export const COMMANDS: readonly Command[] = [
   auditSalesCommand,
   monitorCommand,
   witnessCommand,
+  reproduceCommand,
 ];

@@ -91,5 +91,5 @@ export {
   refuseOtherBuiltIn,
   type ServedMcp,
 } from './serve-mcp.ts';
-export { type LogReader, tellListing } from './tell-listing.ts';
+export { tellListing } from './tell-listing.ts';
 export { yank } from './yank.ts';

@@ -142,7 +142,12 @@ test('code that was changed behind the log is named so', async () => {
     jsonBody({ tool: 'verify_version', arguments: { server: other.name } }),
   );
   expect(await answer.json()).toMatchObject({
-    result: { structuredContent: { verified: false, checks: [{ ok: false }, { ok: true }, { ok: true }] } },
+    result: {
+      structuredContent: {
+        verified: false,
+        checks: [{ ok: false }, { ok: true }, { ok: true }, { ok: true }],
+      },
+    },
   });
 });
 

@@ -9,7 +9,7 @@ import type { GatewayDeps } from '../deps.ts';
 import { paidCall } from '../paid-call.ts';
 import { resolveSale } from '../resolve-sale.ts';
 import type { BuiltInContext, BuiltInServer } from '../serve-mcp.ts';
-import { type LogReader, tellListing } from '../tell-listing.ts';
+import { tellListing } from '../tell-listing.ts';
 import { INPUTS, isMarketplaceTool, MARKETPLACE_TOOLS, type MarketplaceTool } from './tools.ts';
 import { createVersionVerifier } from './verify-version.ts';
 
@@ -29,7 +29,7 @@ const FACE: ServerFace = {
 };
 
 /** The marketplace as a tool in its own catalog. `call_tool` pays from the caller's key, the rest is free. */
-export function createMarketplace(deps: GatewayDeps & LogReader): BuiltInServer {
+export function createMarketplace(deps: GatewayDeps): BuiltInServer {
   const verify = createVersionVerifier(deps);
   const handlers: Handlers = {
     async search_mcps(input) {
