@@ -1,6 +1,8 @@
 import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import {
+  BaseError,
+  ContractFunctionRevertedError,
   createPublicClient,
   createWalletClient,
   encodeAbiParameters,
@@ -25,13 +27,20 @@ import {
   VERSION_ANCHOR_CODE_HASH,
   versionAnchorAbi,
 } from '../../src/provenance/anchors/evm/version-anchor-abi.ts';
-import { leafHashOf, nodeHashOf } from '../../src/provenance/index.ts';
+import {
+  consistencyProof,
+  type Hash,
+  leafHashOf,
+  nodeHashOf,
+  rangeHash,
+} from '../../src/provenance/index.ts';
 import { type Anvil, startAnvil } from '../harness/chain.ts';
 
 const ORIGIN = 'log.example/versions';
 const OWNER: Hex = '0x1111111111111111111111111111111111111111';
 /** Deployment measured 1.12M gas when the formats were decided; 15 % above it is the most that is allowed. */
 const DEPLOY_GAS_MAX = 1_288_000n;
+const GAS_SNAPSHOT = 'contracts/snapshots/VersionAnchor.json';
 const DEPLOY_SCRIPT = 'scripts/anchor/deploy.ts';
 
 const itemSchema = z.looseObject({
@@ -86,6 +95,48 @@ describe('what the gateway knows of VersionAnchor', () => {
       1n,
       { root, treeSize: 2n, time: timestamp, blockNumber: receipt.blockNumber },
     ]);
+  });
+});
+
+describe('VersionAnchor on a chain', () => {
+  test('takes tree heads and proofs of the log, for the gas that forge measured', async () => {
+    const { address, wallet } = await deployWithAnchorer();
+    await sendAnchor(wallet, address, { from: 0n, to: 1000n, root: uniformRoot(1000), proof: [] });
+    const proof = consistencyProof(readUniform, 1000, 1001).map((hash) => toHex(hash));
+    const receipt = await sendAnchor(wallet, address, {
+      from: 1000n,
+      to: 1001n,
+      root: uniformRoot(1001),
+      proof,
+    });
+    const snapshot = JSON.parse(await readFile(GAS_SNAPSHOT, 'utf8'));
+    expect(receipt.gasUsed).toBe(BigInt(snapshot['1,000 to 1,001 leaves']));
+  });
+
+  test('says in its own words why it refuses, and the gateway understands them', async () => {
+    const { address, wallet } = await deployWithAnchorer();
+    const anchor = { from: 0n, to: 4n, root: uniformRoot(4), proof: [] };
+    await sendAnchor(wallet, address, anchor);
+    const other = toHex(leafHashOf('other'));
+    const refusal = (change: Partial<TreeHead>) =>
+      readRefusal(sendAnchor(wallet, address, { ...anchor, ...change }));
+    expect(await refusal({ root: other })).toEqual(['ForkDetected', [4n, anchor.root, other]]);
+    expect(await refusal({ to: 3n })).toEqual(['NotLarger', [4n]]);
+    expect(await refusal({ to: 5n })).toEqual(['StaleBase', [4n]]);
+    expect(await refusal({ from: 4n, to: 5n, proof: [other] })).toEqual(['Inconsistent', []]);
+    const stranger = createWalletClient({
+      account: privateKeyToAccount(anvil.payerPrivateKey),
+      chain: baseSepolia,
+      transport: http(anvil.rpcUrl),
+    }).extend(publicActions);
+    expect(await readRefusal(sendAnchor(stranger, address, anchor))).toEqual(['NotAnchorer', []]);
+    const ask = wallet.readContract({
+      address,
+      abi: versionAnchorAbi,
+      functionName: 'firstCovering',
+      args: [4n],
+    });
+    expect(await readRefusal(ask)).toEqual(['NoSuchAnchor', []]);
   });
 });
 
@@ -182,12 +233,38 @@ async function deployWithAnchorer() {
   return { address, wallet: wallet.extend(publicActions) };
 }
 
+/** The full subtrees of a log whose entries are all empty, as in the trees that forge measures. */
+function readUniform(level: number): Hash {
+  const hash = level === 0 ? leafHashOf('') : readUniform(level - 1);
+  return level === 0 ? hash : nodeHashOf(hash, hash);
+}
+
+function uniformRoot(size: number): Hex {
+  return toHex(rangeHash(readUniform, 0, size));
+}
+
+/** The contract's error and its arguments, out of what viem throws. */
+async function readRefusal(call: Promise<unknown>): Promise<unknown> {
+  const error = await call.then(
+    () => undefined,
+    (thrown: unknown) => thrown,
+  );
+  const revert =
+    error instanceof BaseError
+      ? error.walk((cause) => cause instanceof ContractFunctionRevertedError)
+      : error;
+  if (!(revert instanceof ContractFunctionRevertedError)) return revert;
+  return [revert.data?.errorName, revert.data?.args ?? []];
+}
+
 type Wallet = Awaited<ReturnType<typeof deployWithAnchorer>>['wallet'];
 type TreeHead = { from: bigint; to: bigint; root: Hex; proof: Hex[] };
 
 async function sendAnchor(wallet: Wallet, address: Hex, { from, to, root, proof }: TreeHead) {
   const args = [from, to, root, proof] as const;
-  const hash = await wallet.writeContract({ address, abi: versionAnchorAbi, functionName: 'anchor', args });
+  const call = { address, abi: versionAnchorAbi, functionName: 'anchor', args } as const;
+  await wallet.simulateContract(call);
+  const hash = await wallet.writeContract(call);
   return wallet.waitForTransactionReceipt({ hash });
 }
 
