@@ -46,7 +46,7 @@ export function createAnchoring(deps: AnchoringDeps): Anchoring {
         const isOpen = await runRound(target, signal);
         isAnyOpen ||= isOpen;
       }
-      if (isAnyOpen) await chain?.resume(signal);
+      if (isAnyOpen) await resume(deps.log, chain, signal);
     },
     health: () =>
       Object.fromEntries(
@@ -56,6 +56,15 @@ export function createAnchoring(deps: AnchoringDeps): Anchoring {
         ]),
       ),
   };
+}
+
+async function resume(log: Log, chain: AnchorChain | undefined, signal: AbortSignal): Promise<void> {
+  try {
+    await chain?.resume(signal);
+  } catch (cause) {
+    // What is signed is stored: the next round broadcasts it.
+    log.debug({ chainId: chain?.chainId, cause }, 'a wallet could not be resumed');
+  }
 }
 
 /** One log in one contract, and how it was when it was last looked at. */
