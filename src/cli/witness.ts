@@ -50,16 +50,12 @@ async function run(input: CommandInput): Promise<number> {
   const key = await readOrMakeKey(keyPath ?? '');
   const signer = createNoteSigner({ name: name ?? '', privateKeyPem: key.pem, type: KEY_TYPES.cosignature });
   const store = await openWitnessFolder({ folder: folder ?? '', vkey: signer.vkey, isKeyNew: key.isNew });
-  try {
-    const onFork = (fork: Fork) => complain(describeFork(fork));
-    const witness = await createWitness({ signer, logs, store, clock: systemClock, onFork });
-    const server = await serveWitness({ witness, log: complainingLog(complain) }, on);
-    print(`${signer.vkey}\n${server.url}`);
-    if (!signal.aborted) await once(signal, 'abort');
-    await server.close();
-  } finally {
-    await store.close();
-  }
+  const onFork = (fork: Fork) => complain(describeFork(fork));
+  const witness = await createWitness({ signer, logs, store, clock: systemClock, onFork });
+  const server = await serveWitness({ witness, log: complainingLog(complain) }, on);
+  print(`${signer.vkey}\n${server.url}`);
+  if (!signal.aborted) await once(signal, 'abort');
+  await server.close();
   return 0;
 }
 

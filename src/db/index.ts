@@ -7,6 +7,7 @@ export {
   type Sql,
   type Tx,
 } from './client.ts';
+export { withLock } from './embedded/lock.ts';
 export { type EmbeddedPostgres, type EmbeddedPostgresOptions, startEmbeddedPostgres } from './embedded.ts';
 export { type MigrateOptions, migrate } from './migrate.ts';
 export { isAnswering } from './ping.ts';

@@ -9,6 +9,7 @@ import { signNote, verifyNote } from '../../src/provenance/log/note.ts';
 import { createNoteSigner, KEY_TYPES } from '../../src/provenance/log/vkey.ts';
 import { encodeAddCheckpoint } from '../../src/provenance/witness/add-checkpoint.ts';
 import { serveWitness, type WitnessServer } from '../../src/provenance/witness/server.ts';
+import { createTurns } from '../../src/provenance/witness/state-folder.ts';
 import {
   createWitness,
   type Fork,
@@ -47,6 +48,7 @@ function createStore(): TestStore {
   const notes = new Map<string, string>();
   const made: TestStore = {
     notes,
+    alone: createTurns(),
     beforeWrite: async () => {},
     read: async (origin) => notes.get(origin),
     async write(origin, note) {

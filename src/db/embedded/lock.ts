@@ -38,9 +38,7 @@ async function take(folder: string): Promise<number> {
       continue;
     }
     if (Date.now() > deadline) {
-      throw new Error(
-        `The process ${owner?.split('@')[0]} has been starting or stopping PostgreSQL for too long.`,
-      );
+      throw new Error(`The process ${owner?.split('@')[0]} has held the lock of ${folder} for too long.`);
     }
     await sleep(POLL_MS);
   }

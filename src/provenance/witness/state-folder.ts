@@ -1,10 +1,9 @@
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { sha256Hex } from '../../core/bytes.ts';
+import { withLock } from '../../db/index.ts';
 import type { WitnessStore } from './witness.ts';
 import { writeDurably } from './write-durably.ts';
-
-export type WitnessFolder = WitnessStore & { close(): Promise<void> };
 
 export type WitnessFolderOptions = {
   folder: string;
@@ -14,28 +13,27 @@ export type WitnessFolderOptions = {
   isKeyNew: boolean;
 };
 
-const [OWNER, LOCK] = ['vkey', 'lock'];
+const OWNER = 'vkey';
 
 /**
- * A folder that says what a witness cosigned last: a file for each log, named by the SHA-256 of its origin and holding
- * the cosigned checkpoint. A key whose state is gone would cosign a fork, so it is refused: `vkey` says whose state
- * this is. One process has it at a time.
+ * A folder that says what a witness cosigned last: a file for each log, named by the SHA-256 of its origin, with the
+ * cosigned checkpoint. A key whose state is gone would cosign a fork, so it is refused: `vkey` says whose state this
+ * is. Two processes on one folder do not contradict each other.
  */
-export async function openWitnessFolder(options: WitnessFolderOptions): Promise<WitnessFolder> {
+export async function openWitnessFolder(options: WitnessFolderOptions): Promise<WitnessStore> {
   const { folder } = options;
   await mkdir(folder, { recursive: true, mode: 0o700 });
-  const release = await lockFolder(folder);
-  try {
-    await checkOwner(options);
-  } catch (cause) {
-    await release();
-    throw cause;
-  }
+  await checkOwner(options);
+  const inTurn = createTurns();
   const pathOf = (origin: string) => join(folder, sha256Hex(origin));
   return {
     read: (origin) => readText(pathOf(origin)),
     write: (origin, note) => writeDurably(pathOf(origin), note),
-    close: release,
+    async alone(origin, work) {
+      const lock = `${pathOf(origin)}.lock`;
+      await mkdir(lock, { recursive: true, mode: 0o700 });
+      return inTurn(origin, () => withLock(lock, work));
+    },
   };
 }
 
@@ -53,46 +51,22 @@ async function checkOwner({ folder, vkey, isKeyNew }: WitnessFolderOptions): Pro
   await writeDurably(path, `${vkey}\n`);
 }
 
-/** The lock of a process that was killed is taken over; that of a container's first process looks like our own. */
-async function lockFolder(folder: string): Promise<() => Promise<void>> {
-  const path = join(folder, LOCK);
-  for (let attempts = 0; attempts < 3; attempts += 1) {
-    try {
-      await writeFile(path, `${process.pid}\n`, { flag: 'wx', mode: 0o600 });
-      return () => rm(path, { force: true });
-    } catch (cause) {
-      if (!isFileError(cause, 'EEXIST')) throw cause;
-    }
-    const holder = Number((await readText(path))?.trim());
-    if (holder !== process.pid && isRunning(holder)) {
-      throw new Error(`${folder} is in use by process ${holder}; if that is no witness, remove ${path}`);
-    }
-    // Of two that find a dead process's lock one moves it away; the other tries again.
-    await rename(path, `${path}.${process.pid}`).catch(() => {});
-    await rm(`${path}.${process.pid}`, { force: true });
-  }
-  throw new Error(`${path} could not be taken`);
-}
-
-function isRunning(pid: number): boolean {
-  if (!Number.isSafeInteger(pid) || pid < 1) return false;
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (cause) {
-    return isFileError(cause, 'EPERM');
-  }
-}
-
 async function readText(path: string): Promise<string | undefined> {
   try {
     return await readFile(path, 'utf8');
   } catch (cause) {
-    if (isFileError(cause, 'ENOENT')) return undefined;
+    if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') return undefined;
     throw cause;
   }
 }
 
-function isFileError(cause: unknown, code: string): boolean {
-  return cause instanceof Error && 'code' in cause && cause.code === code;
+/** Runs what has the same key one after another: within a process nobody has to poll the lock. */
+export function createTurns(): <Result>(key: string, work: () => Promise<Result>) => Promise<Result> {
+  const last = new Map<string, Promise<unknown>>();
+  return (key, work) => {
+    const turn = (last.get(key) ?? Promise.resolve()).then(work);
+    const settled = turn.catch(() => {});
+    last.set(key, settled);
+    return turn;
+  };
 }

@@ -12,6 +12,8 @@ export type WitnessStore = {
   read(origin: string): Promise<string | undefined>;
   /** Lasting once it resolves. */
   write(origin: string, note: string): Promise<void>;
+  /** Meanwhile nobody else, in this process or another, writes of this log; what fails holds nobody up. */
+  alone<Result>(origin: string, work: () => Promise<Result>): Promise<Result>;
 };
 
 export type WitnessAnswer =
@@ -45,10 +47,10 @@ type Held = CheckpointBody & { note: string };
 
 /** Rejects when something in the store is not what this witness cosigned: it must not guess where it was. */
 export async function createWitness(deps: WitnessDeps): Promise<Witness> {
+  const { store } = deps;
   const keysByOrigin = groupByName(deps.logs);
   const origins = new Map([...keysByOrigin.keys()].map((origin) => [sha256Hex(origin), origin]));
   for (const origin of keysByOrigin.keys()) await readHeld(deps, origin);
-  const inTurn = createTurns();
   return {
     async addCheckpoint(body) {
       const request = readRequest(body);
@@ -62,7 +64,7 @@ export async function createWitness(deps: WitnessDeps): Promise<Witness> {
         return { kind: 'malformed', reason: 'The old size is above that of the checkpoint.' };
       }
       // What is compared with what is held must still be held when the new one is written.
-      return inTurn(origin, async () => {
+      return store.alone(origin, async () => {
         const held = await readHeld(deps, origin);
         const refusal = judge(request, held);
         if (refusal) {
@@ -162,17 +164,4 @@ function groupByName(keys: readonly NoteKey[]): Map<string, NoteKey[]> {
   const groups = new Map<string, NoteKey[]>();
   for (const key of keys) groups.set(key.name, [...(groups.get(key.name) ?? []), key]);
   return groups;
-}
-
-/** Runs what has the same key one after another; what fails holds nobody up. */
-function createTurns(): <T>(key: string, work: () => Promise<T>) => Promise<T> {
-  const last = new Map<string, Promise<unknown>>();
-  return (key, work) => {
-    const turn = (last.get(key) ?? Promise.resolve()).then(work);
-    last.set(
-      key,
-      turn.catch(() => {}),
-    );
-    return turn;
-  };
 }
