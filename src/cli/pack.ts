@@ -59,7 +59,7 @@ async function readRelease(
 }
 
 /** Every file below a folder, by its path from there. */
-async function readFolder(root: string): Promise<Map<string, Buffer>> {
+export async function readFolder(root: string): Promise<Map<string, Buffer>> {
   const files = new Map<string, Buffer>();
   let bytes = 0;
   const folders = [''];
@@ -84,7 +84,7 @@ async function readFolder(root: string): Promise<Map<string, Buffer>> {
   return files;
 }
 
-function archiveOf(files: ReadonlyMap<string, Buffer>): Buffer {
+export function archiveOf(files: ReadonlyMap<string, Buffer>): Buffer {
   try {
     return writeArchive(files);
   } catch (error) {

@@ -14,13 +14,17 @@ export {
   anchoredTopics,
   type ChainAnchor,
   decodeAnchorAt,
+  decodeAnchorsCount,
+  decodeOrigin,
+  isVersionAnchorCode,
   VERSION_ANCHOR_CODE_HASHES,
 } from './bundle/ethereum/version-anchor.ts';
-export { type Findings, tellTime } from './bundle/findings.ts';
+export { type Findings, newFindings, tellTime } from './bundle/findings.ts';
 export type { BundleDeps, BundleInput, MadeBundle } from './bundle/make.ts';
+export { check, RefutedError, refute } from './bundle/refuted.ts';
 export { createReplay, type Replay } from './bundle/replay.ts';
 export type { Trust } from './bundle/trust.ts';
-export type { Invalid } from './bundle/verdict.ts';
+export { type Invalid, tellReason } from './bundle/verdict.ts';
 export { type BundleVerdict, verifyBundle } from './bundle/verify.ts';
 export { type ReceiptTrust, type ReceiptVerdict, verifyIssuedReceipt } from './bundle/verify-receipt.ts';
 export {
@@ -147,9 +151,9 @@ export type {
   SignatureInput,
   SignatureVerdict,
 } from './signatures/verdict.ts';
-export { serveWitness, type WitnessServer } from './witness/server.ts';
-export { openWitnessFolder, type WitnessFolder } from './witness/state-folder.ts';
-export { createWitness, type Fork, type Witness, type WitnessDeps } from './witness/witness.ts';
-export { createWitnessing, type Witnessing, type WitnessStatus } from './witness/witnessing.ts';
 export type { Alarm, AlarmKind } from './witness/monitor/alarm.ts';
 export { type FollowInput, followLog, type Round } from './witness/monitor/follow.ts';
+export { serveWitness, type WitnessServer } from './witness/server.ts';
+export { openWitnessFolder } from './witness/state-folder.ts';
+export { createWitness, type Fork, type Witness, type WitnessDeps } from './witness/witness.ts';
+export { createWitnessing, type Witnessing, type WitnessStatus } from './witness/witnessing.ts';

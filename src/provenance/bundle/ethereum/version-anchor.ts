@@ -63,6 +63,26 @@ export const ANCHORS_COUNT_CALL = selectorOf('count()');
 /** Data of the call `origin()`, which returns the log's origin as an ABI string. */
 export const ANCHOR_ORIGIN_CALL = selectorOf('origin()');
 
+/** The origin that a contract returns; undefined for what is not an ABI string. */
+export function decodeOrigin(result: string): string | undefined {
+  const bytes = Buffer.from(result.slice(2), 'hex');
+  if (bytes.length < 64 || BigInt(`0x${bytes.toString('hex', 0, 32)}`) !== 32n) return undefined;
+  const length = BigInt(`0x${bytes.toString('hex', 32, 64)}`);
+  return length <= BigInt(bytes.length - 64) ? bytes.toString('utf8', 64, 64 + Number(length)) : undefined;
+}
+
+/** How many anchors a contract says it has; undefined for what is not a number. */
+export function decodeAnchorsCount(result: string): number | undefined {
+  const count = /^0x[0-9a-f]{64}$/.test(result) ? BigInt(result) : -1n;
+  return count >= 0n && count <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(count) : undefined;
+}
+
+/** Whether this is the code of a VersionAnchor, as `eth_getCode` tells it. */
+export function isVersionAnchorCode(code: string): boolean {
+  const hash = keccak256(Buffer.from(code.slice(2), 'hex'), { as: 'Hex' });
+  return VERSION_ANCHOR_CODE_HASHES.includes(hash);
+}
+
 /** The topics of the event that the contract writes for this anchor. */
 export function anchoredTopics(anchor: { anchorIndex: number; treeSize: number; root: Buffer }): string[] {
   return [

@@ -1,0 +1,97 @@
+import { z } from 'zod';
+import { timeLimit } from '../../core/time-limit.ts';
+
+const TIMEOUT_MS = 30_000;
+const RPC_BYTES_MAX = 16 * 1024 * 1024;
+
+type Ask = { url: string; bytesMax: number; signal: AbortSignal; init?: RequestInit };
+
+/** The body of an answer, bounded in time and size. Throws one sentence when there is none, or one that refuses. */
+async function ask({ url, bytesMax, signal, init }: Ask): Promise<Buffer> {
+  let response: Response;
+  let body: Buffer;
+  try {
+    response = await fetch(url, { ...init, redirect: 'error', signal: timeLimit(signal, TIMEOUT_MS) });
+    body = await readBounded(response, bytesMax);
+  } catch (cause) {
+    throw new Error(`${url} does not answer: ${describe(cause)}`, { cause });
+  }
+  if (!response.ok) throw new Error(`${url} answered ${response.status}: ${detailOf(body)}`);
+  return body;
+}
+
+/** What stands at an address. */
+export function download(url: string, input: { bytesMax: number; signal: AbortSignal }): Promise<Buffer> {
+  return ask({ url, ...input });
+}
+
+/** What stands at an address, as JSON; throws when it is none. */
+export async function downloadJson(
+  url: string,
+  input: { bytesMax: number; signal: AbortSignal },
+): Promise<unknown> {
+  const body = await download(url, input);
+  try {
+    return JSON.parse(body.toString('utf8'));
+  } catch (cause) {
+    throw new Error(`${url} does not answer with JSON`, { cause });
+  }
+}
+
+/** A node of a chain, asked in plain JSON-RPC. */
+export type Rpc = {
+  call<Schema extends z.ZodType>(method: string, params: unknown[], schema: Schema): Promise<z.infer<Schema>>;
+};
+
+const answerSchema = z.object({
+  result: z.unknown(),
+  error: z.object({ message: z.string() }).optional(),
+});
+
+export function createRpc(url: string, signal: AbortSignal): Rpc {
+  return {
+    async call(method, params, schema) {
+      const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method, params });
+      const init = { method: 'POST', headers: { 'content-type': 'application/json' }, body };
+      const text = (await ask({ url, bytesMax: RPC_BYTES_MAX, signal, init })).toString('utf8');
+      const answer = answerSchema.safeParse(parseJson(text));
+      if (!answer.success) throw new Error(`${url} does not answer ${method} in JSON-RPC`);
+      if (answer.data.error) throw new Error(`${url} answers ${method} with: ${answer.data.error.message}`);
+      const result = schema.safeParse(answer.data.result);
+      if (!result.success) throw new Error(`${url} answers ${method} with something else than was asked`);
+      return result.data;
+    },
+  };
+}
+
+async function readBounded(response: Response, bytesMax: number): Promise<Buffer> {
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of response.body ?? []) {
+    bytes += chunk.length;
+    if (bytes > bytesMax) throw new Error(`more than ${bytesMax} bytes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
+const problemSchema = z.object({ detail: z.string() });
+
+function detailOf(body: Buffer): string {
+  const problem = problemSchema.safeParse(parseJson(body.toString('utf8')));
+  return problem.success ? problem.data.detail : body.toString('utf8', 0, 200);
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** `fetch` says "fetch failed", and what failed in its cause. */
+function describe(thrown: unknown): string {
+  if (!(thrown instanceof Error)) return String(thrown);
+  return thrown.cause instanceof Error ? thrown.cause.message || thrown.cause.name : thrown.message;
+}
