@@ -100,12 +100,11 @@ export async function createDeps({ config, log, publicUrl, isDraining }: DepsInp
     builder: wired.builder,
     ownership: wired.ownership,
     reliability: createReliability({ sql, clock }),
-    // Half of the sandbox, so that the other half is always for calls that pay.
-    freeCalls: createFreeCalls({ inFlightMax: Math.max(1, Math.floor(config.sandbox.concurrencyMax / 2)) }),
-    freeEndpointCalls: createFreeCalls({ inFlightMax: FREE_ENDPOINT_CALLS_MAX }),
+    ...wireFreeCalls(config),
     wires: createWires({
       ...{ secrets: secrets.masters, realm: new URL(publicUrl).hostname, clock, log },
       networks: config.evm?.networks ?? [],
+      signStatement: parts.signer.signStatement,
     }),
     rails: rails.all.map(({ rail }) => rail),
     straySources: rails.all.flatMap(({ strays }) => strays ?? []),
@@ -130,6 +129,7 @@ export async function createDeps({ config, log, publicUrl, isDraining }: DepsInp
       checkout: rails.stripe?.checkout,
       stripeWebhook: rails.stripe?.webhook,
       mcpSessions: createMcpSessions({ secrets: secrets.masters, clock }),
+      didDocument: () => parts.signer.didDocument(),
       jwks: () => ({ keys: [...parts.signer.jwks().keys, ...wired.jwks().keys] }),
       isReady: () => readReadiness({ sql, wired, provenance, rails: rails.all }, isDraining),
     },
@@ -142,6 +142,14 @@ export async function createDeps({ config, log, publicUrl, isDraining }: DepsInp
       await worker.stop();
       await database.close();
     },
+  };
+}
+
+function wireFreeCalls({ sandbox }: Config) {
+  return {
+    // Half of the sandbox, so that the other half is always for calls that pay.
+    freeCalls: createFreeCalls({ inFlightMax: Math.max(1, Math.floor(sandbox.concurrencyMax / 2)) }),
+    freeEndpointCalls: createFreeCalls({ inFlightMax: FREE_ENDPOINT_CALLS_MAX }),
   };
 }
 
@@ -166,6 +174,7 @@ type WireDeps = {
   clock: Clock;
   log: Log;
   networks: readonly { chainId: number; token: `0x${string}` }[];
+  signStatement(statement: object): string;
 };
 
 async function openStore(config: Config, log: Log): Promise<Store> {

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { formatDollars } from '../../src/core/money.ts';
 import { createCalls } from './calls.ts';
 import { createChain } from './chain.ts';
@@ -18,6 +19,7 @@ import { callByMcp, payInsideMcp } from './steps/mcp-client.ts';
 import { makeMeteredCalls, makeUnchargedCalls, sumCharges } from './steps/metered-calls.ts';
 import { callOwnServer } from './steps/own-server.ts';
 import { payPerCall } from './steps/pay-per-call.ts';
+import { auditLogs, type Proofs, reproduceCall, saveProofs, verifyOffline } from './steps/proofs.ts';
 import { publishServers, signUpPublisher } from './steps/publish.ts';
 import { verifyReceipts } from './steps/receipts.ts';
 import { reconcileRails } from './steps/reconcile.ts';
@@ -52,19 +54,28 @@ async function main(options: { isKept: boolean }): Promise<void> {
   }
   try {
     narrator.fact('ready', `${gateway.info.url} after ${seconds(started)}`);
-    await walkThrough(narrator, gateway);
+    const proofs = await walkThrough(narrator, gateway);
+    try {
+      if (!options.isKept) await stop();
+      await verifyOffline(narrator, proofs, { isStopped: !options.isKept });
+    } finally {
+      proofs.remove();
+    }
     narrator.title(`Everything was as it should be, in ${seconds(started)}.`);
     exitCode = 0;
     if (options.isKept) await keep(narrator, gateway);
   } catch (cause) {
-    console.error(`\nThe end of the gateway's log:\n${readTail(gateway.logPath)}`);
+    // The log goes with the gateway's folder, once that was stopped.
+    if (existsSync(gateway.logPath)) {
+      console.error(`\nThe end of the gateway's log:\n${readTail(gateway.logPath)}`);
+    }
     throw cause;
   } finally {
     await stop();
   }
 }
 
-async function walkThrough(narrator: Narrator, { info }: Gateway): Promise<void> {
+async function walkThrough(narrator: Narrator, { info }: Gateway): Promise<Proofs> {
   const chain = createChain(info);
   const wallets = createWallets(info);
   const stage: Stage = { narrator, info, chain };
@@ -112,6 +123,9 @@ async function walkThrough(narrator: Narrator, { info }: Gateway): Promise<void>
     chargedOwnMcents: own.delivered.answer.charged_mcents,
   });
   await reconcileRails(stage);
+  await auditLogs(stage, publisherKey);
+  await reproduceCall(stage, paid);
+  const proofs = await saveProofs(stage, { paid, listed });
 
   narrator.step('In short');
   const servers = [...listed, reports, ...(uploaded.isNew ? [uploaded.listed] : []), hostile.listed, own];
@@ -134,6 +148,7 @@ async function walkThrough(narrator: Narrator, { info }: Gateway): Promise<void>
       ['the platform kept', formatDollars(books.fees)],
     ],
   );
+  return proofs;
 }
 
 /** Waits until somebody ends the process; a signal then stops the gateway. */
