@@ -164,7 +164,9 @@ type Store = {
  * In the order in which their challenges stand. Clients of MPP look at whether the joined `WWW-Authenticate`
  * begins with `Payment`; clients of L402 find their own wherever it stands.
  */
-function createWires(deps: WireDeps): Wire[] {
+function createWires(config: Config, { publicUrl, ...parts }: WireParts): Wire[] {
+  const realm = new URL(publicUrl).hostname;
+  const deps = { ...parts, realm, networks: config.evm?.networks ?? [] };
   return [createX402Wire(deps), createMppWire(deps), createL402Wire(deps)];
 }
 
