@@ -99,7 +99,8 @@ export type GpgTool = {
   addSubkey(fingerprint: string, input?: { algorithm?: string; expires?: string; at?: Date }): string;
   /** With the revocation certificate that GnuPG makes beside each key. */
   revoke(fingerprint: string): void;
-  revokeSubkey(fingerprint: string): void;
+  /** Reasons are GnuPG's: 0 none, 2 superseded, which says nothing of the time before. */
+  revokeSubkey(fingerprint: string, reason?: 0 | 2): void;
   /** One key signs another one's user id. */
   certify(by: string, fingerprint: string): void;
   exportKey(fingerprint: string): string;
@@ -150,8 +151,8 @@ function createGpg(files: Files, home: string): GpgTool {
       const text = readFileSync(join(home, 'openpgp-revocs.d', `${fingerprint}.rev`), 'utf8');
       gpg(['--import', files.write(text.replace(/^:-----BEGIN/m, '-----BEGIN'))]);
     },
-    revokeSubkey(fingerprint) {
-      const input = ['key 1', 'revkey', 'y', '0', '', 'y', 'save', ''].join('\n');
+    revokeSubkey(fingerprint, reason = 0) {
+      const input = ['key 1', 'revkey', 'y', `${reason}`, '', 'y', 'save', ''].join('\n');
       gpg(['--command-fd', '0', '--edit-key', fingerprint], { input });
     },
     certify: (by, fingerprint) => void gpg(['--yes', '-u', by, '--quick-sign-key', fingerprint]),

@@ -39,7 +39,7 @@ export async function verifyOpenpgp(input: SignatureInput): Promise<SignatureVer
     refuseHash(packet.hashAlgorithm, candidate.keyPacket) ??
     refuseTimes(packet, { keyCreatedAt: candidate.getCreationTime(), at: input.at }) ??
     (await judgeSigner(openpgp, { key, candidate, at: input.at })) ??
-    (await judgeBytes(openpgp, { key, signature: signature.whole, input }));
+    (await judgeBytes(openpgp, { key, signature, input }));
   if (reason !== undefined) return invalid(reason);
   return {
     kind: 'valid',
@@ -49,13 +49,11 @@ export async function verifyOpenpgp(input: SignatureInput): Promise<SignatureVer
   };
 }
 
+type Detached = { whole: Signature; packet: DetachedPacket };
 type DetachedPacket = Signature['packets'][number] & { created: Date };
 
 /** The one signature packet there may be, or why it is not taken. */
-async function readDetached(
-  openpgp: Openpgp,
-  binary: Uint8Array,
-): Promise<{ whole: Signature; packet: DetachedPacket } | string> {
+async function readDetached(openpgp: Openpgp, binary: Uint8Array): Promise<Detached | string> {
   try {
     const whole = await openpgp.readSignature({ binarySignature: binary, config: strictConfig(openpgp) });
     const [packet] = whole.packets;
@@ -93,19 +91,23 @@ function refuseTimes(
   const signedAt = packet.created.getTime();
   if (signedAt > at.getTime() + CLOCK_SKEW_MS) return 'the signature says that it was made in the future';
   if (signedAt < keyCreatedAt.getTime()) return 'the signature says that it is older than its key';
-  return packet.getExpirationTime() <= at ? 'the signature has expired' : undefined;
+  return undefined;
 }
 
 /** The mathematics, and once more whether the key could sign at the time that the signature gives. */
 async function judgeBytes(
   openpgp: Openpgp,
-  { key, signature, input }: { key: Key; signature: Signature; input: SignatureInput },
+  input: { key: Key; signature: Detached; input: SignatureInput },
 ): Promise<string | undefined> {
+  const { key, signature } = input;
+  const { data, at } = input.input;
+  const { created } = signature.packet;
   try {
-    const message = await openpgp.createMessage({ binary: input.data });
+    const message = await openpgp.createMessage({ binary: data });
     const { signatures } = await openpgp.verify({
-      ...{ message, signature, verificationKeys: key, format: 'binary' },
-      ...{ date: new Date(input.at.getTime() + CLOCK_SKEW_MS), config: strictConfig(openpgp) },
+      ...{ message, signature: signature.whole, verificationKeys: key, format: 'binary' },
+      // A signer's clock that is ahead is no reason: how far it may be was judged.
+      ...{ date: created > at ? created : at, config: strictConfig(openpgp) },
     });
     const [result] = signatures;
     if (signatures.length !== 1 || (await result?.verified) !== true) return NOT_OF_THESE_BYTES;

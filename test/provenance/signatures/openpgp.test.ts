@@ -127,6 +127,32 @@ test('a revoked key is not taken, and a revoked subkey refused here and there', 
   expect(ours).toEqual({ kind: 'invalid', reason: 'the key is revoked' });
 });
 
+test('a revocation counts whenever it was made, and for whatever reason', async () => {
+  const fingerprint = gpg.makeKey({ at: inDays(-3) });
+  const subkey = gpg.addSubkey(fingerprint, { at: inDays(-3) });
+  const signature = gpg.sign(subkey, data, { at: inDays(-2) });
+  const before = await judge(gpg.exportKey(fingerprint), signature, { at: inDays(-1) });
+  expect(before).toMatchObject({ ours: { kind: 'valid' }, theirs: true });
+  gpg.revokeSubkey(fingerprint, 2);
+  const publicKey = gpg.exportKey(fingerprint);
+  const { ours } = await judge(publicKey, signature, { at: inDays(-1) });
+  expect(ours).toEqual({ kind: 'invalid', reason: 'the subkey is revoked' });
+  expect(await judge(publicKey, signature)).toEqual(refusedByBoth('revoked'));
+});
+
+test('a signature that names another fingerprint than its key id belongs to is not taken', async () => {
+  const fingerprint = gpg.makeKey({ at: inDays(-1) });
+  const whole = await openpgp.readSignature({ armoredSignature: gpg.sign(fingerprint, data) });
+  const other = Buffer.from(gpg.makeKey(), 'hex');
+  // Subpacket 33: the version of the key, and its fingerprint (RFC 9580, 5.2.3.35).
+  whole.packets[0]?.unhashedSubpackets.push({
+    ...{ type: 33, critical: false, body: new Uint8Array([4, ...other]) },
+  });
+  const signature = Buffer.from(whole.write());
+  const { ours } = await judge(gpg.exportKey(fingerprint), signature);
+  expect(ours).toMatchObject({ kind: 'other-key' });
+});
+
 test('the signer does not choose the time: neither after the log nor before his key', async () => {
   const fingerprint = gpg.makeKey({ at: inDays(-2) });
   const publicKey = gpg.exportKey(fingerprint);

@@ -124,6 +124,34 @@ test('a point of small order is no key: anyone could sign for it', async () => {
   expect(await parsePublicKey('ssh', line)).toMatchObject({ kind: 'refused' });
 });
 
+test('a signature whose R is of small order is refused, as libsodium does', () => {
+  const { privateKey } = generateKeyPairSync('ed25519');
+  const { d = '', x = '' } = privateKey.export({ format: 'jwk' });
+  const publicKey = Buffer.from(x, 'base64url');
+  const secret = createHash('sha512').update(Buffer.from(d, 'base64url')).digest().subarray(0, 32);
+  secret[0] = (secret[0] ?? 0) & 248;
+  secret[31] = ((secret[31] ?? 0) & 127) | 64;
+  const one = Buffer.alloc(32);
+  one[0] = 1;
+  // With r = 0, R is the neutral element and s = h * a: the equation holds, and the secret scalar can be read off.
+  const h = readScalar(createHash('sha512').update(one).update(publicKey).update(data).digest());
+  const s = (h * readScalar(secret)) % (2n ** 252n + 27742317777372353535851937790883648493n);
+  const signature = Buffer.concat([one, Buffer.from(s.toString(16).padStart(64, '0'), 'hex').reverse()]);
+  const key = { key: { kty: 'OKP', crv: 'Ed25519', x }, format: 'jwk' } as const;
+  expect(verify(null, data, key, signature)).toBe(true);
+  expect(verifyEd25519(publicKey, { message: data, signature })).toBe(false);
+});
+
+test('a key has one spelling: no coordinate of p and above', () => {
+  const { x = '' } = generateKeyPairSync('ed25519').publicKey.export({ format: 'jwk' });
+  expect(isEd25519Key(Buffer.from(x, 'base64url'))).toBe(true);
+  for (const first of [0xed, 0xf0, 0xff]) {
+    const above = Buffer.alloc(32, 0xff);
+    above[0] = first;
+    expect(isEd25519Key(above)).toBe(false);
+  }
+});
+
 test('what is not one public key of a type that is taken is refused in words', async () => {
   const { path, publicKey } = ssh.makeKey();
   const [type = '', base64 = ''] = publicKey.split(' ');
@@ -182,6 +210,11 @@ function spell(content: Buffer | string): Buffer {
   const length = Buffer.alloc(4);
   length.writeUInt32BE(bytes.length);
   return Buffer.concat([length, bytes]);
+}
+
+/** A little-endian number. */
+function readScalar(bytes: Buffer): bigint {
+  return BigInt(`0x${Buffer.from(bytes).reverse().toString('hex')}`);
 }
 
 function sha256(bytes: Buffer): Buffer {
