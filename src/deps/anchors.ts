@@ -23,7 +23,7 @@ const CALL_MS = 10_000;
 /** A round over a chain that is not answered by then is over; the next one goes on where it stopped. */
 const ROUND_MS = 60_000;
 const ROUND_EVERY_MS = 10_000;
-const WRITER_TIMEOUTS = { receiptMs: 4_000, pollMs: 200, replaceMs: 60_000 };
+const WRITER_TIMEOUTS = { receiptMs: 15_000, pollMs: 200, replaceMs: 60_000 };
 
 /** Wires the chains that the logs are anchored on; each has a job of its own, so that none waits for another. */
 export function wireAnchors(input: {

@@ -60,7 +60,7 @@ function buildChain(sql: Sql, parts: ChainParts): AnchorChain {
   const writer = createWriter({
     ...{ sql, client, feeMaxWei, log: silentLog, confirmations: 1 },
     account: typeof parts.account === 'string' ? privateKeyToAccount(parts.account) : parts.account,
-    timeouts: { receiptMs: parts.receiptMs ?? 300, pollMs: 20, replaceMs: 0 },
+    timeouts: { receiptMs: parts.receiptMs ?? 2_000, pollMs: 20, replaceMs: 0 },
   });
   const chain = createEvmAnchorChain({ client, writer, feeMaxWei, contracts });
   const { wrap } = parts;

@@ -5,6 +5,7 @@ import { silentLog } from '../../../src/core/log.ts';
 import { wireAnchors } from '../../../src/deps/anchors.ts';
 import { startJobs } from '../../../src/jobs/index.ts';
 import { until } from '../../chain/lab.ts';
+import { startRemoteSigner } from '../../harness/remote-signer.ts';
 import { type AnchorLab, type LabChain, openLab, renewChain, startLabChain } from './lab.ts';
 
 const OTHER = 31_338;
@@ -43,14 +44,16 @@ test('several chains: each gets the roots from a wallet of its own', async () =>
 
 test('a chain that hangs holds up no other, and the gateway says which one it is', async () => {
   const [first, second] = chains;
+  const signer = await startRemoteSigner({ key: second.walletKey, chainId: second.chainId });
+  const place = ({ chainId, proxy, contracts }: LabChain) => ({ chainId, rpcUrl: proxy.url, ...contracts });
   const config = readProvenance({
     ...{ LOG_KEY: undefined, LOG_KEY_PREVIOUS: undefined, LOG_ORIGIN: undefined, WITNESSES: '' },
     ANCHOR_EVERY_SECONDS: 1,
-    ANCHORS: JSON.stringify(
-      chains.map(({ chainId, proxy, contracts, walletKey }) => ({
-        ...{ chainId, rpcUrl: proxy.url, ...contracts, walletKey },
-      })),
-    ),
+    // One signs here, the other elsewhere.
+    ANCHORS: JSON.stringify([
+      { ...place(first), walletKey: first.walletKey },
+      { ...place(second), signerUrl: signer.url, signerAddress: signer.address },
+    ]),
   });
   const { logs, grow } = lab.gateway();
   const wired = wireAnchors({ config, sql: lab.database.sql, clock: systemClock, log: silentLog, logs });
@@ -74,6 +77,7 @@ test('a chain that hangs holds up no other, and the gateway says which one it is
   } finally {
     first.proxy.decide(() => 'pass');
     await jobs.close();
+    await signer.close();
   }
 });
 

@@ -1,6 +1,7 @@
 import { type Hex, keccak256, toHex } from 'viem';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { silentLog } from '../../../src/core/log.ts';
+import { checkEvidence } from '../../../src/provenance/anchoring/evidence.ts';
 import type { Fate } from '../../chain/rpc-proxy.ts';
 import { createTestDatabase } from '../../harness/database.ts';
 import { type AnchorLab, type LabChain, openLab, renewChain, startLabChain } from './lab.ts';
@@ -242,4 +243,48 @@ test('a node without state proofs: the anchor is final without evidence, after a
   const [anchor] = await gateway.anchoring.anchors.list({ rowsMax: 1 });
   expect(anchor).toMatchObject({ state: 'final', evidence: undefined });
   chain.proxy.decide(() => 'pass');
+});
+
+test('a node that forgot the state of the block: the proofs are of a newer one, which has to be final too', async () => {
+  const gateway = lab.gateway();
+  await gateway.tick();
+  await gateway.grow(3);
+  // The state of the block itself can no longer be asked for.
+  chain.proxy.decide((method) => (method === 'eth_getBlockByHash' ? 'trouble' : 'pass'));
+  await gateway.tick();
+  await gateway.tick();
+  await chain.mine(10);
+  await gateway.tick();
+  expect(await stateOf()).toEqual(['mined']);
+  await chain.mine(2);
+  await gateway.tick();
+  const [anchor] = await gateway.anchoring.anchors.list({ rowsMax: 1 });
+  const { mined, evidence } = anchor ?? {};
+  if (!anchor || !mined || !evidence) throw new Error('there is no evidence');
+  expect(anchor.state).toBe('final');
+  expect(evidence.proof.blockNumber).toBeGreaterThan(mined.blockNumber);
+  const held = { ...mined, treeSize: anchor.treeSize, root: anchor.root };
+  expect(() => checkEvidence(evidence, { contract: anchor.contract, held })).not.toThrow();
+});
+
+test('a node that answers with proofs of something else: they are not kept', async () => {
+  const gateway = lab.gateway();
+  await gateway.tick();
+  await gateway.grow(3);
+  await gateway.tick();
+  await gateway.tick();
+  const slots = [`0x${'11'.repeat(32)}`, `0x${'22'.repeat(32)}`];
+  const wrong = await chain.anvil.rpc('eth_getProof', [chain.contracts.versions, slots, 'latest']);
+  chain.proxy.decide((method) => (method === 'eth_getProof' ? { result: wrong } : 'pass'));
+  for (let round = 0; round < 4; round += 1) {
+    await gateway.tick();
+    await chain.mine(1);
+  }
+  expect(await lab.database.sql`SELECT state, proof FROM anchor_job`).toMatchObject([
+    { state: 'mined', proof: null },
+  ]);
+  chain.proxy.decide(() => 'pass');
+  await gateway.settle();
+  const [anchor] = await gateway.anchoring.anchors.list({ rowsMax: 1 });
+  expect(anchor?.evidence).toBeDefined();
 });
