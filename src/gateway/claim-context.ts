@@ -3,6 +3,8 @@ import { SCOPES } from '../keys/index.ts';
 import { type Claim, failureSchema } from '../payments/index.ts';
 
 const uuid = z.string();
+/** What its challenge said is sold; claims from before this was kept do not say. */
+const resourceUrl = z.string().optional();
 const sha256Hex = z.string().regex(/^[0-9a-f]{64}$/);
 
 /** What finishing a claim needs besides the money, as the database keeps it: enough after any crash. */
@@ -18,6 +20,7 @@ const contextSchema = z.discriminatedUnion('purpose', [
     responseHash: sha256Hex.optional(),
     /** The payer was told to expect the answer under a refund key when it fails. */
     keyId: uuid.optional(),
+    resourceUrl,
   }),
   z.object({
     purpose: z.literal('signup'),
@@ -29,10 +32,11 @@ const contextSchema = z.discriminatedUnion('purpose', [
       .string()
       .regex(/^[0-9]+$/)
       .default('0'),
+    resourceUrl,
   }),
-  z.object({ purpose: z.literal('topup') }),
+  z.object({ purpose: z.literal('topup'), resourceUrl }),
   /** Money that buys nothing: it becomes credit, and the failure says why. */
-  z.object({ purpose: z.literal('credit'), failure: failureSchema }),
+  z.object({ purpose: z.literal('credit'), failure: failureSchema, resourceUrl }),
 ]);
 
 export type ClaimContext = z.infer<typeof contextSchema>;

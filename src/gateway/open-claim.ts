@@ -172,7 +172,7 @@ async function enterClaim(
     state: input.mode === 'after-run' ? 'running' : 'settling',
     answerState: isUnattended ? 'lost' : 'waiting',
     worker: deps.worker.id,
-    context: input.context,
+    context: { ...input.context, resourceUrl: input.demand.resource.url },
     intent: toIntent(authorization),
   });
   if (isOurs && input.mode === 'before-run')

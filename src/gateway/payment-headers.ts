@@ -1,4 +1,5 @@
 import type { Carried, Claim } from '../payments/index.ts';
+import { readContext } from './claim-context.ts';
 import type { GatewayDeps } from './deps.ts';
 
 const RECEIPT_HEADER = 'Payment-Receipt';
@@ -16,7 +17,9 @@ export function paymentHeaders(
   if (!wire || !claim.rail || !claim.intent || claim.reference === null) return [];
   const { payer, rail, reference } = claim;
   const settledAt = claim.closedAt ?? claim.createdAt;
-  const headers = wire.receipt({ form: claim.intent.form, payer, rail, reference, settledAt, carried });
+  const { form } = claim.intent;
+  const { resourceUrl } = readContext(claim);
+  const headers = wire.receipt({ form, payer, rail, reference, settledAt, resourceUrl, carried });
   // A wire that has a receipt of this name says more in it.
   if (headers.some(([name]) => name === RECEIPT_HEADER)) return headers;
   const receipt = { method: rail, reference, status: 'success', timestamp: settledAt.toISOString() };

@@ -30,6 +30,8 @@ export type HttpDeps = GatewayDeps & {
   isTrustedProxy(address: string): boolean;
   /** The public keys of the receipts (RFC 7517). */
   jwks(): object;
+  /** The keys of the receipts as the DID document of this gateway's address. */
+  didDocument(): object;
   /** What clients of MCP told of themselves, in their session ids. */
   mcpSessions: McpSessions;
 };

@@ -64,6 +64,8 @@ export type PaymentReceiptInput = {
   /** The settlement's reference on its rail. */
   reference: string;
   settledAt: Date;
+  /** What was paid for; claims from before this was kept do not say. */
+  resourceUrl?: string | undefined;
   /** The request that is answered: a receipt is spelled for the credential it showed. */
   carried?: Carried | undefined;
 };

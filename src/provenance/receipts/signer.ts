@@ -34,8 +34,12 @@ export type ReceiptSigner = {
   readonly kid: string;
   sign(payload: ReceiptPayload): string;
   signBatch(payload: BatchPayload): string;
+  /** What other protocols want signed by us; the `kid` is a DID URL that `didDocument` answers for. */
+  signStatement(statement: object): string;
   /** The current key first, then those that were retired, so that old receipts stay verifiable. */
   jwks(): ReceiptJwks;
+  /** The same keys as the DID document of the issuer's address (W3C did:web). */
+  didDocument(): object;
 };
 
 export function createReceiptSigner(input: {
@@ -52,21 +56,26 @@ export function createReceiptSigner(input: {
   const retired = input.retiredPublicKeys.map((key) => toJwk(toEd25519(() => toPublicKey(key))));
   const keys = [current, ...retired].filter((key, at, all) => all.findIndex((k) => k.kid === key.kid) === at);
   const headers = {
-    [RECEIPT_TYP]: toHeader(RECEIPT_TYP, current.kid),
-    [BATCH_TYP]: toHeader(BATCH_TYP, current.kid),
+    [RECEIPT_TYP]: toHeader({ alg: 'EdDSA', kid: current.kid, typ: RECEIPT_TYP }),
+    [BATCH_TYP]: toHeader({ alg: 'EdDSA', kid: current.kid, typ: BATCH_TYP }),
   };
 
-  function signAs(typ: keyof typeof headers, payload: ReceiptPayload | BatchPayload): string {
-    const input = `${headers[typ]}.${Buffer.from(canonicalJson(payload)).toString('base64url')}`;
+  const did = didOf(input.issuer);
+  const statementHeader = toHeader({ alg: 'EdDSA', kid: `${did}#${current.kid}` });
+
+  function signUnder(header: string, payload: object): string {
+    const input = `${header}.${Buffer.from(canonicalJson(payload)).toString('base64url')}`;
     return `${input}.${sign(null, Buffer.from(input), privateKey).toString('base64url')}`;
   }
 
   return {
     issuer: input.issuer,
     kid: current.kid,
-    sign: (payload) => signAs(RECEIPT_TYP, payload),
-    signBatch: (payload) => signAs(BATCH_TYP, payload),
+    sign: (payload) => signUnder(headers[RECEIPT_TYP], payload),
+    signBatch: (payload) => signUnder(headers[BATCH_TYP], payload),
+    signStatement: (statement) => signUnder(statementHeader, statement),
     jwks: () => ({ keys: keys.map((key) => ({ ...key })) }),
+    didDocument: () => toDidDocument(did, keys),
   };
 }
 
@@ -100,6 +109,28 @@ function toJwk(publicKey: KeyObject): ReceiptJwk {
   return { kty: 'OKP', crv: 'Ed25519', x, kid, alg: 'EdDSA', use: 'sig' };
 }
 
-function toHeader(typ: string, kid: string): string {
-  return Buffer.from(canonicalJson({ alg: 'EdDSA', kid, typ })).toString('base64url');
+function toHeader(header: { alg: 'EdDSA'; kid: string; typ?: string }): string {
+  return Buffer.from(canonicalJson(header)).toString('base64url');
+}
+
+/** `https://market.example:8443/a` is `did:web:market.example%3A8443:a` (did:web, section 3.2). */
+function didOf(issuer: string): string {
+  if (!URL.canParse(issuer)) return `did:web:${encodeURIComponent(issuer)}`;
+  const { host, pathname } = new URL(issuer);
+  const path = pathname.split('/').filter((part) => part !== '');
+  return ['did:web', host, ...path].map((part, at) => (at === 0 ? part : encodeURIComponent(part))).join(':');
+}
+
+function toDidDocument(did: string, keys: readonly ReceiptJwk[]): object {
+  const idOf = ({ kid }: ReceiptJwk) => `${did}#${kid}`;
+  return {
+    '@context': ['https://www.w3.org/ns/did/v1', 'https://w3id.org/security/suites/jws-2020/v1'],
+    id: did,
+    verificationMethod: keys.map((key) => ({
+      ...{ id: idOf(key), type: 'JsonWebKey2020', controller: did },
+      publicKeyJwk: { kty: key.kty, crv: key.crv, x: key.x },
+    })),
+    // Only the current key speaks; retired ones are kept for what they signed.
+    assertionMethod: keys.slice(0, 1).map(idOf),
+  };
 }

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { formSchema } from '../../form.ts';
 import type { Eip3009Offer } from '../../rail.ts';
 import type { CredentialReading } from '../../wire.ts';
+import { receiptExtensions, type SignStatement } from './offer-receipt.ts';
 import {
   CREDENTIAL_CHARS_MAX,
   DESCRIPTION_CHARS_MAX,
@@ -35,7 +36,7 @@ export function createV1(networks: readonly X402Network[]): X402Version {
     credentialHeader: 'x-payment',
     prepare: (terms) => prepare(terms, tokenOf),
     read: (header) => read(header, tokens),
-    receipt: (settled) => receipt(settled, tokens),
+    receipt: (settled, sign) => receipt(settled, tokens, sign),
   };
 }
 
@@ -120,9 +121,11 @@ function read(header: string, tokens: ReadonlyMap<string, Token>): CredentialRea
 }
 
 function receipt(
-  { form, reference }: X402Settled,
+  settled: X402Settled,
   tokens: ReadonlyMap<string, Token>,
+  sign: SignStatement | undefined,
 ): [name: string, value: string][] {
+  const { form, reference } = settled;
   if (form.kind !== 'eip3009') return [];
   const token = [...tokens.values()].find(({ network }) => network === form.network);
   if (!token) return [];
@@ -131,6 +134,7 @@ function receipt(
     transaction: toTransaction(reference),
     network: token.name,
     payer: form.from,
+    ...receiptExtensions(settled, sign),
   };
   return [['X-PAYMENT-RESPONSE', toHeader(response)]];
 }

@@ -6,6 +6,7 @@ import { invariant } from '../../../core/invariant.ts';
 import { formSchema } from '../../form.ts';
 import type { Eip3009Offer } from '../../rail.ts';
 import type { CredentialReading } from '../../wire.ts';
+import { receiptExtensions, type SignStatement } from './offer-receipt.ts';
 import {
   CREDENTIAL_CHARS_MAX,
   DESCRIPTION_CHARS_MAX,
@@ -107,7 +108,8 @@ function read(header: string): CredentialReading {
   };
 }
 
-function receipt({ form, reference }: X402Settled): [name: string, value: string][] {
+function receipt(settled: X402Settled, sign: SignStatement | undefined): [name: string, value: string][] {
+  const { form, reference } = settled;
   if (form.kind !== 'eip3009') return [];
   const response: SettleResponse = {
     success: true,
@@ -115,6 +117,7 @@ function receipt({ form, reference }: X402Settled): [name: string, value: string
     network: toNetwork(form.network),
     payer: form.from,
     amount: form.value.toString(),
+    ...receiptExtensions(settled, sign),
   };
   return [['PAYMENT-RESPONSE', toHeader(response)]];
 }

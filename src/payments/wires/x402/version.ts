@@ -1,6 +1,6 @@
-import type { Form } from '../../form.ts';
 import type { Eip3009Offer } from '../../rail.ts';
-import type { CredentialReading } from '../../wire.ts';
+import type { CredentialReading, PaymentReceiptInput } from '../../wire.ts';
+import type { SignStatement } from './offer-receipt.ts';
 
 /** How one version of the protocol spells challenge, credential and receipt. */
 export type X402Version = {
@@ -10,7 +10,7 @@ export type X402Version = {
   prepare(terms: X402Terms): X402Template | undefined;
   /** Never throws. */
   read(header: string): CredentialReading;
-  receipt(settled: X402Settled): [name: string, value: string][];
+  receipt(settled: X402Settled, sign: SignStatement | undefined): [name: string, value: string][];
 };
 
 /** What is asked: the same for everybody who wants the same. */
@@ -30,4 +30,4 @@ export type X402Template = {
 };
 
 /** What became of a payment. */
-export type X402Settled = { form: Form; reference: string };
+export type X402Settled = Pick<PaymentReceiptInput, 'form' | 'reference' | 'settledAt' | 'resourceUrl'>;

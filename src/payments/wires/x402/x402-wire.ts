@@ -1,5 +1,6 @@
 import type { Log } from '../../../core/log.ts';
 import type { Carried, Wire } from '../../wire.ts';
+import type { SignStatement } from './offer-receipt.ts';
 import { createTemplates } from './template.ts';
 import { createV1, type X402Network } from './v1.ts';
 import { v2 } from './v2.ts';
@@ -9,6 +10,8 @@ export type X402WireDeps = {
   log: Log;
   /** The tokens that are taken, in the order of offers; without any, version 1 is not spoken. */
   networks?: readonly X402Network[];
+  /** Signs the receipts of the extension "offer-receipt"; without it none are issued. */
+  signStatement?: SignStatement;
 };
 
 /** The wire of the x402 protocol over HTTP, scheme `exact` with EIP-3009 authorizations. */
@@ -34,7 +37,8 @@ export function createX402Wire(deps: X402WireDeps): Wire {
       return reading;
     },
     // A client reads the receipt of the version it paid by.
-    receipt: (input) => ((input.carried && versionOf(input.carried)) ?? v2).receipt(input),
+    receipt: (input) =>
+      ((input.carried && versionOf(input.carried)) ?? v2).receipt(input, deps.signStatement),
   };
 }
 
