@@ -4,6 +4,8 @@ import { type FollowInput, followLog, parseVkey, type Round } from '../provenanc
 import { type Command, type CommandInput, textOf, textsOf, UsageError } from './command.ts';
 
 const EVERY_DEFAULT_SECONDS = 60;
+/** A new checkpoint is cosigned within seconds of its signature. */
+const COSIGNED_WITHIN_MS = 30_000;
 
 export const monitorCommand: Command = {
   name: 'monitor',
@@ -68,7 +70,7 @@ function readInput(input: CommandInput): FollowInput {
   return {
     ...{ log, statePath, url: (input.positionals[0] ?? input.url).replace(/\/+$/, '') },
     ...{ vkey: textOf(input, 'vkey'), acceptKey: textOf(input, 'accept-key') },
-    ...{ witnesses: { keys, needed }, clock: systemClock, say: input.complain },
+    ...{ witnesses: { keys, needed, waitMs: COSIGNED_WITHIN_MS }, clock: systemClock, say: input.complain },
   };
 }
 

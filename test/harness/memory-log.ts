@@ -57,7 +57,7 @@ export function createMemoryLog(...signers: NoteSigner[]): MemoryLog {
     entries,
     append(...added) {
       for (const one of added) {
-        const entry = Buffer.from(one);
+        const entry = typeof one === 'string' ? Buffer.from(one) : one;
         entries.push(entry);
         leafHashes.push(leafHashOf(entry));
       }

@@ -6,8 +6,8 @@ import type { NoteKey } from '../../log/vkey.ts';
 import { Alarm } from './alarm.ts';
 import type { RemoteLog } from './remote-log.ts';
 
-/** Whose cosignatures a checkpoint must have, and how many of them. */
-export type WitnessPolicy = { keys: readonly NoteKey[]; needed: number };
+/** Whose cosignatures a checkpoint must have, how many of them, and how long it may take until they are there. */
+export type WitnessPolicy = { keys: readonly NoteKey[]; needed: number; waitMs: number };
 
 export type TrustInput = {
   /** The key that is trusted already. */
@@ -25,8 +25,6 @@ export type TrustedCheckpoint = VerifiedCheckpoint & {
   strangers: readonly string[];
 };
 
-/** A new checkpoint is cosigned within seconds of its signature. */
-const COSIGNED_WITHIN_MS = 30_000;
 const ASK_EVERY_MS = 1_000;
 
 /**
@@ -47,7 +45,7 @@ export async function fetchTrusted(
     const checkpoint = trust(note, input);
     const { length } = checkpoint.cosignatures;
     if (length >= input.witnesses.needed) return checkpoint;
-    if (waitedMs >= COSIGNED_WITHIN_MS) {
+    if (waitedMs >= input.witnesses.waitMs) {
       throw new Alarm(
         'uncosigned',
         `${length} of the ${input.witnesses.needed} witnesses asked for cosigned it`,

@@ -30,7 +30,7 @@ export type Round =
 
 /** Old bundles of entries that are read again each round, so that one which was rewritten is found in time. */
 const AUDITED_AT_ONCE = 8;
-const NO_WITNESSES: WitnessPolicy = { keys: [], needed: 0 };
+const NO_WITNESSES: WitnessPolicy = { keys: [], needed: 0, waitMs: 0 };
 const ROUTES = { versions: '/log', receipts: '/log/receipts' } as const satisfies Record<LogName, string>;
 
 /**
