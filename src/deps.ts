@@ -101,10 +101,8 @@ export async function createDeps({ config, log, publicUrl, isDraining }: DepsInp
     ownership: wired.ownership,
     reliability: createReliability({ sql, clock }),
     ...wireFreeCalls(config),
-    wires: createWires({
-      ...{ secrets: secrets.masters, realm: new URL(publicUrl).hostname, clock, log },
-      networks: config.evm?.networks ?? [],
-      signStatement: parts.signer.signStatement,
+    wires: createWires(config, {
+      ...{ secrets: secrets.masters, publicUrl, clock, log, signStatement: parts.signer.signStatement },
     }),
     rails: rails.all.map(({ rail }) => rail),
     straySources: rails.all.flatMap(({ strays }) => strays ?? []),
@@ -170,12 +168,11 @@ function createWires(config: Config, { publicUrl, ...parts }: WireParts): Wire[]
   return [createX402Wire(deps), createMppWire(deps), createL402Wire(deps)];
 }
 
-type WireDeps = {
+type WireParts = {
   secrets: readonly Buffer[];
-  realm: string;
+  publicUrl: string;
   clock: Clock;
   log: Log;
-  networks: readonly { chainId: number; token: `0x${string}` }[];
   signStatement(statement: object): string;
 };
 
