@@ -1,5 +1,6 @@
 import { measureCharges } from './charges/charge-rows.ts';
 import { measureHttp } from './http/http-rows.ts';
+import { measureLog } from './log/log-rows.ts';
 import { type Plan, readPlan, USAGE } from './plan.ts';
 import { startThrowAwayPostgres } from './postgres.ts';
 import { measureRemote } from './remote/remote-rows.ts';
@@ -43,7 +44,8 @@ async function measure(plan: Plan): Promise<Report> {
     const http = await measureHttp({ postgres, progress }, plan);
     const remote = await measureRemote({ progress }, plan);
     const sandbox = await measureSandbox({ progress }, plan);
-    const findings = [...charges.findings, ...http.findings, ...remote, ...sandbox].sort(
+    const log = await measureLog({ postgres, progress }, plan);
+    const findings = [...charges.findings, ...http.findings, ...remote, ...sandbox, ...log].sort(
       (a, b) => ROW_NAMES.indexOf(a.row) - ROW_NAMES.indexOf(b.row),
     );
     const machine = describeMachine(postgres.version);

@@ -12,11 +12,13 @@ export type Plan = {
   warmSeconds: number;
   /** Accounts of the row that spreads its charges. */
   payers: number;
+  /** How long the log is that is appended to and proven from. */
+  leaves: number;
 };
 
-const FULL = { rounds: 5, seconds: 3, warmSeconds: 2, payers: 10_000 };
+const FULL = { rounds: 5, seconds: 3, warmSeconds: 2, payers: 10_000, leaves: 1_000_000 };
 /** Enough to see that every part works; its ratios mean little. */
-const QUICK = { rounds: 2, seconds: 0.5, warmSeconds: 0.5, payers: 200 };
+const QUICK = { rounds: 2, seconds: 0.5, warmSeconds: 0.5, payers: 200, leaves: 20_000 };
 
 export const USAGE = `npm run bench -- [--only <row>]... [--quick] [--json]
 rows: ${ROW_NAMES.join(', ')}`;

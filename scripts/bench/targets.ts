@@ -19,6 +19,10 @@ export const ROW_NAMES = [
   'sandbox-warm',
   'sandbox-docker',
   'sandbox-docker-cold',
+  'log-append',
+  'log-batch',
+  'log-proof',
+  'log-consistency',
 ] as const;
 export type RowName = (typeof ROW_NAMES)[number];
 
@@ -101,6 +105,22 @@ export const TARGETS: Record<RowName, Target> = {
   'sandbox-docker-cold': {
     what: 'time of the same call by docker run, over ours that starts a jail',
     ...{ better: 'larger', floor: 2, goal: 5 },
+  },
+  'log-append': {
+    what: 'time of appending a leaf to a log of 1,000,000, committed to disk, over 10 ms',
+    ...{ better: 'smaller', floor: 2, goal: 1 },
+  },
+  'log-batch': {
+    what: 'time of appending 256 leaves to it at once, over 10 ms',
+    ...{ better: 'smaller', isTold: true },
+  },
+  'log-proof': {
+    what: 'time of proving the inclusion of one of its leaves, over 10 ms',
+    ...{ better: 'smaller', floor: 2, goal: 1 },
+  },
+  'log-consistency': {
+    what: 'time of proving that it begins with an earlier tree, over 10 ms',
+    ...{ better: 'smaller', floor: 2, goal: 1 },
   },
 };
 

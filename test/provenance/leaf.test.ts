@@ -4,8 +4,10 @@ import { describe, expect, it } from 'vitest';
 import { Problem } from '../../src/core/problem.ts';
 import {
   decodeLeaf,
+  dedupKeyOf,
   ENTRY_BYTES_MAX,
   encodeLeaf,
+  type Leaf,
   leafHashOf,
   type PublishLeaf,
 } from '../../src/provenance/index.ts';
@@ -83,6 +85,8 @@ describe('a leaf', () => {
   it.each([
     ['an empty entry', ''],
     ['another kind', ENTRY.replace('publish', 'yank')],
+    ['no known kind', ENTRY.replace('publish', 'toString')],
+    ['another version of the grammar', ENTRY.replace('/v1', '/v2')],
     ['no last line feed', ENTRY.slice(0, -1)],
     ['one line feed more', `${ENTRY}\n`],
     ['carriage returns', ENTRY.replaceAll('\n', '\r\n')],
@@ -113,5 +117,102 @@ describe('a leaf', () => {
   ])('with a %s outside the grammar is refused and named: %j', (field, change) => {
     expect(() => encodeLeaf({ ...LEAF, ...change })).toThrow(Problem);
     expect(() => encodeLeaf({ ...LEAF, ...change })).toThrow(`this ${field}`);
+  });
+});
+
+const OTHERS: readonly { leaf: Leaf; text: string; dedupKey: string }[] = [
+  {
+    leaf: { kind: 'yank', tool: 'acme/x', version: '1.2.3', publisher: 'acme', time: 7 },
+    text: 'mcp-log/v1 yank\ntool acme/x\nversion 1.2.3\npublisher acme\ntime 7\n',
+    dedupKey: 'yank acme/x 1.2.3',
+  },
+  {
+    leaf: { kind: 'transfer', tool: 'acme/x', from: 'acme', to: 'other', time: 7 },
+    text: 'mcp-log/v1 transfer\ntool acme/x\nfrom acme\nto other\ntime 7\n',
+    dedupKey: 'transfer acme/x acme other 7',
+  },
+  {
+    leaf: {
+      ...{ kind: 'key-add', publisher: 'acme', format: 'ssh', key: 'SHA256:ab+/', public: 'AAECAw==' },
+      ...{ expires: 0, time: 7 },
+    },
+    text: 'mcp-log/v1 key-add\npublisher acme\nformat ssh\nkey SHA256:ab+/\npublic AAECAw==\nexpires 0\ntime 7\n',
+    dedupKey: 'key-add acme SHA256:ab+/',
+  },
+  {
+    leaf: { kind: 'key-revoke', publisher: 'acme', format: 'openpgp', key: 'ABCDEF', time: 7 },
+    text: 'mcp-log/v1 key-revoke\npublisher acme\nformat openpgp\nkey ABCDEF\ntime 7\n',
+    dedupKey: 'key-revoke acme ABCDEF',
+  },
+  {
+    leaf: {
+      ...{
+        kind: 'anchor-contract',
+        log: 'versions',
+        chain: 84532,
+        contract: `0x${'ab'.repeat(20)}`,
+        time: 7,
+      },
+    },
+    text: `mcp-log/v1 anchor-contract\nlog versions\nchain 84532\ncontract 0x${'ab'.repeat(20)}\ntime 7\n`,
+    dedupKey: `anchor-contract versions 84532 0x${'ab'.repeat(20)}`,
+  },
+];
+
+describe('a leaf of every other kind', () => {
+  it.each(OTHERS)(
+    '$leaf.kind is spelled, read back and kept once by what it says',
+    ({ leaf, text, dedupKey }) => {
+      expect(encodeLeaf(leaf).toString()).toBe(text);
+      expect(decodeLeaf(Buffer.from(text))).toEqual(leaf);
+      expect(dedupKeyOf(leaf)).toBe(dedupKey);
+    },
+  );
+
+  it.each(OTHERS)('$leaf.kind has exactly one spelling', ({ text }) => {
+    const entry = Buffer.from(text);
+    const property = fc.property(fc.nat(entry.length - 1), fc.nat(255), fc.nat(2), (at, byte, kind) => {
+      const changed = Buffer.concat([
+        entry.subarray(0, at),
+        kind === 0 ? Buffer.alloc(0) : Buffer.of(byte),
+        entry.subarray(kind === 1 ? at : at + 1),
+      ]);
+      const decoded = decodeLeaf(changed);
+      if (decoded) expect(encodeLeaf(decoded)).toEqual(changed);
+    });
+    fc.assert(property, { numRuns: 500 });
+  });
+
+  it.each<[string, Leaf]>([
+    ['format', { kind: 'key-revoke', publisher: 'acme', format: 'pgp', key: 'AB', time: 7 }],
+    ['key', { kind: 'key-revoke', publisher: 'acme', format: 'ssh', key: 'A B', time: 7 }],
+    ['to', { kind: 'transfer', tool: 'acme/x', from: 'acme', to: 'a\nb', time: 7 }],
+    [
+      'public',
+      { kind: 'key-add', publisher: 'a', format: 'ssh', key: 'A', public: 'AB==', expires: 0, time: 7 },
+    ],
+    [
+      'public',
+      {
+        kind: 'key-add',
+        publisher: 'a',
+        format: 'ssh',
+        key: 'A',
+        public: 'A'.repeat(65_536),
+        expires: 0,
+        time: 7,
+      },
+    ],
+    [
+      'chain',
+      { kind: 'anchor-contract', log: 'versions', chain: 0, contract: `0x${'ab'.repeat(20)}`, time: 7 },
+    ],
+    ['log', { kind: 'anchor-contract', log: 'other', chain: 1, contract: `0x${'ab'.repeat(20)}`, time: 7 }],
+    [
+      'contract',
+      { kind: 'anchor-contract', log: 'versions', chain: 1, contract: `0x${'AB'.repeat(20)}`, time: 7 },
+    ],
+  ])('with a %s outside the grammar is refused and named', (field, leaf) => {
+    expect(() => encodeLeaf(leaf)).toThrow(`this ${field}`);
   });
 });

@@ -35,8 +35,11 @@ export async function appendEntries(
     frontier,
     rows.map(({ leafHash }) => leafHash),
   );
-  await widenTiles(tx, log, grown.growth);
-  await setLogState(tx, log, { treeSize: grown.frontier.treeSize, root: rootOf(grown.frontier) });
+  const { treeSize } = grown.frontier;
+  await Promise.all([
+    widenTiles(tx, log, grown.growth),
+    setLogState(tx, log, { treeSize, root: rootOf(grown.frontier) }),
+  ]);
   return entries.map((_, at) => fromIndex + at);
 }
 
