@@ -217,7 +217,9 @@ describe('a receipt in the receipts log', () => {
     await stuck.sealBatch(second?.id ?? '');
     const other = open();
     const id = await append(other, newUuid());
-    expect(await drain(other)).toBe(1);
+    // A call looks at some of the queue, and the next goes on from there.
+    const seen = [await other.logReceipts(), await other.logReceipts(), await other.logReceipts()];
+    expect(seen.reduce((sum, count) => sum + count)).toBe(1);
     expect((await other.getReceipt(id))?.payload.seq).toBe(1);
     await stuck.sealBatch(first?.id ?? '');
     let total = 0;

@@ -36,7 +36,7 @@ type Prepared = Omit<CommitmentRow, 'leafIndex'> & { loggedSeq: bigint; entry: B
 
 /** What one transaction takes, and how many of them one call makes: the log follows without taking a core. */
 const RECEIPTS_MAX = 1_000;
-const ROUNDS_MAX = 4;
+const ROUNDS_MAX = 2;
 const FAILURES_MAX = 5;
 const FIRST_ID: Uuid = '00000000-0000-0000-0000-000000000000';
 
