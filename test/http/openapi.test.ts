@@ -18,7 +18,7 @@ const operations: [string, Operation][] = Object.entries(document.paths).flatMap
 );
 
 /** What is only read costs nothing, ever, and neither does what a publisher does with its versions. */
-const isOpen = (name: string) => /^get \/(?:pay|\.well-known)\/|\/(?:versions|release-keys)\b/.test(name);
+const isOpen = (name: string) => /^get \/(?:pay|\.well-known)\/|\/(?:versions|release-keys|sales)\b/.test(name);
 
 test('every operation has a name of its own, and says what a 402 is where one may come', () => {
   const names = operations.map(([, { operationId }]) => operationId);

@@ -5,6 +5,7 @@ import { mcpOperation, openPaths } from './mcp.ts';
 import { paymentInfo } from './payment-info.ts';
 import { publishOperation } from './publishing.ts';
 import { releaseKeyPaths } from './release-keys.ts';
+import { salesPaths } from './sales.ts';
 import { versionPaths } from './versions.ts';
 
 const json = (schema: object, example?: unknown) => ({
@@ -119,6 +120,7 @@ function registryPaths(): Record<string, unknown> {
     },
     ...versionPaths(),
     ...releaseKeyPaths,
+    ...salesPaths,
   };
 }
 
