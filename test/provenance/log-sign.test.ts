@@ -215,6 +215,24 @@ describe('a checkpoint', () => {
     }
   });
 
+  it('that stands when a key comes is signed by it too, without another leaf', async () => {
+    const before = createTestLog(database.sql);
+    await appendMany(database.sql, before, 2);
+    const old = await before.sign();
+    const keys = { currentPem: newReceiptKeyPem(), previousPem: LOG_KEY };
+    const [log, other] = [createTestLog(database.sql, { keys }), createTestLog(database.sql, { keys })];
+    const signed = await Promise.all([log.sign(), other.sign()]);
+    const note = (await log.findCheckpoint())?.note ?? '';
+    expect(signed.map((checkpoint) => checkpoint?.note)).toEqual([note, note]);
+    expect(note.startsWith(old?.note ?? 'x')).toBe(true);
+    expect(parseNote(note).signatures).toHaveLength(2);
+    for (const vkey of log.vkeys) {
+      const expected = { origin: 'gateway.example', logKeys: [parseVkey(vkey)] };
+      expect(verifyCheckpoint(note, expected).treeSize).toBe(2);
+    }
+    expect((await log.sign())?.note).toBe(note);
+  });
+
   it('gets the line of a witness once, and none that does not hold', async () => {
     const log = createTestLog(database.sql);
     await appendMany(database.sql, log, 2);

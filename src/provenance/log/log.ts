@@ -3,8 +3,9 @@ import type { Log } from '../../core/log.ts';
 import { Problem } from '../../core/problem.ts';
 import type { Sql } from '../../db/index.ts';
 import { appendEntries } from './append.ts';
+import { parseCheckpoint } from './checkpoint.ts';
 import { LogDivergedError } from './divergence.ts';
-import { parseNote, parseSignatureLine, verifyNoteSignature } from './note.ts';
+import { type NoteSignature, parseNote, parseSignatureLine, signLine, verifyNoteSignature } from './note.ts';
 import { requireNote } from './note-error.ts';
 import { createLogReader } from './reader.ts';
 import { signHead } from './sign.ts';
@@ -16,7 +17,7 @@ import {
   type LogName,
   type TransparencyLog,
 } from './transparency-log.ts';
-import { createNoteSigner, parseVkey } from './vkey.ts';
+import { createNoteSigner, type NoteKey, parseVkey } from './vkey.ts';
 
 export type LogDeps = {
   sql: Sql;
@@ -55,7 +56,22 @@ export function createLog(deps: LogDeps): TransparencyLog {
 
   async function sign(): Promise<Checkpoint | undefined> {
     if (health.kind === 'diverged') throw new LogDivergedError(health.detail);
-    return toCheckpoint(await signHead({ sql, clock, log, origin, signers }));
+    const signed = await signHead({ sql, clock, log, origin, signers });
+    // Its root was just recomputed, so a key that came with a rotation may sign it too: readers of that key alone
+    // need not wait for the next leaf.
+    if (signed && (await signWithNewKeys(signed))) return toCheckpoint(await findLogCheckpoint(sql, log));
+    return toCheckpoint(signed);
+  }
+
+  async function signWithNewKeys({ treeSize, note }: LogCheckpointRow): Promise<boolean> {
+    const { text, signatures } = parseNote(note);
+    const missing = signers.filter((signer) => !signatures.some((line) => isBy(line, signer)));
+    if (parseCheckpoint(text).origin !== origin) return false;
+    for (const signer of missing) {
+      const line = signLine(text, signer);
+      await insertCosignature(sql, log, { treeSize: Number(treeSize), witness: signer.vkey, line });
+    }
+    return missing.length > 0;
   }
 
   return {
@@ -93,9 +109,13 @@ async function addCosignature(
   if (!checkpoint) throw new Problem('not-found', { detail: `No checkpoint has ${treeSize} leaves.` });
   // A line that does not hold would spoil the whole note for whoever knows the witness.
   const [signature, key] = [parseSignatureLine(line), parseVkey(witness)];
-  requireNote(signature.name === key.name && signature.keyId === key.keyId, `The line is not of ${witness}.`);
+  requireNote(isBy(signature, key), `The line is not of ${witness}.`);
   verifyNoteSignature(parseNote(checkpoint.note).text, signature, key);
   await insertCosignature(sql, log, { treeSize, witness, line });
+}
+
+function isBy(signature: NoteSignature, key: NoteKey): boolean {
+  return signature.name === key.name && signature.keyId === key.keyId;
 }
 
 function toCheckpoint(row: LogCheckpointRow | undefined): Checkpoint | undefined {

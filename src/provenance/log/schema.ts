@@ -71,7 +71,7 @@ export const logCheckpoint = pgTable(
   ],
 );
 
-/** What witnesses added to a checkpoint: whole signature lines, each with its line feed. */
+/** What witnesses added to a checkpoint, and keys of ours that came later: whole signature lines with line feeds. */
 export const logCosignature = pgTable(
   'log_cosignature',
   {

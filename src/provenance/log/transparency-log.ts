@@ -12,7 +12,7 @@ export type TreeHead = { treeSize: number; root: Hash };
 
 /** A tree head that was signed. */
 export type Checkpoint = TreeHead & {
-  /** The C2SP signed note, our own signatures first and the cosignatures of witnesses after them. */
+  /** The C2SP signed note: our own signatures, then what was added, by witnesses and by keys that came later. */
   note: string;
   signedAt: Date;
 };
