@@ -1,0 +1,60 @@
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { silentLog } from '../../../src/core/log.ts';
+import { verifyBundle } from '../../../src/provenance/index.ts';
+import { type Anvil, startAnvil } from '../../harness/chain.ts';
+import { requirePython } from '../../harness/python-cryptography.ts';
+import { createScene, proveLeaf, type Scene } from './fixture.ts';
+import { flips } from './flips.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'millicent-bundle-'));
+let anvil: Anvil;
+let scene: Scene;
+
+beforeAll(async () => {
+  anvil = await startAnvil({ log: silentLog });
+  scene = await createScene(anvil);
+});
+afterAll(async () => {
+  await anvil?.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/** What a verifier in another language, written from the specifications, says of each of these bundles. */
+function askPython(bundles: readonly unknown[]): {
+  status: number | null;
+  verdicts: string[];
+  stderr: string;
+} {
+  const paths = bundles.map((bundle, at) => {
+    const path = join(folder, `bundle-${at}.json`);
+    writeFileSync(path, JSON.stringify(bundle));
+    return path;
+  });
+  const script = join(import.meta.dirname, '../../harness/independent-verifier.py');
+  const { status, stdout, stderr } = spawnSync(requirePython(), [script, ...paths], { encoding: 'utf8' });
+  return { status, verdicts: stdout.trimEnd().split('\n'), stderr };
+}
+
+test('a verifier in Python, written from the specifications, takes what ours takes', async () => {
+  const indexes = [0, 3, 6, 7, 11];
+  const bundles = await Promise.all(indexes.map((leafIndex) => proveLeaf(scene.deps, leafIndex)));
+  const verdicts = indexes.map((leafIndex) => `ok ${leafIndex} ${leafIndex < 7 ? 7 : 12}`);
+  expect(askPython(bundles)).toEqual({ status: 0, verdicts, stderr: '' });
+});
+
+test('and it refuses what ours refuses, without a stack trace', () => {
+  const some = [...flips(scene.bundle)].filter(
+    ({ path }, at) => at % 5 === 0 && !/^(?:huge|overfill)/.test(path),
+  );
+  expect(some.length).toBeGreaterThan(100);
+  const { status, verdicts, stderr } = askPython(some.map(({ given }) => given));
+  expect([status, stderr, verdicts.length]).toEqual([1, '', some.length]);
+  for (const [at, { path, given }] of some.entries()) {
+    expect(verdicts[at], path).toMatch(/^refused: \S/);
+    expect(verifyBundle(given).kind, path).toBe('invalid');
+  }
+});
