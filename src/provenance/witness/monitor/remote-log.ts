@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { encodeTilePath, type TilePath } from '../../log/tiles/path.ts';
 import { TILE_WIDTH } from '../../log/tiles/tile.ts';
 import { HASH_BYTES } from '../../merkle/merkle.ts';
 import { type BytesAnswer, fetchBytes } from '../fetch-bytes.ts';
@@ -27,10 +28,11 @@ const PAUSE_MS = 500;
 export function createRemoteLog(prefix: string, signal: AbortSignal): RemoteLog {
   const get = (path: string, bytesMax: number) => getPatiently(`${prefix}${path}`, bytesMax, signal);
   /** A partial tile may be gone once the full one is there. */
-  async function readPart(path: string, width: number, bytesMax: number): Promise<Buffer> {
-    const part = width === TILE_WIDTH ? path : `${path}.p/${width}`;
-    const answer = (await get(part, bytesMax)) ?? (part === path ? undefined : await get(path, bytesMax));
-    if (!answer) throw new Alarm('withheld', `${prefix}${part} is not there, and the checkpoint promises it`);
+  async function readPart(tile: TilePath, bytesMax: number): Promise<Buffer> {
+    const path = `/tile/${encodeTilePath(tile)}`;
+    const full = `/tile/${encodeTilePath({ ...tile, width: TILE_WIDTH })}`;
+    const answer = (await get(path, bytesMax)) ?? (path === full ? undefined : await get(full, bytesMax));
+    if (!answer) throw new Alarm('withheld', `${prefix}${path} is not there, and the checkpoint promises it`);
     return answer;
   }
   return {
@@ -40,7 +42,7 @@ export function createRemoteLog(prefix: string, signal: AbortSignal): RemoteLog 
       return text.split('\n').filter((line) => line !== '');
     },
     async readTile({ level, n, width }) {
-      const bytes = await readPart(`/tile/${level}/${spellN(n)}`, width, TILE_WIDTH * HASH_BYTES);
+      const bytes = await readPart({ level, n, width }, TILE_WIDTH * HASH_BYTES);
       if (bytes.length < width * HASH_BYTES) {
         throw new Alarm(
           'rewritten',
@@ -50,20 +52,13 @@ export function createRemoteLog(prefix: string, signal: AbortSignal): RemoteLog 
       return bytes.subarray(0, width * HASH_BYTES);
     },
     async readEntries({ n, width }) {
-      const bytes = await readPart(`/tile/entries/${spellN(n)}`, width, ENTRIES_BYTES_MAX);
+      const bytes = await readPart({ level: 'entries', n, width }, ENTRIES_BYTES_MAX);
       const entries = splitEntries(bytes, width);
       if (!entries)
         throw new Alarm('rewritten', `bundle ${n} of entries does not hold ${width} whole entries`);
       return entries;
     },
   };
-}
-
-/** Groups of three digits, all but the last with an x: 1234067 is `x001/x234/067`. */
-function spellN(n: number): string {
-  const digits = String(n);
-  const groups = digits.padStart(Math.ceil(digits.length / 3) * 3, '0').match(/.{3}/g) ?? [];
-  return groups.map((group, at) => (at === groups.length - 1 ? group : `x${group}`)).join('/');
 }
 
 /** The first `count` of entries that stand one after another behind 16-bit lengths. */
