@@ -32,12 +32,16 @@ function startGateway(haltAt: string): Crash {
     env: { ...process.env, CRASHING_GATEWAY: JSON.stringify(parts) },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
-  const halted = once(createInterface({ input: child.stdout }), 'line');
+  const exited = once(child, 'exit');
+  const ended = exited.then(() => Promise.reject(new Error('the gateway ended before it halted')));
+  const halted = Promise.race([once(createInterface({ input: child.stdout }), 'line'), ended]);
+  // Whoever waits for where it halts hears of it; being killed later is no fault.
+  halted.catch(() => {});
   return {
     halted,
     async kill() {
       child.kill('SIGKILL');
-      await once(child, 'exit');
+      await exited;
     },
   };
 }
