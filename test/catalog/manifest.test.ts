@@ -1,8 +1,10 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { type ManifestFacts, readManifest, writeManifest } from '../../src/catalog/manifest.ts';
+import { hashMetadata } from '../../src/catalog/metadata-hash.ts';
 import { sha256Hex } from '../../src/core/bytes.ts';
 import { LIMIT_CEILINGS, LIMIT_FLOORS } from '../../src/core/limits.ts';
+import { createBody, parse, refusalOf } from './fixtures.ts';
 
 const hash = fc.uint8Array({ minLength: 8, maxLength: 8 }).map((bytes) => sha256Hex(bytes));
 const MIB = 1024 * 1024;
@@ -75,4 +77,26 @@ test('a text in any other spelling, or with more or less in it, is no manifest',
     '['.repeat(200_000),
   ];
   for (const other of wrong) expect(readManifest(other), other.slice(0, 80)).toBeUndefined();
+});
+
+test('a signature and a promise are part of what was said of a version, and their absence of nothing', () => {
+  const body = createBody();
+  const said = (change: Record<string, unknown>) => hashMetadata(parse({ ...body, ...change }));
+  const hashes = [{}, { signature: 'one' }, { signature: 'other' }, { deterministic: true }].map(said);
+  expect(new Set(hashes).size).toBe(hashes.length);
+  expect(said({ deterministic: false })).toBe(said({}));
+});
+
+test('a signature is bounded text, and a promise is true or false', async () => {
+  const refuse = (change: Record<string, unknown>) => refusalOf(() => parse(createBody(change)));
+  for (const signature of ['', 'x'.repeat(16 * 1024 + 1), 'é'.repeat(16 * 1024), 'a\u0000b', 'a\u202eb', 7]) {
+    expect((await refuse({ signature })).options.members).toMatchObject({ field: 'signature' });
+  }
+  for (const deterministic of ['true', 1, null]) {
+    expect((await refuse({ deterministic })).options.members).toMatchObject({ field: 'deterministic' });
+  }
+  const remote = { tier: 'pro', endpoint_url: 'https://mcp.example.com/', deterministic: true };
+  const { files: _f, entrypoint: _e, language: _l, ...described } = createBody();
+  const refusal = await refusalOf(() => parse({ ...described, ...remote }));
+  expect(refusal.message).toContain('deterministic: is a promise about code that runs here');
 });
