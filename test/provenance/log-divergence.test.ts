@@ -11,7 +11,7 @@ beforeEach(async () => {
 });
 afterAll(async () => {
   for (const { close } of databases) await close();
-});
+}, 60_000);
 
 /** A signed log of this many publications, and what watches it. */
 async function createSigned(count: number) {

@@ -34,7 +34,7 @@ beforeEach(async () => {
 });
 afterAll(async () => {
   for (const { close } of databases) await close();
-});
+}, 60_000);
 
 async function readLeafHashes(log: TransparencyLog): Promise<Hash[]> {
   const hashes: Hash[] = [];

@@ -20,7 +20,7 @@ beforeEach(async () => {
 });
 afterAll(async () => {
   for (const { close } of databases) await close();
-});
+}, 60_000);
 
 function createLeaf(overrides: Partial<PublishLeaf> = {}): PublishLeaf {
   return {
