@@ -114,6 +114,8 @@ export function readConfig(environment: Record<string, string | undefined> = pro
   if (env.SIGNUP_CREDIT_MCENTS < env.SIGNUP_PRICE_MCENTS) {
     throw new ConfigError('SIGNUP_CREDIT_MCENTS must not be less than SIGNUP_PRICE_MCENTS');
   }
+  const [evm, provenance] = [readEvm(env), readProvenance(env)];
+  refuseSharedWallet(evm, provenance);
   return Object.freeze({
     isProduction: env.NODE_ENV === 'production',
     host: env.HOST,
@@ -128,7 +130,7 @@ export function readConfig(environment: Record<string, string | undefined> = pro
     secrets: [env.SECRET, env.SECRET_PREVIOUS].filter((value) => value !== undefined),
     receiptKeyPem: readPem(env.RECEIPT_KEY),
     receiptKeyPreviousPem: readPem(env.RECEIPT_KEY_PREVIOUS),
-    provenance: readProvenance(env),
+    provenance,
     sandbox: readSandbox(env, { docker: readDocker(env), kubernetes: readKubernetes(env) }),
     build: readBuild(env),
     remote: readRemote(env),
@@ -137,7 +139,7 @@ export function readConfig(environment: Record<string, string | undefined> = pro
     signupsPerHour: env.SIGNUPS_PER_HOUR,
     mintsPerHour: env.MINTS_PER_HOUR,
     mintMax: millicents(MINT_MAX),
-    evm: readEvm(env),
+    evm,
     tempo: readTempo(env),
     lightning: readLightning(env),
     stripe: readStripe(env),
@@ -172,6 +174,19 @@ function readProxies(text: string): (address: string) => boolean {
 /** PEM in one line: `\n` spelled out, as environments carry it. */
 function readPem(text: string | undefined): string | undefined {
   return text?.replaceAll('\\n', '\n');
+}
+
+/** What moves money and what anchors would wait for each other's transactions, and share what they may spend. */
+function refuseSharedWallet(evm: EvmConfig | undefined, { anchorChains }: ProvenanceConfig): void {
+  const settling = (evm?.networks ?? []).map(({ mover }) =>
+    mover.kind === 'wallet' ? mover.walletKey.toLowerCase() : undefined,
+  );
+  const shared = anchorChains.find(({ signer }) => signer.kind === 'key' && settling.includes(signer.key));
+  if (shared) {
+    throw new ConfigError(
+      `ANCHORS: chain ${shared.chainId} has the wallet that settles payments; anchoring needs one of its own`,
+    );
+  }
 }
 
 function requireInProduction(env: Environment): void {

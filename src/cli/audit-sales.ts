@@ -10,8 +10,6 @@ import { type Command, type CommandInput, textOf, textsOf, UsageError } from './
 const FAULTS_SHOWN = 100;
 
 export const auditSalesCommand: Command = {
-  name: 'audit-sales',
-  summary: 'Proves from receipts and log that no sale was left out.',
   options: {
     key: { type: 'string' },
     tool: { type: 'string' },

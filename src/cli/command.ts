@@ -18,12 +18,6 @@ export type CommandInput = {
 
 /** One command of `millicent`. Exit codes: 0 all well, 1 what was asked about is not as it should be, 2 misuse. */
 export type Command = {
-  /** One word or two, as in `log fsck`. */
-  name: string;
-  /** One line. */
-  summary: string;
-  /** How it is called after its name, for example `<folder>`. */
-  takes?: string;
   options: NonNullable<ParseArgsConfig['options']>;
   /** A line for each option: how it is written, and what it does. */
   optionTexts: readonly (readonly [string, string])[];

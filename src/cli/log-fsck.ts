@@ -26,8 +26,6 @@ const CHECKPOINT_BYTES_MAX = 1024 * 1024;
 const FAULTS_SHOWN = 100;
 
 export const logFsckCommand: Command = {
-  name: 'log fsck',
-  summary: 'Fetches a whole log and builds it anew with merkletreejs: every root and every leaf.',
   options: {
     log: { type: 'string', default: 'versions' },
     vkey: { type: 'string', multiple: true },

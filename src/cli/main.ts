@@ -1,13 +1,13 @@
 import { parseArgs } from 'node:util';
 import { type Command, UsageError } from './command.ts';
-import { COMMANDS } from './commands.ts';
+import { COMMANDS, type CommandEntry } from './commands.ts';
 
 const URL_DEFAULT = 'http://127.0.0.1:4020';
 
 /** The `millicent` command. */
 async function main(words: string[]): Promise<number> {
-  const command = COMMANDS.find(({ name }) => name.split(' ').every((word, at) => words[at] === word));
-  if (!command) {
+  const entry = COMMANDS.find(({ name }) => name.split(' ').every((word, at) => words[at] === word));
+  if (!entry) {
     const isHelp = words.some((word) => word === '--help' || word === '-h');
     if (isHelp || words[0] === undefined) {
       process.stdout.write(describeAll());
@@ -16,8 +16,9 @@ async function main(words: string[]): Promise<number> {
     process.stderr.write(`millicent: there is no command "${words[0]}"\n\n${describeAll()}`);
     return 2;
   }
+  const command = await entry.load();
   const { values, positionals } = parseArgs({
-    args: words.slice(command.name.split(' ').length),
+    args: words.slice(entry.name.split(' ').length),
     allowPositionals: true,
     options: {
       ...command.options,
@@ -26,7 +27,7 @@ async function main(words: string[]): Promise<number> {
     },
   });
   if (values.help === true) {
-    process.stdout.write(describe(command));
+    process.stdout.write(describe(entry, command));
     return 0;
   }
   return command.run({
@@ -54,7 +55,7 @@ async function readFirstLine(): Promise<string> {
 
 function describeAll(): string {
   const lines = COMMANDS.map(
-    ({ name, takes = '', summary }) => `  ${`${name} ${takes}`.padEnd(34)} ${summary}`,
+    ({ name, takes = '', summary }) => `  ${`${name} ${takes}`.padEnd(38)} ${summary}`,
   );
   return `Usage: millicent <command> [options]
 
@@ -65,7 +66,7 @@ ${lines.join('\n')}
 `;
 }
 
-function describe({ name, takes, summary, optionTexts }: Command): string {
+function describe({ name, takes, summary }: CommandEntry, { optionTexts }: Command): string {
   const options = [...optionTexts, ['--url <url>', `the gateway; ${URL_DEFAULT} when left out`] as const];
   const lines = options.map(([option, text]) => `  ${option.padEnd(28)} ${text}`);
   return `Usage: millicent ${name}${takes === undefined ? '' : ` ${takes}`} [options]

@@ -8,9 +8,6 @@ const EVERY_DEFAULT_SECONDS = 60;
 const COSIGNED_WITHIN_MS = 30_000;
 
 export const monitorCommand: Command = {
-  name: 'monitor',
-  takes: '<url>',
-  summary: 'Follows a log and shouts when it forks, shrinks, rewrites or says something twice.',
   options: {
     log: { type: 'string', default: 'versions' },
     vkey: { type: 'string' },

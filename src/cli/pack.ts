@@ -11,9 +11,6 @@ const BYTES_MAX = 64 * 1024 * 1024;
 const FILES_MAX = 5_000;
 
 export const packCommand: Command = {
-  name: 'pack',
-  takes: '<folder>',
-  summary: 'Writes the archive of a release: the bytes that its code hash names and its publisher signs.',
   options: { out: { type: 'string', short: 'o' }, endpoint: { type: 'string' } },
   optionTexts: [
     ['--out <file.tar>', 'where it is written; <folder>.tar here when left out'],

@@ -26,8 +26,6 @@ type ReconcileInput = {
 const TIMEOUT_MS = 60_000;
 
 export const reconcileCommand: Command = {
-  name: 'reconcile',
-  summary: 'Holds every rail beside the books, to the last unit.',
   options: {
     'admin-key': { type: 'string' },
     adopt: { type: 'string' },

@@ -13,9 +13,6 @@ const RESULT_CHARACTERS_MAX = 20_000;
 const RUN_SLACK_MS = 30_000;
 
 export const reproduceCommand: Command = {
-  name: 'reproduce',
-  takes: '<receipt>',
-  summary: 'Runs a paid call of deterministic code again, here, and compares the result.',
   options: {
     input: { type: 'string', short: 'i' },
     vkey: { type: 'string', multiple: true },

@@ -22,9 +22,6 @@ const flag = { type: 'boolean', default: false } as const;
 const JWKS_BYTES_MAX = 1024 * 1024;
 
 export const verifyCommand: Command = {
-  name: 'verify',
-  takes: '<bundle|receipt|name@version>',
-  summary: 'Checks a proof bundle or a receipt, and says what was checked, trusted and not checked.',
   options: {
     ...{ code: one, rpc: one, jwks: one, vkey: several, witness: several, contract: several },
     ...{ 'block-hash': several, offline: flag, json: flag },

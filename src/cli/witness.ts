@@ -18,9 +18,6 @@ import { type Command, type CommandInput, textOf, textsOf, UsageError } from './
 const LISTEN_DEFAULT = '127.0.0.1:4030';
 
 export const witnessCommand: Command = {
-  name: 'witness',
-  summary:
-    'Runs a witness: it cosigns what logs sign, and never two histories of one log (C2SP tlog-witness).',
   options: {
     listen: { type: 'string' },
     name: { type: 'string' },

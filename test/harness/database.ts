@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { inject } from 'vitest';
 import { openDatabase, type Sql } from '../../src/db/index.ts';
-import { addressOf, administer } from './server.ts';
+import { addressOf, administer, dropDatabase } from './server.ts';
 
 export type TestDatabase = { url: string; sql: Sql; close(): Promise<void> };
 
@@ -25,7 +25,7 @@ export async function createTestDatabase(options: TestDatabaseOptions = {}): Pro
     sql: database.sql,
     close: async () => {
       await database.close();
-      await administer(serverUrl, (sql) => sql`DROP DATABASE IF EXISTS ${sql(name)} WITH (FORCE)`);
+      await administer(serverUrl, (sql) => dropDatabase(sql, name));
     },
   };
 }

@@ -4,7 +4,7 @@ import { sha256Hex } from '../../src/core/bytes.ts';
 import { silentLog } from '../../src/core/log.ts';
 import { identifyProcess } from '../../src/db/embedded/process-identity.ts';
 import { migrate, startEmbeddedPostgres } from '../../src/db/index.ts';
-import { addressOf, administer } from './server.ts';
+import { addressOf, administer, dropDatabase } from './server.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {
@@ -47,7 +47,7 @@ async function dropDatabases(serverUrl: string, isChosen: (name: string) => bool
     const rows = await sql<{ name: string }[]>`
       SELECT datname AS name FROM pg_database WHERE datname LIKE 'test\\_%'`;
     for (const { name } of rows.filter((row) => isChosen(row.name))) {
-      await sql`DROP DATABASE IF EXISTS ${sql(name)} WITH (FORCE)`;
+      await dropDatabase(sql, name);
     }
   });
 }
