@@ -4,7 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { silentLog } from '../../../src/core/log.ts';
+import { bundleNoteText, bundleSchema } from '../../../src/provenance/bundle/bundle.ts';
 import { verifyBundle } from '../../../src/provenance/index.ts';
+import { signNote } from '../../../src/provenance/log/note.ts';
 import { type Anvil, startAnvil } from '../../harness/chain.ts';
 import { requirePython } from '../../harness/python-cryptography.ts';
 import { createScene, proveLeaf, type Scene } from './fixture.ts';
@@ -42,7 +44,11 @@ function askPython(bundles: readonly unknown[]): {
 test('a verifier in Python, written from the specifications, takes what ours takes', async () => {
   const indexes = [0, 3, 6, 7, 11];
   const bundles = await Promise.all(indexes.map((leafIndex) => proveLeaf(scene.deps, leafIndex)));
-  const verdicts = indexes.map((leafIndex) => `ok ${leafIndex} ${leafIndex < 7 ? 7 : 12}`);
+  const verdicts = bundles.map(({ leafIndex, anchor }) =>
+    leafIndex < 7
+      ? `ok ${leafIndex} 7 anchor 0 block ${anchor?.blockNumber} grown to 12`
+      : `ok ${leafIndex} 12 anchor 1 block ${anchor?.blockNumber}`,
+  );
   expect(askPython(bundles)).toEqual({ status: 0, verdicts, stderr: '' });
 });
 
@@ -56,5 +62,28 @@ test('and it refuses what ours refuses, without a stack trace', () => {
   for (const [at, { path, given }] of some.entries()) {
     expect(verdicts[at], path).toMatch(/^refused: \S/);
     expect(verifyBundle(given).kind, path).toBe('invalid');
+  }
+});
+
+test('and so it does when the log itself signed what was changed in an anchor', () => {
+  const { bundle, signer } = scene;
+  const changed = [...flips(bundle)].filter(
+    ({ place, path }) => /^(?:anchor|appendOnly)(?:\.|$)/.test(place) && !/^(?:huge|overfill)/.test(path),
+  );
+  // No proof covers the transaction, and an empty anchor claims less than there is.
+  const judged = changed.flatMap(({ place, path, given }) => {
+    const parsed = bundleSchema.safeParse(given);
+    const isClaim = parsed.success && parsed.data.anchor && parsed.data.appendOnly;
+    if (!isClaim || place.endsWith('.txHash')) return [];
+    const signature = signNote(bundleNoteText(parsed.data), [signer]);
+    return [{ path, bundle: { ...parsed.data, signature } }];
+  });
+  const some = judged.filter((_, at) => at % 2 === 0);
+  expect(some.length).toBeGreaterThan(100);
+  const { status, verdicts, stderr } = askPython(some.map((one) => one.bundle));
+  expect([status, stderr, verdicts.length]).toEqual([1, '', some.length]);
+  for (const [at, one] of some.entries()) {
+    expect(verdicts[at], one.path).toMatch(/^refused: \S/);
+    expect(verifyBundle(one.bundle).kind, one.path).toBe('invalid');
   }
 });
