@@ -4,6 +4,7 @@ import type { Clock } from '../core/clock.ts';
 import type { Log } from '../core/log.ts';
 import type { Sql } from '../db/index.ts';
 import type { Job } from '../jobs/index.ts';
+import { chainSource } from '../provenance/anchoring/anchoring.ts';
 import {
   type Anchors,
   type Bundles,
@@ -11,9 +12,12 @@ import {
   createLog,
   createLogMonitor,
   createNoteSigner,
+  type LogHealth,
+  type LogName,
   type Logs,
   readLoggedOrigin,
 } from '../provenance/index.ts';
+import { witnessSource } from '../provenance/witness/witnessing.ts';
 import type { Secrets } from '../secrets.ts';
 import { wireAnchors } from './anchors.ts';
 import { wireWitnesses } from './witnesses.ts';
@@ -46,9 +50,12 @@ export async function wireProvenance(input: WireInput): Promise<WiredProvenance>
   const origin = await chooseOrigin(input);
   const keys = { currentPem: secrets.logKeyPem, previousPem: secrets.logKeyPreviousPem };
   const parts = { sql, clock, log, keys };
+  const watchersOf = (name: LogName) => listWatchers(config.provenance, name);
   const logs: Logs = {
-    versions: createLog({ ...parts, name: 'versions', origin }),
-    receipts: createLog({ ...parts, name: 'receipts', origin: `${origin}/receipts` }),
+    versions: createLog({ ...parts, name: 'versions', origin, watchers: watchersOf('versions') }),
+    receipts: createLog({
+      ...{ ...parts, name: 'receipts', origin: `${origin}/receipts`, watchers: watchersOf('receipts') },
+    }),
   };
   const anchoring = wireAnchors({ config: config.provenance, sql, clock, log, logs });
   const witnessing = wireWitnesses({ config: config.provenance, logs, clock, log });
@@ -78,8 +85,23 @@ export async function wireProvenance(input: WireInput): Promise<WiredProvenance>
   };
 }
 
-function describe(health: ReturnType<Logs['versions']['health']>): string {
-  return health.kind === 'sound' ? 'ok' : `DIVERGED: ${health.detail}`;
+/** Who has to look at a log before anything new of it is signed. */
+function listWatchers({ anchorChains, witnesses }: Config['provenance'], name: LogName): string[] {
+  const chains = anchorChains.filter(({ contracts }) => contracts[name] !== undefined);
+  return [...chains.map(({ chainId }) => chainSource(chainId)), ...witnesses.map(witnessSource)];
+}
+
+function describe(health: LogHealth): string {
+  switch (health.kind) {
+    case 'sound':
+      return 'ok';
+    case 'waiting':
+      return health.detail;
+    case 'diverged':
+      return `DIVERGED: ${health.detail}`;
+    default:
+      return health satisfies never;
+  }
 }
 
 /** A log keeps the name under which it was first signed: monitors, anchors and receipts know it by that. */

@@ -109,11 +109,100 @@ describe('a log that is not what was signed', () => {
 
   it('is not signed once somebody saw from outside that it diverged', async () => {
     const { sql, log } = await createSigned(2);
-    log.reportDivergence('the chain has another root of 2 leaves');
+    log.reportDivergence({ source: 'chain 1', detail: 'the chain has another root of 2 leaves' });
     await appendMany(sql, log, 1);
     await expect(log.sign()).rejects.toThrow(LogDivergedError);
     expect(log.health()).toEqual({ kind: 'diverged', detail: 'the chain has another root of 2 leaves' });
     expect(await countCheckpoints()).toBe(1);
+  });
+});
+
+describe('a log that others look at', () => {
+  const contradiction = { source: 'chain 1', detail: 'chain 1 holds another root' };
+
+  it('is signed again once each source took back what it said, and not before', async () => {
+    const { sql, log } = await createSigned(2);
+    const fork = { source: 'witness w', detail: 'the witness w holds another root' };
+    log.reportDivergence(contradiction);
+    log.reportDivergence(fork);
+    await appendMany(sql, log, 1);
+    log.reportSound(contradiction.source);
+    await expect(log.sign()).rejects.toThrow(LogDivergedError);
+    expect(log.health()).toEqual({ kind: 'diverged', detail: fork.detail });
+    log.reportSound(fork.source);
+    expect((await log.sign())?.treeSize).toBe(3);
+  });
+
+  it('stays diverged when its own tiles say so, whatever a chain says', async () => {
+    const { sql, log } = await createSigned(3);
+    const [tile] = await sql<{ data: Buffer }[]>`SELECT data FROM log_tile WHERE log = 1`;
+    const put = (data: Buffer) => rewriteUnguarded(sql, (tx) => tx`UPDATE log_tile SET data = ${data}`);
+    await put(Buffer.alloc(96));
+    await expect(log.sign()).rejects.toThrow(LogDivergedError);
+    log.reportDivergence(contradiction);
+    log.reportSound(contradiction.source);
+    await put(tile?.data ?? Buffer.alloc(0));
+    await expect(log.sign()).rejects.toThrow(LogDivergedError);
+    expect(await createTestLog(sql).sign()).toMatchObject({ treeSize: 3 });
+  });
+
+  it('is not signed before one of them has looked, nor for a while before all have', async () => {
+    const { sql, log } = await createSigned(2);
+    const watchers = ['chain 1', 'witness w'];
+    const started = createTestLog(sql, { watchers, watcherGraceMs: 60_000 });
+    const patient = createTestLog(sql, { watchers, watcherGraceMs: 0 });
+    await appendMany(sql, log, 1);
+    for (const one of [started, patient]) {
+      expect((await one.sign())?.treeSize).toBe(2);
+      expect(one.health()).toMatchObject({
+        kind: 'waiting',
+        detail: expect.stringContaining('chain 1, witness w'),
+      });
+    }
+    started.reportSound('chain 1');
+    expect((await started.sign())?.treeSize).toBe(2);
+    started.reportSound('witness w');
+    expect((await started.sign())?.treeSize).toBe(3);
+    await appendMany(sql, log, 1);
+    patient.reportSound('chain 1');
+    expect((await patient.sign())?.treeSize).toBe(4);
+  });
+
+  it('is not signed when its database was put back to an older state while the process runs', async () => {
+    const { sql, log } = await createSigned(3);
+    const [tile] = await sql<{ data: Buffer }[]>`SELECT data FROM log_tile WHERE log = 1`;
+    const { root } = await log.readHead();
+    await appendMany(sql, log, 2);
+    await log.sign();
+    await rewriteUnguarded(sql, async (tx) => {
+      await tx`DELETE FROM log_entry WHERE leaf_index >= 3`;
+      await tx`DELETE FROM log_checkpoint WHERE tree_size > 3`;
+      await tx`UPDATE log_tile SET data = ${tile?.data ?? null}`;
+      await tx`UPDATE log_state SET tree_size = 3, root = ${root}`;
+    });
+    await appendMany(sql, log, 4);
+    await expect(log.sign()).rejects.toThrow(LogDivergedError);
+    expect(log.health()).toMatchObject({ detail: expect.stringContaining('5 leaves were signed') });
+    expect(await countCheckpoints()).toBe(1);
+  });
+
+  it('is not suspected by who asks for a size that it reaches meanwhile', async () => {
+    const { sql, log } = await createSigned(1);
+    let isOver = false;
+    const growing = (async () => {
+      for (let round = 0; round < 40; round++) await appendMany(sql, log, 1);
+      isOver = true;
+    })();
+    while (!isOver) {
+      const { treeSize } = await log.readHead();
+      await Promise.all(
+        [1, 2, 3].map((more) =>
+          log.rootAt(treeSize + more).catch(({ type }) => expect(type).toBe('not-found')),
+        ),
+      );
+    }
+    await growing;
+    expect(log.health()).toEqual({ kind: 'sound' });
   });
 });
 

@@ -5,9 +5,16 @@ import { LogDivergedError } from '../log/divergence.ts';
 import type { LogName, Logs } from '../log/transparency-log.ts';
 import { describeError, type Health } from './advance.ts';
 import type { Anchors, AnchorTargetStatus } from './anchor.ts';
-import type { AnchorChain, AnchorContract } from './anchor-chain.ts';
+import type { AnchorChain, AnchorContract, HeldAnchor } from './anchor-chain.ts';
 import { findCovering, findLatest, listAnchors } from './store.ts';
-import { findDivergence, pinContract, runTarget, type TargetContext } from './target.ts';
+import {
+  checkContract,
+  findBrokenPromise,
+  findContradiction,
+  pinContract,
+  runTarget,
+  type TargetContext,
+} from './target.ts';
 
 export type AnchoringDeps = {
   sql: Sql;
@@ -26,6 +33,11 @@ export type Anchoring = {
   /** How each chain stood when it was last looked at: `ok`, or what is wrong. */
   health(): Record<string, string>;
 };
+
+/** As what a chain reports on a log. */
+export function chainSource(chainId: number): string {
+  return `chain ${chainId}`;
+}
 
 /** Puts the roots of the logs into contracts, on any number of chains. */
 export function createAnchoring(deps: AnchoringDeps): Anchoring {
@@ -68,7 +80,22 @@ async function resume(log: Log, chain: AnchorChain | undefined, signal: AbortSig
 }
 
 /** One log in one contract, and how it was when it was last looked at. */
-type Target = { context: TargetContext; health: Health; isPinned: boolean };
+type Target = {
+  context: TargetContext;
+  health: Health;
+  isOurs: boolean;
+  isPinned: boolean;
+  contradiction: Contradiction | undefined;
+};
+
+/** What a chain said last that the log is not, and since when it says nothing of the kind. */
+type Contradiction = { detail: string; treeSize: number; soundSince: Date | undefined };
+
+/**
+ * A contract forgets nothing, so a chain that shows less than it did was asked through another node, or through one
+ * that lied then or lies now. Which of them is not known: it is believed once none has shown it for this long.
+ */
+const WITHDRAWN_AFTER_MS = 600_000;
 
 function listTargets(deps: AnchoringDeps, chain: AnchorChain): Target[] {
   const { sql, clock, log, logs, everyMs } = deps;
@@ -78,7 +105,8 @@ function listTargets(deps: AnchoringDeps, chain: AnchorChain): Target[] {
     const context = {
       ...{ sql, clock, log, everyMs, target, contract, source: logs[name], versions: logs.versions },
     };
-    return [{ context, isPinned: false, health: { kind: 'waiting', detail: 'it was not looked at yet' } }];
+    const health: Health = { kind: 'waiting', detail: 'it was not looked at yet' };
+    return [{ context, health, isOurs: false, isPinned: false, contradiction: undefined }];
   };
   return [
     ...toTarget('versions', chain.contracts.versions),
@@ -90,22 +118,16 @@ function listTargets(deps: AnchoringDeps, chain: AnchorChain): Target[] {
 async function runRound(target: Target, signal: AbortSignal): Promise<boolean> {
   const { context } = target;
   try {
-    if (!target.isPinned) {
-      await pinContract(context, signal);
-      target.isPinned = true;
-    }
+    if (!target.isOurs) await checkContract(context, signal);
+    target.isOurs = true;
     const latest = await context.contract.readLatest(signal);
-    const detail = await findDivergence(context, latest);
-    if (detail !== undefined) {
-      noteHealth(target, { kind: 'diverged', detail });
+    const suspicion = await look(target, latest);
+    if (suspicion) {
+      noteHealth(target, suspicion);
       return false;
     }
-    // What another chain contradicts, or the log itself, is not told to this one.
-    const known = context.source.health();
-    if (known.kind === 'diverged') {
-      noteHealth(target, known);
-      return false;
-    }
+    if (!target.isPinned) await pinContract(context);
+    target.isPinned = true;
     const { health, isOpen } = await runTarget(context, latest, signal);
     noteHealth(target, health);
     return isOpen;
@@ -122,18 +144,45 @@ async function runRound(target: Target, signal: AbortSignal): Promise<boolean> {
   }
 }
 
+/** Holds the log against what the chain has; answers why nothing may be anchored, if so. */
+async function look(target: Target, latest: HeldAnchor | undefined): Promise<Health | undefined> {
+  const { context } = target;
+  const { source, clock } = context;
+  const chain = chainSource(context.target.chainId);
+  const detail = await findContradiction(context, latest);
+  if (detail !== undefined) {
+    target.contradiction = { detail, treeSize: latest?.treeSize ?? 0, soundSince: undefined };
+    source.reportDivergence({ source: chain, detail });
+  } else if (isWithdrawn(target, latest, clock.now())) {
+    target.contradiction = undefined;
+    source.reportSound(chain);
+  }
+  const known = source.health();
+  if (target.contradiction) return { kind: 'diverged', detail: target.contradiction.detail };
+  // What another chain contradicts, or the log itself, is not told to this one.
+  if (known.kind === 'diverged') return known;
+  const broken = await findBrokenPromise(context);
+  return broken === undefined ? undefined : { kind: 'diverged', detail: broken };
+}
+
+/** The chain was found to go with the log: whether that settles what it said before. */
+function isWithdrawn({ contradiction }: Target, latest: HeldAnchor | undefined, now: Date): boolean {
+  if (!contradiction || (latest?.treeSize ?? 0) >= contradiction.treeSize) return true;
+  contradiction.soundSince ??= now;
+  return now.getTime() - contradiction.soundSince.getTime() >= WITHDRAWN_AFTER_MS;
+}
+
 /** Keeps it, and tells of each change once. */
 function noteHealth(target: Target, health: Health): void {
   const former = target.health;
   target.health = health;
   if (spell(former) === spell(health)) return;
-  const { log, source, target: fields } = target.context;
+  const { log, target: fields } = target.context;
   if (health.kind === 'diverged') {
     log.error(
       { ...fields, detail: health.detail },
       'a log is not what was anchored: nothing more is anchored',
     );
-    source.reportDivergence(health.detail);
     return;
   }
   if (former.kind === 'diverged') log.warn(fields, 'a log is again what was anchored');

@@ -19,18 +19,20 @@ export type Round = { health: Health; isOpen: boolean };
 /** An anchor that was given up is not planned anew before that: each may have cost gas. */
 const RETRY_MS = 60_000;
 
-/**
- * Makes sure that the contract is the log's own, and pins it: a leaf of the version log tells auditors where to look.
- * Throws in words for the operator when it is another log's.
- */
-export async function pinContract(context: TargetContext, signal: AbortSignal): Promise<void> {
-  const { sql, clock, contract, source, target, versions } = context;
+/** Throws in words for the operator when the contract is another log's. */
+export async function checkContract(context: TargetContext, signal: AbortSignal): Promise<void> {
+  const { contract, source } = context;
   const origin = await contract.readOrigin(signal);
   if (origin !== source.origin) {
     throw new Error(
       `the contract ${contract.address} is of the log "${origin}", and this one is "${source.origin}"`,
     );
   }
+}
+
+/** Pins the contract: a leaf of the version log tells auditors where to look. */
+export async function pinContract(context: TargetContext): Promise<void> {
+  const { sql, clock, contract, target, versions } = context;
   const leaf = {
     ...{ kind: 'anchor-contract', log: target.log, chain: target.chainId, contract: contract.address },
     time: Math.floor(clock.now().getTime() / 1_000),
@@ -44,17 +46,18 @@ export async function pinContract(context: TargetContext, signal: AbortSignal): 
   }
 }
 
-/** Why the log cannot be what was anchored there or signed here; undefined when it is both. */
-export async function findDivergence(
-  context: TargetContext,
+/** Why the log cannot be what was anchored there; undefined when it is. */
+export async function findContradiction(
+  { source, target }: TargetContext,
   latest: HeldAnchor | undefined,
 ): Promise<string | undefined> {
-  const { source, target } = context;
+  return latest && compare(source, latest, `chain ${target.chainId} holds a root`);
+}
+
+/** Why the log cannot be what was signed here; undefined when it is. */
+export async function findBrokenPromise({ source }: TargetContext): Promise<string | undefined> {
   const signed = await source.findCheckpoint();
-  return (
-    (latest && (await compare(source, latest, `chain ${target.chainId} holds a root`))) ??
-    (signed && (await compare(source, signed, 'a checkpoint was signed')))
-  );
+  return signed && compare(source, signed, 'a checkpoint was signed');
 }
 
 /** `head` was read before the log's own, which only grows. The sentence stays the same while the log does. */

@@ -5,6 +5,7 @@ import type { Sql } from '../../db/index.ts';
 import { appendEntries } from './append.ts';
 import { parseCheckpoint } from './checkpoint.ts';
 import { LogDivergedError } from './divergence.ts';
+import { createDivergences } from './divergences.ts';
 import { type NoteSignature, parseNote, parseSignatureLine, signLine, verifyNoteSignature } from './note.ts';
 import { requireNote } from './note-error.ts';
 import { createLogReader } from './reader.ts';
@@ -13,9 +14,9 @@ import { findLogCheckpoint, insertCosignature, type LogCheckpointRow } from './s
 import {
   type Checkpoint,
   LOG_IDS,
-  type LogHealth,
   type LogName,
   type TransparencyLog,
+  type TreeHead,
 } from './transparency-log.ts';
 import { createNoteSigner, type NoteKey, parseVkey } from './vkey.ts';
 
@@ -27,7 +28,16 @@ export type LogDeps = {
   origin: string;
   /** Ed25519 keys as PKCS#8 PEM; the previous one signs beside the current one during a rotation. */
   keys: { currentPem: string; previousPem?: string | undefined };
+  /** Who looks at the log from outside and reports as these sources; nothing new is signed before that. */
+  watchers?: readonly string[];
+  /** How long those that did not look yet are waited for, once one of them did. */
+  watcherGraceMs?: number;
 };
+
+/** What the log itself finds stays until the process is started anew: its operator has to look. */
+const TREE = 'tree';
+
+const WATCHER_GRACE_MS = 60_000;
 
 /** One of the logs of this installation, which any number of gateways share. */
 export function createLog(deps: LogDeps): TransparencyLog {
@@ -37,26 +47,36 @@ export function createLog(deps: LogDeps): TransparencyLog {
     .filter((pem) => pem !== undefined)
     .map((privateKeyPem) => createNoteSigner({ name: origin, privateKeyPem }));
   const reader = createLogReader(sql, log);
-  let health: LogHealth = { kind: 'sound' };
-
-  function reportDivergence(detail: string): void {
-    if (health.kind === 'sound') deps.log.error({ log: name, origin, detail }, 'the log diverged');
-    health = { kind: 'diverged', detail };
-  }
+  const divergences = createDivergences({
+    ...{ log: deps.log, name, origin, watchers: deps.watchers ?? [] },
+    graceMs: deps.watcherGraceMs ?? WATCHER_GRACE_MS,
+  });
+  /** What this process signed or saw signed: a database that lost it was put back while the process ran. */
+  let known: TreeHead | undefined;
 
   /** What shows that the log is not what it was is remembered, and goes on to whoever asked. */
   async function watch<Result>(work: Promise<Result>): Promise<Result> {
     try {
       return await work;
     } catch (error) {
-      if (error instanceof LogDivergedError) reportDivergence(error.divergence);
+      if (error instanceof LogDivergedError) {
+        divergences.report({ source: TREE, detail: error.divergence });
+      }
       throw error;
     }
   }
 
   async function sign(): Promise<Checkpoint | undefined> {
+    const health = divergences.health();
     if (health.kind === 'diverged') throw new LogDivergedError(health.detail);
-    const signed = await signHead({ sql, clock, log, origin, signers });
+    return health.kind === 'waiting' ? toCheckpoint(await findLogCheckpoint(sql, log)) : watch(signGrown());
+  }
+
+  async function signGrown(): Promise<Checkpoint | undefined> {
+    const signed = await signHead({ sql, clock, log, origin, signers, known });
+    if (signed && signed.treeSize >= (known?.treeSize ?? 0)) {
+      known = { treeSize: Number(signed.treeSize), root: signed.root };
+    }
     // Its root was just recomputed, so a key that came with a rotation may sign it too: readers of that key alone
     // need not wait for the next leaf.
     if (signed && (await signWithNewKeys(signed))) return toCheckpoint(await findLogCheckpoint(sql, log));
@@ -79,7 +99,7 @@ export function createLog(deps: LogDeps): TransparencyLog {
     origin,
     vkeys: signers.map(({ vkey }) => vkey),
     append: (tx, entries) => watch(appendEntries(tx, log, entries)),
-    sign: () => watch(sign()),
+    sign,
     findCheckpoint: async (treeSize) => toCheckpoint(await findLogCheckpoint(sql, log, treeSize)),
     addCosignature: (cosignature) => addCosignature(sql, log, cosignature),
     readHead: () => watch(reader.readHead()),
@@ -89,8 +109,9 @@ export function createLog(deps: LogDeps): TransparencyLog {
     readEntries: reader.readEntries,
     readTile: reader.readTile,
     readEntryTile: reader.readEntryTile,
-    health: () => health,
-    reportDivergence,
+    health: divergences.health,
+    reportDivergence: divergences.report,
+    reportSound: divergences.reportSound,
   };
 }
 

@@ -20,6 +20,8 @@ export type LogMonitorDeps = { sql: Sql; log: TransparencyLog; entriesPerRun?: n
 
 type EntryRow = Awaited<ReturnType<typeof readEntriesAndKeys>>[number];
 
+/** Stays until the process is started anew, as what signing finds: rewriting it back is no answer. */
+const MONITOR = 'monitor';
 const ENTRIES_PER_RUN = 4_096;
 const TILES_AT_ONCE = 4;
 
@@ -53,13 +55,13 @@ export function createLogMonitor(deps: LogMonitorDeps): LogMonitor {
         const page = { from: position, to: Math.min(position + TILES_AT_ONCE * TILE_WIDTH, toIndex) };
         const detail = await checkEntries(sql, log, page);
         if (detail !== undefined) {
-          log.reportDivergence(detail);
+          log.reportDivergence({ source: MONITOR, detail });
           return { fromIndex, toIndex: position };
         }
         position = page.to;
       }
       const detail = await checkNextCheckpoint();
-      if (detail !== undefined) log.reportDivergence(detail);
+      if (detail !== undefined) log.reportDivergence({ source: MONITOR, detail });
       return { fromIndex, toIndex };
     },
   };

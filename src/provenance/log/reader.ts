@@ -31,14 +31,21 @@ export function createLogReader(sql: Sql, log: number): LogReader {
 
   async function compute<Result>(treeSize: number, prove: (read: NodeReader) => Result): Promise<Result> {
     if (!Number.isSafeInteger(treeSize) || treeSize < 0) throw notFound(`no tree has ${treeSize} leaves`);
+    const read = () => withTiles((places) => findTiles(sql, log, places), prove);
     try {
-      return await withTiles((places) => findTiles(sql, log, places), prove);
+      return await read().catch(async (error: unknown) => {
+        if (!(error instanceof MissingTileError)) throw error;
+        const state = await findLogState(sql, log);
+        if (!state?.root || treeSize > Number(state.treeSize)) {
+          throw notFound(`the log has no ${treeSize} leaves`);
+        }
+        // It may have grown to that size since the tiles were read, and now it has them.
+        return await read();
+      });
     } catch (error) {
       if (error instanceof RangeError) throw notFound(error.message);
-      if (!(error instanceof MissingTileError)) throw error;
-      const state = await findLogState(sql, log);
-      if (state?.root && treeSize <= Number(state.treeSize)) throw new LogDivergedError(error.message);
-      throw notFound(`the log has no ${treeSize} leaves`);
+      if (error instanceof MissingTileError) throw new LogDivergedError(error.message);
+      throw error;
     }
   }
 

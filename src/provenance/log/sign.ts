@@ -16,6 +16,7 @@ import {
 import { rootOf } from './tiles/grow.ts';
 import { MissingTileError, withTiles } from './tiles/nodes.ts';
 import { findTiles } from './tiles/store.ts';
+import type { TreeHead } from './transparency-log.ts';
 import type { NoteSigner } from './vkey.ts';
 
 export type SignDeps = {
@@ -25,6 +26,8 @@ export type SignDeps = {
   log: number;
   origin: string;
   signers: readonly NoteSigner[];
+  /** What is known to have been signed before this call, whatever the database says. */
+  known?: TreeHead | undefined;
 };
 
 /**
@@ -32,24 +35,33 @@ export type SignDeps = {
  * signed root and the head's: throws `LogDivergedError` when they do not, and signs nothing.
  */
 export async function signHead(deps: SignDeps): Promise<LogCheckpointRow | undefined> {
-  const { sql, log } = deps;
+  const { sql, log, known } = deps;
   const [state, last] = await Promise.all([findLogState(sql, log), findLogCheckpoint(sql, log)]);
   // Nothing new: what stands is held against what was signed, and nobody who appends is kept waiting.
   if (last && state?.root && state.treeSize === last.treeSize) {
     await requireRoot(sql, log, last);
     requireSame(state.root, last.root, last.treeSize);
+    await requireKnown(sql, log, { last, known });
     return last;
   }
-  return state || last ? signLocked(deps) : undefined;
+  return state || last || known ? signLocked(deps) : undefined;
 }
 
-function signLocked({ sql, clock, log, origin, signers }: SignDeps): Promise<LogCheckpointRow | undefined> {
+function signLocked({
+  sql,
+  clock,
+  log,
+  origin,
+  signers,
+  known,
+}: SignDeps): Promise<LogCheckpointRow | undefined> {
   return withTransaction(sql, async (tx) => {
     const state = await lockLogState(tx, log);
     const last = await findLogCheckpoint(tx, log);
     if (last && last.treeSize > state.treeSize) {
       throw new LogDivergedError(`${last.treeSize} leaves were signed, and the log has ${state.treeSize}`);
     }
+    await requireKnown(tx, log, { last, known });
     if (state.treeSize === 0n) return undefined;
     // It gives the root that the log's row has, or it throws.
     const frontier = await readFrontier(tx, log, state);
@@ -65,6 +77,23 @@ function signLocked({ sql, clock, log, origin, signers }: SignDeps): Promise<Log
     await insertLogCheckpoint(tx, log, signed);
     return signed;
   });
+}
+
+/** Throws when the database no longer has what this process saw signed: another one took its place meanwhile. */
+async function requireKnown(
+  sql: Queryable,
+  log: number,
+  { last, known }: { last: LogCheckpointRow | undefined; known: TreeHead | undefined },
+): Promise<void> {
+  if (!known) return;
+  const treeSize = BigInt(known.treeSize);
+  if (!last || last.treeSize < treeSize) {
+    throw new LogDivergedError(
+      `${treeSize} leaves were signed, and the newest checkpoint has ${last?.treeSize ?? 0}: was the database restored?`,
+    );
+  }
+  if (last.treeSize === treeSize) requireSame(last.root, known.root, treeSize);
+  else await requireRoot(sql, log, { treeSize, root: known.root });
 }
 
 /** Throws when the tiles no longer give the root that was signed. */

@@ -20,7 +20,18 @@ export type Checkpoint = TreeHead & {
 export type EntryToAppend = { entry: Buffer; dedupKey: string };
 
 /** What was found when the log was last held against what was signed or anchored. */
-export type LogHealth = { kind: 'sound' } | { kind: 'diverged'; detail: string };
+export type LogHealth =
+  | { kind: 'sound' }
+  /** Nobody outside has looked since this process started, so nothing new is signed. */
+  | { kind: 'waiting'; detail: string }
+  | { kind: 'diverged'; detail: string };
+
+/** That a log is not what it was, and who says so. */
+export type Divergence = {
+  /** `tree` for the log itself, else for example `chain 8453`. A source says one thing at a time. */
+  source: string;
+  detail: string;
+};
 
 /** One append-only log in Postgres: RFC 6962 hashes in C2SP tiles. Sizes and indexes are counts below 2^53. */
 export type TransparencyLog = {
@@ -39,6 +50,7 @@ export type TransparencyLog = {
   /**
    * Signs the head when it grew since the last checkpoint, and answers the newest checkpoint; undefined for an empty
    * log. Recomputes the last signed root first: a log that no longer has it is `diverged`, and nothing is signed.
+   * Nothing new is signed while anybody says that it diverged, or nobody outside has looked (`waiting`).
    */
   sign(): Promise<Checkpoint | undefined>;
   /** The newest checkpoint; with `treeSize` the one of that size. */
@@ -60,8 +72,10 @@ export type TransparencyLog = {
   /** `width` entries, each after its 16-bit length; undefined where no checkpoint covers them yet. */
   readEntryTile(input: { n: number; width: number }): Promise<Buffer | undefined>;
   health(): LogHealth;
-  /** Called by who sees from outside that the log is not what it was, for example on a chain. */
-  reportDivergence(detail: string): void;
+  /** Called by who sees that the log is not what it was, for example on a chain: nothing more is signed. */
+  reportDivergence(divergence: Divergence): void;
+  /** Called by who looked and found nothing, each time: what the same source said before is over. */
+  reportSound(source: string): void;
 };
 
 export type Logs = Readonly<Record<LogName, TransparencyLog>>;

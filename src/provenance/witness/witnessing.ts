@@ -46,6 +46,8 @@ type Standing = {
   failures: number;
   askAgainAt: Date;
   trouble: string | undefined;
+  /** What it holds was compared with the log since this process started. */
+  isCompared: boolean;
 };
 
 const TIMEOUT_MS = 10_000;
@@ -55,6 +57,11 @@ const ATTEMPTS_MAX = 3;
 const CLOCKS_APART_MAX_SECONDS = 300;
 const BACK_OFF_FIRST_MS = 5_000;
 const BACK_OFF_LAST_MS = 15 * 60_000;
+
+/** As what a witness reports on a log. */
+export function witnessSource({ vkey }: Pick<WitnessAddress, 'vkey'>): string {
+  return `witness ${parseVkey(vkey).name}`;
+}
 
 /** Submits checkpoints to one witness (C2SP tlog-witness); what it answers is believed only under its key. */
 export function createWitnessing(deps: WitnessingDeps): Witnessing {
@@ -90,6 +97,8 @@ async function bringUpToDate(
   const { log, key, clock } = submission;
   if (clock.now() < standing.askAgainAt) return;
   try {
+    // What was cosigned before an older backup was restored is known to nobody else, so that comes first.
+    if (!standing.isCompared) await lookForFork(submission, standing, signal);
     const cosignedSize = await submit(submission, standing, signal);
     Object.assign(standing, { cosignedSize, failures: 0, trouble: undefined });
   } catch (cause) {
@@ -110,7 +119,7 @@ async function submit(submission: Submission, standing: Standing, signal: AbortS
     const oldSize = standing.witnessSize;
     // A larger tree that another gateway of ours signed since would have been found by this attempt.
     if (oldSize > treeSize) {
-      await lookForFork(submission, signal);
+      await lookForFork(submission, standing, signal);
       throw new Error(`${witness.url} says that it cosigned ${oldSize} leaves, and ${treeSize} are signed`);
     }
     const proof = await log.proveConsistency({ fromSize: oldSize, toSize: treeSize });
@@ -119,11 +128,13 @@ async function submit(submission: Submission, standing: Standing, signal: AbortS
       const line = readCosignature(answer, checkpoint, submission);
       await log.addCosignature({ treeSize, witness: key.vkey, line });
       standing.witnessSize = treeSize;
+      if (!standing.isCompared) log.reportSound(witnessSource(witness));
+      standing.isCompared = true;
       return treeSize;
     }
     const size = readConflict(answer);
     if (size === undefined || size === oldSize) {
-      await lookForFork(submission, signal);
+      await lookForFork(submission, standing, signal);
       throw new Error(`${witness.url} answered ${answer.status}: ${excerpt(answer)}`);
     }
     standing.witnessSize = size;
@@ -158,21 +169,31 @@ function readConflict({ status, contentType, bytes }: BytesAnswer): number | und
 /**
  * A witness that is ahead of us, or finds us inconsistent, may lie. What it holds settles it: a checkpoint under our
  * own key that this log does not lead to means that the log was put back to an older state, or that the key is used
- * elsewhere.
+ * elsewhere. That is a proof, so nothing that the witness says later takes it back.
  */
-async function lookForFork({ log, witness, key }: Submission, signal: AbortSignal): Promise<void> {
+async function lookForFork(
+  { log, witness, key }: Submission,
+  standing: Standing,
+  signal: AbortSignal,
+): Promise<void> {
   const url = `${witness.url}/${sha256Hex(log.origin)}/checkpoint`;
   const answer = await fetchBytes({ url, timeoutMs: TIMEOUT_MS, bytesMax: ADD_CHECKPOINT_BYTES_MAX }, signal);
-  if (answer.status !== 200) return;
-  const held = readOwn(answer.bytes.toString('utf8'), log);
-  if (!held) return;
+  if (answer.status >= 500) throw new Error(`${url} answered ${answer.status}: ${excerpt(answer)}`);
+  const held = answer.status === 200 ? readOwn(answer.bytes.toString('utf8'), log) : undefined;
+  // What it holds under another key says nothing; it counts as compared once it cosigned what we have.
+  if (answer.status === 200 && !held) return;
   const head = await log.readHead();
+  const source = witnessSource(witness);
+  const isOurs =
+    !held || (held.treeSize <= head.treeSize && (await log.rootAt(held.treeSize)).equals(held.root));
+  if (isOurs && !standing.isCompared) log.reportSound(source);
+  standing.isCompared = true;
+  if (!held || isOurs) return;
   const { treeSize, root } = held;
-  if (treeSize <= head.treeSize && (await log.rootAt(treeSize)).equals(root)) return;
-  log.reportDivergence(
+  const detail =
     `the witness ${key.name} holds a checkpoint of ${treeSize} leaves under this log's key, root ` +
-      `${root.toString('base64')}, and the log does not have that root`,
-  );
+    `${root.toString('base64')}, and the log does not have that root`;
+  log.reportDivergence({ source, detail });
 }
 
 function readOwn(note: string, log: TransparencyLog) {
@@ -201,7 +222,7 @@ function backOff(standing: Standing, cause: unknown, clock: Clock): void {
 function newStanding(clock: Clock): Standing {
   return {
     ...{ witnessSize: 0, cosignedSize: 0, failures: 0 },
-    ...{ askAgainAt: clock.now(), trouble: undefined },
+    ...{ askAgainAt: clock.now(), trouble: undefined, isCompared: false },
   };
 }
 

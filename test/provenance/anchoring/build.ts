@@ -31,6 +31,8 @@ export type GatewayParts = {
   log?: Log;
   keyPem?: string;
   origin?: string;
+  /** Who has to look before anything is signed. */
+  watchers?: readonly string[];
 };
 
 export const ORIGIN = 'log.example';
@@ -41,11 +43,11 @@ export function newLogKeyPem(): string {
 
 /** The parts of a gateway that anchor, as a process of its own would have them. */
 export function buildGateway(parts: GatewayParts): { logs: Logs; anchoring: Anchoring } {
-  const { sql, clock = systemClock, log = silentLog, origin = ORIGIN } = parts;
+  const { sql, clock = systemClock, log = silentLog, origin = ORIGIN, watchers = [] } = parts;
   const keys = { currentPem: parts.keyPem ?? newLogKeyPem() };
   const logs: Logs = {
-    versions: createLog({ sql, clock, log, keys, name: 'versions', origin }),
-    receipts: createLog({ sql, clock, log, keys, name: 'receipts', origin: `${origin}/receipts` }),
+    versions: createLog({ sql, clock, log, keys, name: 'versions', origin, watchers }),
+    receipts: createLog({ sql, clock, log, keys, name: 'receipts', origin: `${origin}/receipts`, watchers }),
   };
   const chains = parts.chains.map((chain) => buildChain(sql, chain));
   return {

@@ -2,6 +2,7 @@ import { type Hex, keccak256, toHex } from 'viem';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { silentLog } from '../../../src/core/log.ts';
 import { checkEvidence } from '../../../src/provenance/anchoring/evidence.ts';
+import { LogDivergedError } from '../../../src/provenance/index.ts';
 import type { Fate } from '../../chain/rpc-proxy.ts';
 import { createTestDatabase } from '../../harness/database.ts';
 import { type AnchorLab, type LabChain, openLab, renewChain, startLabChain } from './lab.ts';
@@ -184,6 +185,87 @@ test('a log restored from an old backup: alarm, no anchor, and not ready until i
   await whole.settle();
   expect(await chain.readAnchors()).toHaveLength(3);
 });
+
+test('a restored backup is signed by no gateway that starts: not before the chain was asked, and not after', async () => {
+  const gateway = lab.gateway();
+  await gateway.tick();
+  await gateway.grow(3);
+  await gateway.settle();
+  const backup = await copyDatabase();
+  try {
+    await gateway.grow(4);
+    await gateway.settle();
+    const restored = lab.gateway({ sql: backup.sql, watchers: ['chain 84532'] });
+    const { versions } = restored.logs;
+    const before = await versions.findCheckpoint();
+    // Something new is logged and due to be signed before the chain was asked, and while it does not answer.
+    chain.proxy.decide(() => 'refuse');
+    await restored.grow(9);
+    await restored.tick();
+    expect(await versions.sign()).toEqual(before);
+    expect(versions.health()).toMatchObject({
+      kind: 'waiting',
+      detail: expect.stringContaining('chain 84532'),
+    });
+    chain.proxy.decide(() => 'pass');
+    await restored.tick();
+    await expect(versions.sign()).rejects.toThrow(LogDivergedError);
+    expect(await versions.findCheckpoint()).toEqual(before);
+    // Whose database is whole waits for the same look, and goes on.
+    const whole = lab.gateway({ watchers: ['chain 84532'] });
+    await whole.tick();
+    await whole.grow(1);
+    expect((await whole.logs.versions.findCheckpoint())?.treeSize).toBe(10);
+  } finally {
+    await backup.close();
+  }
+});
+
+test('a node that lies of a fork stops signing for as long as it does, and one that shows less for a while', async () => {
+  let now = Date.now();
+  const gateway = lab.gateway({ clock: { now: () => new Date(now) } });
+  const { versions } = gateway.logs;
+  await gateway.tick();
+  await gateway.grow(3);
+  await gateway.settle();
+  const size = async () => (await versions.findCheckpoint())?.treeSize;
+  const isSigning = async () => {
+    const before = await size();
+    await gateway.grow(1).catch((error: unknown) => expect(error).toBeInstanceOf(LogDivergedError));
+    return before !== (await size());
+  };
+  // Another root of the same size: the contract itself contradicts it a moment later.
+  chain.proxy.decide((method) => (method === 'eth_call' ? { result: latestAnchor(5n) } : 'pass'));
+  await gateway.tick();
+  expect(versions.health().kind).toBe('diverged');
+  expect(await isSigning()).toBe(false);
+  chain.proxy.decide(() => 'pass');
+  await gateway.tick();
+  expect(versions.health()).toEqual({ kind: 'sound' });
+  expect(await isSigning()).toBe(true);
+  // A larger tree: what shows less afterwards may as well be a node that lags behind.
+  chain.proxy.decide((method) => (method === 'eth_call' ? { result: latestAnchor(5_000n) } : 'pass'));
+  await gateway.tick();
+  chain.proxy.decide(() => 'pass');
+  for (const minutes of [0, 5, 4]) {
+    now += minutes * 60_000;
+    await gateway.tick();
+    expect(versions.health().kind).toBe('diverged');
+    expect(await isSigning()).toBe(false);
+  }
+  now += 60_000;
+  await gateway.tick();
+  expect(versions.health()).toEqual({ kind: 'sound' });
+  expect(await isSigning()).toBe(true);
+  await gateway.settle();
+  expect(gateway.anchoring.health()).toEqual({ anchor_84532: 'ok' });
+});
+
+/** What `latest()` answers for an anchor of this size that nobody made. */
+function latestAnchor(treeSize: bigint): Hex {
+  const words = [0n, BigInt(`0x${'ab'.repeat(32)}`), treeSize, 1_763_702_345n, 1n];
+  return `0x${words.map((word) => toHex(word, { size: 32 }).slice(2)).join('')}`;
+}
 
 /** The database as it is now. */
 async function copyDatabase() {
