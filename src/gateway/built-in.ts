@@ -7,7 +7,12 @@ import { canonicalJson } from '../core/canonical-json.ts';
 import { toUnixSeconds } from '../core/clock.ts';
 import { type Uuid, uuidFrom } from '../core/ids.ts';
 import { type Sql, withTransaction } from '../db/index.ts';
-import { appendLeaf, listPublications, type VersionDescription } from '../provenance/index.ts';
+import {
+  appendLeaf,
+  findPublication,
+  listPublications,
+  type VersionDescription,
+} from '../provenance/index.ts';
 import type { GatewayDeps } from './deps.ts';
 import { EXAMPLE_PRICE, runExample } from './example.ts';
 import type { Sale } from './sale.ts';
@@ -64,8 +69,7 @@ function versionIdOf(name: string, version: string): Uuid {
 export async function publishBuiltIns(deps: Pick<GatewayDeps, 'sql' | 'clock' | 'ledger'>): Promise<void> {
   await withTransaction(deps.sql, async (tx) => {
     await deps.ledger.openPublisher(tx, PLATFORM_PUBLISHER);
-    const published = await listPublications(tx, EXAMPLE.name);
-    if (published.some(({ version }) => version === EXAMPLE.version)) return;
+    if (await findPublication(tx, { tool: EXAMPLE.name, version: EXAMPLE.version })) return;
     await appendLeaf(tx, {
       kind: 'publish',
       tool: EXAMPLE.name,
@@ -93,8 +97,7 @@ export async function findBuiltInManifest(
   { name, version }: { name: string; version: string },
 ): Promise<string | undefined> {
   if (name !== EXAMPLE.name || version !== EXAMPLE.version) return undefined;
-  const published = await listPublications(sql, EXAMPLE.name);
-  const leaf = published.find((one) => one.version === EXAMPLE.version);
+  const leaf = await findPublication(sql, { tool: name, version });
   return leaf?.manifest === sha256Hex(EXAMPLE.manifest) ? EXAMPLE.manifest : undefined;
 }
 

@@ -1,5 +1,5 @@
 import { Problem } from '../core/problem.ts';
-import { type Bundle, decodeLeaf, LogDivergedError, listPublications } from '../provenance/index.ts';
+import { type Bundle, decodeLeaf, findPublication, LogDivergedError } from '../provenance/index.ts';
 import { findBuiltInManifest } from './built-in.ts';
 import type { GatewayDeps } from './deps.ts';
 
@@ -39,8 +39,7 @@ async function findVersion(
   const listing = await catalog.findListing(server, version);
   if (listing) return { leafIndex: Number(listing.version.logIndex), manifest: listing.version.manifest };
   // Our own tools are in the log and in no catalog.
-  const published = await listPublications(sql, `${server} ${version}`);
-  const leaf = published.find((one) => one.tool === server && one.version === version);
+  const leaf = await findPublication(sql, { tool: server, version });
   if (!leaf) return undefined;
   const manifest = await findBuiltInManifest(sql, { name: server, version });
   return { leafIndex: Number(leaf.index), manifest: manifest ?? null };

@@ -35,7 +35,7 @@ export {
   verifyCheckpoint,
 } from './log/checkpoint.ts';
 export { LogDivergedError } from './log/divergence.ts';
-export { appendLeaf, listPublications, readLog } from './log/entries.ts';
+export { appendLeaf, findPublication, listPublications, readLog } from './log/entries.ts';
 export {
   decodeLeaf,
   dedupKeyOf,

@@ -9,7 +9,7 @@ import { verifyCommand } from '../../src/cli/verify.ts';
 import { writeArchive } from '../../src/core/archive.ts';
 import { silentLog } from '../../src/core/log.ts';
 import { type Bundle, bundleSchema, verifyBundle } from '../../src/provenance/index.ts';
-import { runCommand } from '../cli/millicent.ts';
+import { runCommand, startStage } from '../cli/millicent.ts';
 import { type Anvil, startAnvil } from '../harness/chain.ts';
 import { createTestDatabase, type TestDatabase } from '../harness/database.ts';
 import { startTestGateway, type TestGateway } from '../harness/gateway.ts';
@@ -112,6 +112,9 @@ test('every leaf has one, the platform its own, and what is not there is told in
   await expectProblem(await gateway.fetch(pathOf('9.9.9')), 404, 'not-found');
   await expectProblem(await gateway.fetch('/mcp/nobody%2Fnothing/versions/1.0.0/bundle'), 404, 'not-found');
   await expectProblem(await gateway.fetch('/log/bundle/999999'), 404, 'not-found');
+  // No text of the database holds the character 0, and none of the grammar of leaves.
+  await expectProblem(await gateway.fetch(pathOf('%00')), 404, 'not-found');
+  await expectProblem(await gateway.fetch('/mcp/a%00/versions/1.0.0/bundle'), 404, 'not-found');
   for (const index of ['-1', '1.5', '01', 'x', '9'.repeat(30), '%00']) {
     await expectProblem(await gateway.fetch(`/log/bundle/${index}`), 400, 'malformed-request');
   }
@@ -159,6 +162,16 @@ test('a buyer verifies a receipt, with its place in batch and log, and finds it 
   const jwks = join(folder, 'jwks.json');
   writeFileSync(jwks, await (await gateway.fetch('/.well-known/jwks.json')).text());
   const vkey = (await (await gateway.fetch('/log/receipts/vkey')).text()).split('\n')[0] ?? '';
+  const named = await runCommand(verifyCommand, [String(receipt_id), '--url', gateway.url]);
+  expect(named).toMatchObject({ code: 0, out: ran.out });
+  // Asked for one receipt, a gateway hands out another.
+  const other = '01a1fe99-652f-727f-a4f0-a0b2e2fd1cef';
+  const liar = await startStage(async (asked) =>
+    asked === `/receipts/${other}` ? text : (await gateway.fetch(asked)).text(),
+  );
+  const lied = await runCommand(verifyCommand, [other, '--url', liar.url]);
+  await liar.close();
+  expect(lied).toMatchObject({ code: 1, out: expect.stringContaining('another receipt') });
   const offline = ['--offline', '--jwks', jwks, '--vkey', vkey];
   expect(await runCommand(verifyCommand, [file, ...offline])).toMatchObject({ code: 0, err: '' });
 

@@ -137,6 +137,12 @@ test("what is malformed, not proved or somebody else's is refused, and the log d
   await expectProblem(await revoke(reader), 403, 'forbidden');
   await expectProblem(await gateway.fetch('/v1/release-keys', { headers: reader }), 403, 'forbidden');
   await expectProblem(await gateway.fetch('/v1/release-keys'), 401, 'unauthorized');
+  for (const noKey of ['%00', 'a%0Ab', 'a'.repeat(300)]) {
+    const answer = gateway.fetch(`/v1/release-keys/${noKey}/revoke`, {
+      ...{ method: 'POST', headers: bearer(owner) },
+    });
+    await expectProblem(await answer, 404, 'not-found');
+  }
   const revoked = await revoke(bearer(owner));
   expect(await revoked.json()).toMatchObject({ log_index: index + 1 });
 });

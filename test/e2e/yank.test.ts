@@ -202,6 +202,7 @@ test('only its publisher yanks a version, and what there is not is not yanked', 
   await expectProblem(await yank(server, '1.0.0', reader), 403, 'forbidden');
   await expectProblem(await yank(server, '9.0.0'), 404, 'not-found');
   await expectProblem(await yank(server, 'nonsense'), 404, 'not-found');
+  await expectProblem(await yank(server, '%00'), 404, 'not-found');
   const nobody = await gateway.fetch(`/mcp/${server.id}/versions/1.0.0/yank`, { method: 'POST' });
   await expectProblem(nobody, 401, 'unauthorized');
   const unknown = await gateway.fetch('/mcp/nobody%2Fnothing/versions/1.0.0/yank', {

@@ -4,6 +4,7 @@ import { withTransaction } from '../../src/db/index.ts';
 import {
   appendLeaf,
   decodeLeaf,
+  findPublication,
   leafHashOf,
   listPublications,
   merkleRoot,
@@ -105,6 +106,25 @@ describe('the version log', () => {
     ]);
     expect((await list('acme/')).map(({ index }) => index)).toEqual([0n, 1n, 2n]);
     expect(await list('%')).toEqual([]);
+  });
+
+  it('finds one publication by its exact name and number, and nothing by what no leaf can say', async () => {
+    const leaves = ['1.0.0', '1.0.0-a', '1.0.1'].map((version) => createLeaf({ tool: 'acme/a', version }));
+    for (const leaf of leaves) await append(leaf);
+    const find = (tool: string, version: string) => findPublication(database.sql, { tool, version });
+    expect(await find('acme/a', '1.0.0')).toEqual({ ...leaves[0], index: 0n });
+    expect(await find('acme/a', '1.0.1')).toEqual({ ...leaves[2], index: 2n });
+    for (const [tool, version] of [
+      ['acme/a', '1.0'],
+      ['acme/a', '1.0.2'],
+      ['acme', '1.0.0'],
+      ['acme/%', '1.0.0'],
+      ['acme/a 1.0.0', ''],
+      ['acme/a\0', '1.0.0'],
+      ['acme/a', '1.0.0\0'],
+    ] as const) {
+      expect(await find(tool, version)).toBeUndefined();
+    }
   });
 
   it.each([

@@ -3,6 +3,7 @@ import { Problem } from '../../core/problem.ts';
 import type { Tx } from '../../db/index.ts';
 import { wordsOf } from '../search/words.ts';
 import { lockServer, pauseServer } from '../store.ts';
+import { isVersionNumber } from '../version-number.ts';
 import { findNewestLeft, findYankable, insertYank, type LeftVersionRow, setLatestVersion } from './store.ts';
 
 /** What the version log is told of a version that is taken back. */
@@ -41,7 +42,7 @@ export async function yankVersion(tx: Tx, input: YankInput): Promise<Yanked> {
   // Someone else's server is as unknown as one that never was.
   if (!server) throw new Problem('not-found', { detail: 'You have no server with this id.' });
   const { name } = server;
-  const found = await findYankable(tx, { serverId, version });
+  const found = isVersionNumber(version) ? await findYankable(tx, { serverId, version }) : undefined;
   if (!found) throw new Problem('not-found', { detail: `${name} has no version ${version}.` });
   const left = await findNewestLeft(tx, { serverId, exceptId: found.id });
   const current = { name, version, currentVersion: left?.version ?? null };

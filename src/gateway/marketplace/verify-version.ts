@@ -5,7 +5,7 @@ import { sha256Hex } from '../../core/bytes.ts';
 import type { Uuid } from '../../core/ids.ts';
 import { InvariantError } from '../../core/invariant.ts';
 import { Problem } from '../../core/problem.ts';
-import { encodeLeaf, leafHashOf, listPublications } from '../../provenance/index.ts';
+import { encodeLeaf, findPublication, leafHashOf } from '../../provenance/index.ts';
 import type { GatewayDeps } from '../deps.ts';
 
 export type VersionVerdict = {
@@ -45,8 +45,7 @@ export function createVersionVerifier(deps: VerifyDeps): (listing: Listing) => P
 
 /** Holds what is stored of a version against the version log. */
 async function verifyVersion(deps: VerifyDeps, { server, version }: Listing): Promise<VersionVerdict> {
-  const publications = await listPublications(deps.sql, `${server.name} ${version.version}`);
-  const leaf = publications.find((one) => one.tool === server.name && one.version === version.version);
+  const leaf = await findPublication(deps.sql, { tool: server.name, version: version.version });
   const computed = await hashCode(deps, version);
   const entry = leaf && encodeLeaf(leaf);
   const checks = [

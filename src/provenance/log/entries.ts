@@ -1,8 +1,8 @@
 import { Problem } from '../../core/problem.ts';
 import type { Queryable, Tx } from '../../db/index.ts';
 import { appendEntries } from './append.ts';
-import { decodeLeaf, dedupKeyOf, encodeLeaf, type Leaf, type PublishLeaf } from './leaf.ts';
-import { findPublications, type LogEntryRow, readLogEntries } from './store.ts';
+import { decodeLeaf, dedupKeyOf, encodeLeaf, isLeafField, type Leaf, type PublishLeaf } from './leaf.ts';
+import { findEntry, findPublications, type LogEntryRow, readLogEntries } from './store.ts';
 import { LOG_IDS } from './transparency-log.ts';
 
 const ENTRIES_MAX = 1_000;
@@ -33,11 +33,22 @@ export function readLog(
   });
 }
 
-/** What was published under names that start with `toolPrefix`, with the index of each. */
-export async function listPublications(
+export type Publication = PublishLeaf & { index: bigint };
+
+/** The publication of one version; undefined when there is none, also of what the log could not spell. */
+export async function findPublication(
   sql: Queryable,
-  toolPrefix: string,
-): Promise<(PublishLeaf & { index: bigint })[]> {
+  version: Pick<PublishLeaf, 'tool' | 'version'>,
+): Promise<Publication | undefined> {
+  if (!isLeafField('tool', version.tool) || !isLeafField('version', version.version)) return undefined;
+  const row = await findEntry(sql, dedupKeyOf({ kind: 'publish', ...version }));
+  if (!row) return undefined;
+  const leaf = decodeLeaf(row.entry);
+  return leaf?.kind === 'publish' ? { ...leaf, index: row.leafIndex } : undefined;
+}
+
+/** What was published under names that start with `toolPrefix`, with the index of each. */
+export async function listPublications(sql: Queryable, toolPrefix: string): Promise<Publication[]> {
   const rows = await findPublications(sql, toolPrefix);
   return rows.flatMap(({ entry, leafIndex }) => {
     const leaf = decodeLeaf(entry);

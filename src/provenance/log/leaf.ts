@@ -89,7 +89,7 @@ export function encodeLeaf(leaf: Leaf): Buffer {
   const values = valuesOf(leaf);
   const lines = KINDS[leaf.kind].map((field) => {
     const value = String(values[field]);
-    if (!isField(field, value)) {
+    if (!isLeafField(field, value)) {
       throw new Problem('malformed-request', {
         detail: `The version log cannot spell this ${field}: it must match ${GRAMMAR[field].source}.`,
       });
@@ -118,7 +118,7 @@ export function decodeLeaf(entry: Uint8Array): Leaf | undefined {
 }
 
 /** What a log holds once only: the same version is never published twice, whatever its code. */
-export function dedupKeyOf(leaf: Leaf): string {
+export function dedupKeyOf(leaf: Leaf | Pick<PublishLeaf, 'kind' | 'tool' | 'version'>): string {
   switch (leaf.kind) {
     case 'publish':
     case 'yank':
@@ -143,10 +143,11 @@ function readKind(header: string): LeafKind | undefined {
 
 function readField(field: keyof Fields, line: string): string | undefined {
   const value = line.slice(field.length + 1);
-  return line === `${field} ${value}` && isField(field, value) ? value : undefined;
+  return line === `${field} ${value}` && isLeafField(field, value) ? value : undefined;
 }
 
-function isField(field: keyof Fields, value: string): boolean {
+/** Whether a leaf could say this in that field. */
+export function isLeafField(field: keyof Fields, value: string): boolean {
   if (!GRAMMAR[field].test(value)) return false;
   if (COUNTS.includes(field)) return Number.isSafeInteger(Number(value));
   // Base64 has one spelling when its spare bits are zero, which no pattern says.

@@ -2,6 +2,7 @@ import { invariant } from '../../core/invariant.ts';
 import type { Queryable, Tx } from '../../db/index.ts';
 import type { Hash } from '../merkle/merkle.ts';
 import type { logCheckpoint, logEntry } from './schema.ts';
+import { LOG_IDS } from './transparency-log.ts';
 
 export type LogEntryRow = Pick<typeof logEntry.$inferSelect, 'leafIndex' | 'entry' | 'leafHash'>;
 export type LogCheckpointRow = Omit<typeof logCheckpoint.$inferSelect, 'log'>;
@@ -75,11 +76,18 @@ export function readLogEntries(
     WHERE log = ${log} AND leaf_index >= ${input.fromIndex} ORDER BY leaf_index LIMIT ${input.rowsMax}`;
 }
 
-/** The publications under names that start with this, in the order of the log. */
+/** The publications under names that start with this, in the order of the log: reads the whole version log. */
 export function findPublications(sql: Queryable, toolPrefix: string): Promise<LogEntryRow[]> {
   const pattern = `publish ${toolPrefix.replace(/[%_\\]/g, '\\$&')}%`;
   return sql<LogEntryRow[]>`
-    SELECT leaf_index, entry, leaf_hash FROM log_entry WHERE dedup_key LIKE ${pattern} ORDER BY leaf_index`;
+    SELECT leaf_index, entry, leaf_hash FROM log_entry
+    WHERE log = ${LOG_IDS.versions} AND dedup_key LIKE ${pattern} ORDER BY leaf_index`;
+}
+
+export async function findEntry(sql: Queryable, dedupKey: string): Promise<LogEntryRow | undefined> {
+  const [row] = await sql<LogEntryRow[]>`
+    SELECT leaf_index, entry, leaf_hash FROM log_entry WHERE dedup_key = ${dedupKey}`;
+  return row;
 }
 
 /** The leaf hashes of a range, computed from the entries anew, in order. */

@@ -3,6 +3,7 @@ import type { Uuid } from '../../core/ids.ts';
 import { Problem } from '../../core/problem.ts';
 import { type Sql, type Tx, withTransaction } from '../../db/index.ts';
 import { appendLeaf } from '../log/entries.ts';
+import { isLeafField } from '../log/leaf.ts';
 import { parsePublicKey, verifySignature } from '../signatures/signature.ts';
 import type { PublicKey, SignatureFormat } from '../signatures/verdict.ts';
 import { judgeRelease, type ReleaseToJudge, type ReleaseVerdict } from './judge-release.ts';
@@ -158,7 +159,7 @@ function answerAgain(found: ReleaseKey, wanted: WantedKey): ReleaseKey {
 
 async function revoke(deps: ReleaseKeysDeps, name: KeyName): Promise<ReleaseKey> {
   return withTransaction(deps.sql, async (tx) => {
-    const key = await lockKey(tx, name);
+    const key = isLeafField('key', name.keyId) ? await lockKey(tx, name) : undefined;
     if (!key) throw new Problem('not-found', { detail: 'You have no release key with this id.' });
     if (key.revokedAt !== null) return key;
     const time = toUnixSeconds(deps.clock.now());
