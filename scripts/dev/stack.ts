@@ -42,6 +42,8 @@ export type DevInfo = {
     origin: string;
     /** The version log's public key (C2SP signed-note), which a client pins. */
     vkey: string;
+    /** The same for the receipts log: each log has a key of its own name. */
+    receiptsVkey: string;
   };
 };
 
@@ -158,14 +160,18 @@ async function describe(
       ...{ rpcUrl: anchors.rpcUrl, chainId: anchors.chainId },
       ...{ contract: anchors.versions, receiptsContract: anchors.receipts },
     },
-    log: { origin: anchors.origin, vkey: await readVkey(url) },
+    log: {
+      origin: anchors.origin,
+      vkey: await readVkey(url, '/log'),
+      receiptsVkey: await readVkey(url, '/log/receipts'),
+    },
   };
 }
 
 /** The current key, which stands first. */
-async function readVkey(url: string): Promise<string> {
-  const response = await fetch(`${url}/log/vkey`);
-  if (!response.ok) throw new Error(`/log/vkey answered ${response.status}`);
+async function readVkey(url: string, log: string): Promise<string> {
+  const response = await fetch(`${url}${log}/vkey`);
+  if (!response.ok) throw new Error(`${log}/vkey answered ${response.status}`);
   return (await response.text()).split('\n')[0] ?? '';
 }
 

@@ -6,6 +6,7 @@ import { type Door, openDoor } from './audit-sales/door.ts';
 import { createLanes, watchLog } from './audit-sales/lanes.ts';
 import { copyLog, LogFault } from './audit-sales/log-copy.ts';
 import { type Command, type CommandInput, textOf, textsOf, UsageError } from './command.ts';
+import { toOneLine } from './printable.ts';
 
 const FAULTS_SHOWN = 100;
 
@@ -107,7 +108,7 @@ function describe({ tool, sales, opened, pending, sums }: ToolAudit, laneCount: 
 }
 
 function conclude(input: CommandInput, { shown, count }: Faults): number {
-  for (const fault of shown) input.print(`FAULT ${fault}`);
+  for (const fault of shown) input.print(toOneLine(`FAULT ${fault}`));
   if (count() > shown.length) input.print(`and ${count() - shown.length} more`);
   if (count() === 0) {
     input.print('No sale was left out: receipts, log and books agree.');

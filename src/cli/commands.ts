@@ -21,7 +21,7 @@ export const COMMANDS: readonly CommandEntry[] = [
   {
     name: 'pack',
     takes: '<folder>',
-    summary: 'Writes the archive of a release: the bytes that its code hash names and its publisher signs.',
+    summary: 'Writes the archive of a release, which its code hash names and its publisher signs.',
     load: async () => (await import('./pack.ts')).packCommand,
   },
   {
@@ -48,8 +48,7 @@ export const COMMANDS: readonly CommandEntry[] = [
   },
   {
     name: 'witness',
-    summary:
-      'Runs a witness: it cosigns what logs sign, and never two histories of one log (C2SP tlog-witness).',
+    summary: 'Runs a witness: it cosigns what logs sign, and never two histories of one log.',
     load: async () => (await import('./witness.ts')).witnessCommand,
   },
   {

@@ -17,6 +17,7 @@ import { type Audit, createReceiptsAudit, createVersionsAudit, type Fault } from
 import { readEntries, readTile, TILE_WIDTH, TileError } from './log-fsck/tiles.ts';
 import { readContracts } from './verify/contracts.ts';
 import { createRpc, download } from './verify/http.ts';
+import { toOneLine } from './printable.ts';
 import { readVkeys } from './verify/keys.ts';
 import { report } from './verify/report.ts';
 import { fetchVkeys } from './verify/subject.ts';
@@ -65,7 +66,7 @@ async function checkLog(input: CommandInput, log: keyof typeof ROUTES, findings:
   const audit = log === 'versions' ? createVersionsAudit() : createReceiptsAudit();
   const faults = await replay(source, { checkpoint, anchored, audit });
   faults.push(...compareContracts(log, anchored, audit));
-  for (const fault of faults.slice(0, FAULTS_SHOWN)) input.complain(fault);
+  for (const fault of faults.slice(0, FAULTS_SHOWN)) input.complain(toOneLine(fault));
   if (faults.length > 0) {
     const others = faults.length === 1 ? '' : ` (and ${faults.length - 1} more)`;
     throw new RefutedError(`${faults[0]}${others}`);

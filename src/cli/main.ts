@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util';
 import { type Command, UsageError } from './command.ts';
 import { COMMANDS, type CommandEntry } from './commands.ts';
+import { toOneLine, toPrintable } from './printable.ts';
 
 const URL_DEFAULT = 'http://127.0.0.1:4020';
 
@@ -32,8 +33,8 @@ async function main(words: string[]): Promise<number> {
   }
   return command.run({
     ...{ values, positionals, url: String(values.url).replace(/\/+$/, ''), readFirstLine },
-    print: (text) => process.stdout.write(`${text}\n`),
-    complain: (text) => process.stderr.write(`${text}\n`),
+    print: (text) => process.stdout.write(`${toPrintable(text)}\n`),
+    complain: (text) => process.stderr.write(`${toPrintable(text)}\n`),
     signal: untilStopped(),
   });
 }
@@ -83,7 +84,7 @@ main(process.argv.slice(2)).then(
   },
   (cause: unknown) => {
     const message = cause instanceof Error ? cause.message : String(cause);
-    process.stderr.write(`millicent: ${message}\n${cause instanceof UsageError ? 'Try --help.\n' : ''}`);
+    process.stderr.write(`millicent: ${toOneLine(message)}\n${cause instanceof UsageError ? 'Try --help.\n' : ''}`);
     process.exitCode = 2;
   },
 );

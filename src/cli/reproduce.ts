@@ -6,6 +6,7 @@ import { type Code, DEFAULT_LIMITS, type Outcome } from '../execution/index.ts';
 import { hashResult } from '../gateway/index.ts';
 import type { ReceiptPayload } from '../provenance/index.ts';
 import { type Command, type CommandInput, textOf, textsOf, UsageError } from './command.ts';
+import { toOneLine } from './printable.ts';
 import { EvidenceFault, fetchCode, type Gateway, readReceipt, readVersion } from './reproduce/evidence.ts';
 import { type CallAgain, isRequestOf, readInput } from './reproduce/request.ts';
 
@@ -31,7 +32,7 @@ export const reproduceCommand: Command = {
       return await reproduce(input);
     } catch (cause) {
       if (!(cause instanceof EvidenceFault)) throw cause;
-      input.complain(cause.message);
+      input.complain(toOneLine(cause.message));
       return 1;
     }
   },
@@ -47,7 +48,7 @@ async function reproduce(input: CommandInput): Promise<number> {
   const call = await readInput(inputPath);
   const receipt = await readReceipt(gateway, named);
   const what = `${receipt.tool} of ${receipt.server} ${receipt.version}`;
-  input.print(`Receipt    ${receipt.jti}: ${what}, signed by ${receipt.iss}`);
+  input.print(toOneLine(`Receipt    ${receipt.jti}: ${what}, signed by ${receipt.iss}`));
   if (call.tool !== receipt.tool || !isRequestOf(receipt, call)) {
     throw new UsageError(`${inputPath} is not the request that was paid for, which is ${receipt.req}.`);
   }
@@ -91,7 +92,7 @@ async function runAgain(
 function compare(input: CommandInput, { res }: ReceiptPayload, outcome: Outcome): number {
   if (outcome.kind === 'failed') {
     input.print(`Result     the receipt says ${res}`);
-    input.print(`           here it delivered none: ${outcome.detail}`);
+    input.print(toOneLine(`           here it delivered none: ${outcome.detail}`));
     input.print('DIFFERENT');
     return 1;
   }

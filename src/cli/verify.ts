@@ -67,9 +67,7 @@ async function verify(
       reason: `it is neither a bundle (${BUNDLE_FORMAT}) nor what GET /receipts/{id} answers`,
     };
   }
-  return kind.data === 'bundle'
-    ? verifyBundleOf(input, subject)
-    : verifyReceiptOf(input, subject.document, isOffline);
+  return kind.data === 'bundle' ? verifyBundleOf(input, subject) : verifyReceiptOf(input, subject, isOffline);
 }
 
 async function verifyBundleOf(input: CommandInput, subject: Subject): Promise<Conclusion> {
@@ -124,12 +122,15 @@ const jwksSchema = z.looseObject({ keys: z.array(z.looseObject({ kty: z.string()
 
 async function verifyReceiptOf(
   input: CommandInput,
-  document: unknown,
+  { document, receiptId }: Subject,
   isOffline: boolean,
 ): Promise<Conclusion> {
   const verdict = await verifyIssuedReceipt(document, await readReceiptTrust(input, isOffline));
   if (verdict.kind === 'invalid') return verdict;
   const { receipt, checked, trusted, notChecked } = verdict;
+  if (receiptId !== undefined && receipt.jti !== receiptId) {
+    return { kind: 'invalid', reason: `the gateway answered with another receipt, ${receipt.jti}` };
+  }
   return { kind: 'valid', what: `receipt ${receipt.jti} of ${receipt.iss}`, checked, trusted, notChecked };
 }
 

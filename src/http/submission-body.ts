@@ -39,7 +39,7 @@ function partOf(parts: readonly Part[], name: (typeof PARTS)[number]): Buffer {
   const [part] = found;
   if (part && found.length === 1) return part.content;
   throw new Problem('malformed-request', {
-    detail: `The form must have the parts "metadata", the publish JSON without "files", and "archive", a .tar.gz or .zip: "${name}" is there ${found.length === 0 ? 'not at all' : 'more than once'}.`,
+    detail: `The form must have the parts "metadata", the publish JSON without "files", and "archive", a .tar, .tar.gz or .zip: "${name}" is there ${found.length === 0 ? 'not at all' : 'more than once'}.`,
     isUncharged: true,
   });
 }

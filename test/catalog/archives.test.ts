@@ -6,7 +6,7 @@ import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readUpload } from '../../src/catalog/index.ts';
-import { archiveHash } from '../../src/core/archive.ts';
+import { archiveHash, writeArchive } from '../../src/core/archive.ts';
 import {
   makeTar,
   makeTarGz,
@@ -50,7 +50,7 @@ const foldersOf = (names: string[]) => [
 ];
 
 describe('the same files', () => {
-  it('as JSON, as a tar.gz and as a zip have the same code hash, however they are packed', async () => {
+  it('as JSON, as a tar, as a tar.gz and as a zip have the same code hash, however they are packed', async () => {
     const samples = fc.asyncProperty(
       codeFiles,
       fc.boolean(),
@@ -61,11 +61,11 @@ describe('the same files', () => {
         );
         const folders = isPlain ? [] : foldersOf(files.map(([name]) => name));
         const dot = isPlain ? '' : './';
-        const tar = makeTarGz([
+        const tar = [
           ...(isPlain ? [] : [{ name: './', type: '5' }]),
           ...folders.map((name) => ({ name: `${dot}${name}/`, type: '5' })),
           ...files.map(([name, bytes]) => ({ name: dot + name, content: bytes })),
-        ]);
+        ];
         const zip = makeZip([
           ...folders.map((name) => ({ name: `${name}/`, isStored: true, mode: 0o040755 })),
           ...files.toReversed().map(([name, bytes]) => ({
@@ -74,8 +74,9 @@ describe('the same files', () => {
         ]);
         const expected = hashOf({ files: json });
         const { files: _, ...rest } = createBody();
-        expect(archiveHash(parse(rest, await readUpload(tar)).files)).toBe(expected);
-        expect(archiveHash(parse(rest, await readUpload(zip)).files)).toBe(expected);
+        for (const archive of [makeTar(tar), makeTarGz(tar), zip]) {
+          expect(archiveHash(parse(rest, await readUpload(archive)).files)).toBe(expected);
+        }
       },
     );
     await fc.assert(samples, { numRuns: 60 });
@@ -302,7 +303,7 @@ const TARS: [what: string, entries: TarEntry[], why: RegExp, end?: Buffer][] = [
     /data after its end/,
     Buffer.concat([Buffer.alloc(1024), makeTar([{ name: 'b.py' }])]),
   ],
-  ['something that is no tar', [], /what is gzipped is no tar/, Buffer.alloc(1024, 'x')],
+  ['something that is no tar', [], /what it holds is no tar/, Buffer.alloc(1024, 'x')],
 ];
 
 describe('a tar.gz', () => {
@@ -447,7 +448,7 @@ const ZIPS: [what: string, entries: ZipEntry[], why: RegExp, end?: ZipEnd][] = [
   [
     'something before its files',
     [{ ...server, before: Buffer.from('MZ') }],
-    /neither a gzipped tar|does not begin where/,
+    /neither a tar|does not begin where/,
   ],
   [
     'something between its files',
@@ -533,13 +534,21 @@ describe('a zip', () => {
 });
 
 describe('an archive', () => {
-  it('is known by its bytes: anything but a gzipped tar and a zip is refused with what to send', async () => {
+  it('is known by its bytes: anything but a tar, a gzipped tar and a zip is refused with what to send', async () => {
     for (const bytes of ['', 'x', '7z\xbc\xaf', 'BZh9', '\xfd7zXZ\0', 'Rar!', SERVER]) {
       const refused = await refusalOf(() => readUpload(Buffer.from(bytes, 'latin1')));
       expect(refused.message).toMatch(bytes === '' ? /is empty/ : /\(\.tar\.gz\).*zip/);
     }
-    const tar = await refusalOf(() => readUpload(makeTar([server])));
-    expect(tar.message).toMatch(/neither a gzipped tar/);
+    const damaged = makeTar([server]);
+    damaged[0] = 0;
+    expect((await refusalOf(() => readUpload(damaged))).message).toMatch(/what it holds is no tar/);
+  });
+
+  it('may be the very file that was signed, whatever its first name begins with', async () => {
+    for (const name of ['server.py', 'PK.py', 'PK\x03\x04.py']) {
+      const files = new Map([[name, Buffer.from(SERVER)]]);
+      expect(await readUpload(writeArchive(files))).toEqual(files);
+    }
   });
 
   it('whose files are refused beside the JSON map is refused too: by case, by size, by entrypoint', async () => {

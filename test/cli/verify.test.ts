@@ -121,6 +121,16 @@ describe('millicent verify', () => {
     });
   });
 
+  test('names what it takes, and takes no receipt for the one that was asked for', async () => {
+    const absent = await verify(['acme/text-stats', '--url', gateway.url]);
+    expect(absent).toMatchObject({ code: 2, err: expect.stringContaining('named like acme/text-analysis@') });
+    const id = '01a1fe99-652f-727f-a4f0-a0b2e2fd1cef';
+    const offline = await verify([id, '--offline']);
+    expect(offline).toMatchObject({ code: 2, err: expect.stringContaining(`/receipts/${id}`) });
+    const bundle = await verify([id, '--url', gateway.url]);
+    expect(bundle).toMatchObject({ code: 1, out: expect.stringMatching(/^FAILED: .*receipt/) });
+  });
+
   test('fails with a reason on other code, other pins and other bytes', async () => {
     const tampered = { ...scene.bundle, entry: scene.bundle.entry.replace('1.0.4', '1.0.5') };
     writeFileSync(file('tampered.json'), JSON.stringify(tampered));

@@ -212,7 +212,7 @@ describe('an archive', () => {
       [makeTarGz([good, { name: 'etc', type: '2' }]), /"etc" is a symbolic link/],
       [makeZip([good, { name: 'etc', content: '/etc', mode: 0o120777 }]), /"etc" is a symbolic link/],
       [makeZip([good], { after: Buffer.from('x') }), /data after its end/],
-      [Buffer.from('not an archive'), /neither a gzipped tar/],
+      [Buffer.from('not an archive'), /neither a tar/],
       [Buffer.alloc(0), /is empty/],
     ] as const) {
       const body = await expectProblem(await upload(metadata, archive), 422, 'invalid-code');

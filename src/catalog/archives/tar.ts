@@ -97,7 +97,7 @@ function readHeader(tar: Buffer, offset: number): Header | undefined {
   if (isEmpty(block)) return undefined;
   const claimed = readOctal(block.subarray(...FIELD.checksum));
   if (claimed !== sumOf(block)) {
-    throw refuseArchive(offset === 0 ? 'what is gzipped is no tar' : 'it has a header with a wrong checksum');
+    throw refuseArchive(offset === 0 ? 'what it holds is no tar' : 'it has a header with a wrong checksum');
   }
   const isUstar = block.toString('latin1', ...FIELD.magic) === 'ustar\0';
   const prefix = isUstar ? untilNul(block.subarray(...FIELD.prefix)) : Buffer.alloc(0);

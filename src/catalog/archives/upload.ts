@@ -7,14 +7,18 @@ const MIB = 1024 * 1024;
 /** More than this times its own size is no code but a bomb; below a mebibyte anything may be. */
 const RATIO_MAX = 200;
 const RATIO_FREE_BYTES = MIB;
+/** As POSIX and GNU write it, which differ in what follows. */
+const USTAR = { at: [257, 262], magic: 'ustar' } as const;
 
-/** The files of an uploaded archive, a gzipped tar or a zip, whichever its bytes are. Names decide nothing. */
+/** The files of an uploaded archive, a tar, gzipped or not, or a zip, whichever its bytes are. Names decide nothing. */
 export async function readUpload(archive: Buffer): Promise<Map<string, Buffer>> {
   const bytesMax = Math.max(RATIO_FREE_BYTES, archive.length * RATIO_MAX);
   if (archive.length === 0) throw refuseArchive('it is empty');
+  // Looked for first: the name of a tar's first file may begin like a zip.
+  if (archive.toString('latin1', ...USTAR.at) === USTAR.magic) return readTar(archive);
   if (archive[0] === 0x1f && archive[1] === 0x8b) return readTarGz(archive, bytesMax);
   if (archive.toString('latin1', 0, 2) === 'PK') return readZip(archive, bytesMax);
-  throw refuseArchive('it is neither a gzipped tar (.tar.gz) nor a zip; pack it as one of these');
+  throw refuseArchive('it is neither a tar (.tar, .tar.gz) nor a zip; pack it as one of these');
 }
 
 /**

@@ -1,4 +1,4 @@
-import { timeLimit } from '../../core/time-limit.ts';
+import { AnswerError, download } from '../verify/http.ts';
 
 /** A gateway from outside: every answer is bounded in time and size, and follows no redirect. */
 export type Door = {
@@ -13,15 +13,16 @@ const BYTES_MAX = 20 * 1024 * 1024;
 
 export function openDoor(input: { url: string; key: string; signal: AbortSignal }): Door {
   async function bytes(path: string): Promise<Buffer | undefined> {
-    const response = await fetch(input.url + path, {
-      headers: path.startsWith('/v1/') ? { authorization: `Bearer ${input.key}` } : {},
-      redirect: 'error',
-      signal: timeLimit(input.signal, TIMEOUT_MS),
-    });
-    const body = await readBounded(response, path);
-    if (response.ok) return body;
-    if (response.status === 404) return undefined;
-    throw new Error(`${path} answered ${response.status}: ${body.toString('utf8', 0, 500)}`);
+    const headers = path.startsWith('/v1/') ? { authorization: `Bearer ${input.key}` } : {};
+    try {
+      return await download(input.url + path, {
+        ...{ bytesMax: BYTES_MAX, timeoutMs: TIMEOUT_MS, signal: input.signal },
+        headers,
+      });
+    } catch (cause) {
+      if (cause instanceof AnswerError && cause.status === 404) return undefined;
+      throw cause;
+    }
   }
   return {
     bytes,
@@ -35,15 +36,4 @@ export function openDoor(input: { url: string; key: string; signal: AbortSignal 
       }
     },
   };
-}
-
-async function readBounded(response: Response, path: string): Promise<Buffer> {
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of response.body ?? []) {
-    size += chunk.length;
-    if (size > BYTES_MAX) throw new Error(`${path} answered more than ${BYTES_MAX} bytes`);
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
 }

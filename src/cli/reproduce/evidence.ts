@@ -1,9 +1,9 @@
 import { type Manifest, readManifest } from '../../catalog/index.ts';
 import { sha256Hex } from '../../core/bytes.ts';
-import { timeLimit } from '../../core/time-limit.ts';
 import type { Code } from '../../execution/index.ts';
 import { type LeafOf, type ReceiptPayload, verifyBundle, verifyReceipt } from '../../provenance/index.ts';
 import { UsageError } from '../command.ts';
+import { download } from '../verify/http.ts';
 import { parseJson, readText } from './request.ts';
 
 const MIB = 1024 * 1024;
@@ -117,17 +117,6 @@ async function fetchJson(gateway: Gateway, path: string): Promise<unknown> {
   return value;
 }
 
-async function fetchBytes(gateway: Gateway, path: string, bytesMax: number): Promise<Buffer> {
-  const signal = timeLimit(gateway.signal, TIMEOUT_MS);
-  const response = await fetch(gateway.url + path, { redirect: 'error', signal });
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of response.body ?? []) {
-    size += chunk.length;
-    if (size > bytesMax) throw new Error(`${path} answered more than ${bytesMax} bytes`);
-    chunks.push(chunk);
-  }
-  const body = Buffer.concat(chunks);
-  if (response.ok) return body;
-  throw new Error(`${gateway.url}${path} answered ${response.status}: ${body.toString('utf8', 0, 500)}`);
+function fetchBytes(gateway: Gateway, path: string, bytesMax: number): Promise<Buffer> {
+  return download(gateway.url + path, { bytesMax, timeoutMs: TIMEOUT_MS, signal: gateway.signal });
 }

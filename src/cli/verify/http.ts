@@ -4,32 +4,42 @@ import { timeLimit } from '../../core/time-limit.ts';
 const TIMEOUT_MS = 30_000;
 const RPC_BYTES_MAX = 16 * 1024 * 1024;
 
-type Ask = { url: string; bytesMax: number; signal: AbortSignal; init?: RequestInit };
+type Bounds = { bytesMax: number; timeoutMs?: number; signal: AbortSignal };
+type Ask = Bounds & { url: string; init?: RequestInit };
+
+/** A refusal; its message is one sentence. */
+export class AnswerError extends Error {
+  readonly status: number;
+
+  constructor(status: number, message: string) {
+    super(message);
+    this.status = status;
+  }
+}
 
 /** The body of an answer, bounded in time and size. Throws one sentence when there is none, or one that refuses. */
-async function ask({ url, bytesMax, signal, init }: Ask): Promise<Buffer> {
+async function ask({ url, bytesMax, timeoutMs = TIMEOUT_MS, signal, init }: Ask): Promise<Buffer> {
   let response: Response;
   let body: Buffer;
   try {
-    response = await fetch(url, { ...init, redirect: 'error', signal: timeLimit(signal, TIMEOUT_MS) });
+    response = await fetch(url, { ...init, redirect: 'error', signal: timeLimit(signal, timeoutMs) });
     body = await readBounded(response, bytesMax);
   } catch (cause) {
     throw new Error(`${url} does not answer: ${describe(cause)}`, { cause });
   }
-  if (!response.ok) throw new Error(`${url} answered ${response.status}: ${detailOf(body)}`);
+  if (!response.ok)
+    throw new AnswerError(response.status, `${url} answered ${response.status}: ${detailOf(body)}`);
   return body;
 }
 
 /** What stands at an address. */
-export function download(url: string, input: { bytesMax: number; signal: AbortSignal }): Promise<Buffer> {
-  return ask({ url, ...input });
+export function download(url: string, input: Bounds & { headers?: HeadersInit }): Promise<Buffer> {
+  const { headers, ...bounds } = input;
+  return ask({ url, ...bounds, ...(headers && { init: { headers } }) });
 }
 
 /** What stands at an address, as JSON; throws when it is none. */
-export async function downloadJson(
-  url: string,
-  input: { bytesMax: number; signal: AbortSignal },
-): Promise<unknown> {
+export async function downloadJson(url: string, input: Bounds): Promise<unknown> {
   const body = await download(url, input);
   try {
     return JSON.parse(body.toString('utf8'));

@@ -1,4 +1,5 @@
 import type { Findings, Invalid } from '../../provenance/index.ts';
+import { toOneLine } from '../printable.ts';
 
 /** The end of a verification; `what` names what was verified. */
 export type Conclusion = ({ kind: 'valid'; what: string } & Findings) | Invalid;
@@ -13,18 +14,18 @@ export function report(
 }
 
 function toText(conclusion: Conclusion): string {
-  if (conclusion.kind === 'invalid') return `FAILED: ${conclusion.reason}`;
+  if (conclusion.kind === 'invalid') return `FAILED: ${toOneLine(conclusion.reason)}`;
   const { what, checked, trusted, notChecked } = conclusion;
   return [
     ...group('Checked', checked),
     ...group('Trusted', trusted),
     ...group('Not checked', notChecked),
-    `VERIFIED ${what}`,
+    `VERIFIED ${toOneLine(what)}`,
   ].join('\n');
 }
 
 function group(title: string, sentences: readonly string[]): string[] {
-  return sentences.length === 0 ? [] : [`${title}:`, ...sentences.map((sentence) => `  - ${sentence}`), ''];
+  return sentences.length === 0 ? [] : [`${title}:`, ...sentences.map((sentence) => `  - ${toOneLine(sentence)}`), ''];
 }
 
 function toJson(conclusion: Conclusion): object {

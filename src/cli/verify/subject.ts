@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { open, stat } from 'node:fs/promises';
 import { sha256Hex } from '../../core/bytes.ts';
+import { isUuid } from '../../core/ids.ts';
 import { BUNDLE_BYTES_MAX } from '../../provenance/index.ts';
 import { type CommandInput, UsageError } from '../command.ts';
 import { archiveOf, readFolder } from '../pack.ts';
@@ -10,25 +11,36 @@ const NAME_AT_VERSION =
   /^([a-z0-9][a-z0-9._-]{0,63}(?:\/[a-z0-9][a-z0-9._-]{0,63})?)@([0-9A-Za-z.+-]{1,160})$/;
 const VKEYS_BYTES_MAX = 64 * 1024;
 
-/** What is to be verified: a document, and the version it is asked to prove when it was asked for by name. */
-export type Subject = { document: unknown; version: { tool: string; version: string } | undefined };
+/** What is to be verified: a document, and the version or the receipt that it was asked for as. */
+export type Subject = {
+  document: unknown;
+  version?: { tool: string; version: string };
+  receiptId?: string;
+};
 
-/** Reads the file, or fetches the bundle of `name@version`. Undefined for a file that is not JSON. */
+/** Reads the file, or fetches the bundle of `name@version` or a receipt. Undefined for a file that is not JSON. */
 export async function readSubject(input: CommandInput, isOffline: boolean): Promise<Subject | undefined> {
   const [word, ...more] = input.positionals;
   if (word === undefined || more.length > 0)
-    throw new UsageError('Name one bundle, receipt or name@version.');
+    throw new UsageError('Name one bundle or receipt by its file, a receipt by its id, or name@version.');
   const text = await readFileIfThere(word);
   if (text !== undefined) {
     const document = parseJson(text);
-    return document === undefined ? undefined : { document, version: undefined };
+    return document === undefined ? undefined : { document };
   }
+  const fetchNamed = (path: string) => {
+    const url = input.url + path;
+    if (isOffline) throw new UsageError(`--offline asks nobody. Save it first, and verify the file: ${url}`);
+    return downloadJson(url, { bytesMax: BUNDLE_BYTES_MAX, signal: input.signal });
+  };
+  const receiptId = word.toLowerCase();
+  if (isUuid(receiptId)) return { document: await fetchNamed(`/receipts/${receiptId}`), receiptId };
   const [, tool, version] = NAME_AT_VERSION.exec(word) ?? [];
-  if (tool === undefined || version === undefined) throw new UsageError(`There is no file ${word}.`);
-  const url = `${input.url}/mcp/${encodeURIComponent(tool)}/versions/${encodeURIComponent(version)}/bundle`;
-  if (isOffline)
-    throw new UsageError(`--offline asks nobody. Save the bundle first, and verify the file: ${url}`);
-  const document = await downloadJson(url, { bytesMax: BUNDLE_BYTES_MAX, signal: input.signal });
+  if (tool === undefined || version === undefined) {
+    throw new UsageError(`There is no file ${word}. A version is named like acme/text-analysis@1.0.0.`);
+  }
+  const path = `/mcp/${encodeURIComponent(tool)}/versions/${encodeURIComponent(version)}/bundle`;
+  const document = await fetchNamed(path);
   return { document, version: { tool, version } };
 }
 

@@ -79,7 +79,7 @@ const form = {
   type: 'object',
   properties: {
     metadata: { ...text, contentMediaType: 'application/json', contentSchema: metadata },
-    archive: { ...text, format: 'binary', description: 'A .tar.gz or a .zip of the files.' },
+    archive: { ...text, format: 'binary', description: 'A .tar, .tar.gz or .zip of the files.' },
   },
   required: ['metadata', 'archive'],
 };

@@ -1,7 +1,7 @@
 import type { JSONWebKeySet } from 'jose';
 import { z } from 'zod';
 import { canonicalJson } from '../../core/canonical-json.ts';
-import { parseNote } from '../log/note.ts';
+import { nameSigners, parseNote } from '../log/note.ts';
 import { parseTlogProof } from '../log/tlog-proof.ts';
 import { parseVkey } from '../log/vkey.ts';
 import { commitTo, decodeCommitment, SALT_BYTES } from '../receipts/commitments/commitment.ts';
@@ -134,5 +134,10 @@ function findSigner(tlogProof: string, { vkeys }: ReceiptTrust): string {
     const { name, keyId } = parseVkey(vkey);
     return signatures.some((signature) => signature.name === name && signature.keyId === keyId);
   });
-  return found ?? refute('the checkpoint of the receipts log is signed by no key that was given (--vkey)');
+  return (
+    found ??
+    refute(
+      `the checkpoint of the receipts log is signed by no key that was given (--vkey), only by ${nameSigners(signatures)}`,
+    )
+  );
 }

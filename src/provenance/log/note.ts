@@ -28,6 +28,7 @@ export type VerifiedNote = { text: string; signatures: VerifiedSignature[] };
 const NOTE_CHARACTERS_MAX = 1_000_000;
 /** The specification asks for 16 at least; Go's reader takes 100. */
 const SIGNATURES_MAX = 100;
+const SIGNERS_NAMED_MAX = 3;
 const KEY_ID_BYTES = 4;
 const TIME_BYTES = 8;
 const DASH = '\u2014 ';
@@ -92,8 +93,14 @@ export function verifyNote(note: string, keys: readonly NoteKey[]): VerifiedNote
     const key = keys.find(({ name, keyId }) => name === signature.name && keyId === signature.keyId);
     if (key && !verified.has(key)) verified.set(key, verifyNoteSignature(text, signature, key));
   }
-  requireNote(verified.size > 0, 'No known key signed the note.');
+  requireNote(verified.size > 0, `No known key signed the note, only ${nameSigners(signatures)}.`);
   return { text, signatures: [...verified.values()] };
+}
+
+/** Who signed, as a person can compare it with keys at hand. */
+export function nameSigners(signatures: readonly NoteSignature[]): string {
+  const names = signatures.slice(0, SIGNERS_NAMED_MAX).map(({ name, keyId }) => `${name} (${keyId})`);
+  return names.join(', ') + (signatures.length > names.length ? ', ...' : '');
 }
 
 /** Holds one signature against its key; throws `NoteError` when it is wrong. */
