@@ -12,7 +12,7 @@ import { type Command, type CommandInput, textOf, UsageError } from './command.t
 import { checkChain } from './verify/chain.ts';
 import { readContracts } from './verify/contracts.ts';
 import { createRpc, downloadJson } from './verify/http.ts';
-import { readBlockHashes, readVkeys } from './verify/keys.ts';
+import { readBlockHashes, readVkeys, readWitnesses } from './verify/keys.ts';
 import { type Conclusion, report } from './verify/report.ts';
 import { fetchVkeys, hashCode, readJsonFile, readSubject, type Subject } from './verify/subject.ts';
 
@@ -67,6 +67,13 @@ async function verify(
       reason: `it is neither a bundle (${BUNDLE_FORMAT}) nor what GET /receipts/{id} answers`,
     };
   }
+  const asked = subject.version ? 'bundle' : subject.receiptId && 'receipt';
+  if (asked && kind.data !== asked) {
+    return {
+      kind: 'invalid',
+      reason: `the gateway was asked for a ${asked}, and answered with a ${kind.data}`,
+    };
+  }
   return kind.data === 'bundle' ? verifyBundleOf(input, subject) : verifyReceiptOf(input, subject, isOffline);
 }
 
@@ -101,7 +108,8 @@ async function refusalOf(run: () => Promise<void>): Promise<string | undefined> 
 
 async function readTrust(input: CommandInput, { version }: Subject): Promise<Trust> {
   const code = textOf(input, 'code');
-  const [witnesses, vkeys] = [readVkeys(input, 'witness'), readVkeys(input, 'vkey')];
+  const witnesses = readWitnesses(input, 'witness').map(({ vkey }) => vkey);
+  const vkeys = readVkeys(input, 'vkey');
   const blockHashes = readBlockHashes(input);
   const asked = version && !vkeys ? await fetchVkeys(input, '/log') : undefined;
   return {

@@ -127,8 +127,12 @@ describe('millicent verify', () => {
     const id = '01a1fe99-652f-727f-a4f0-a0b2e2fd1cef';
     const offline = await verify([id, '--offline']);
     expect(offline).toMatchObject({ code: 2, err: expect.stringContaining(`/receipts/${id}`) });
-    const bundle = await verify([id, '--url', gateway.url]);
-    expect(bundle).toMatchObject({ code: 1, out: expect.stringMatching(/^FAILED: .*receipt/) });
+    const liar = await startStage(() => JSON.stringify(scene.bundle));
+    expect(await verify([id, '--url', liar.url])).toMatchObject({
+      code: 1,
+      out: 'FAILED: the gateway was asked for a receipt, and answered with a bundle\n',
+    });
+    await liar.close();
   });
 
   test('fails with a reason on other code, other pins and other bytes', async () => {
