@@ -40,20 +40,29 @@ export const auditSalesCommand: Command = {
 };
 
 async function auditSales(input: CommandInput, door: Door, faults: Faults): Promise<number> {
-  // The books first: what is sold meanwhile is beyond the numbers that they were summed up to.
-  const summaries = await fetchSummary(door, textOf(input, 'tool'));
-  const receipts = await readBuyersReceipts(door, textsOf(input, 'receipt'), faults.complain);
-  nameStrangers(input, summaries, receipts, faults);
+  const tools = new Set((await fetchSummary(door, textOf(input, 'tool'))).map(({ name }) => name));
   const lanes = createLanes();
-  const tools = new Set(summaries.map(({ name }) => name));
   const log = await copyLog(door, await chooseKeys(input, door), watchLog(lanes, tools, faults.complain));
   input.print(`${log.origin}: ${log.treeSize} entries, as its checkpoint signs them`);
-  for (const summary of summaries) {
+  // The books after the log, so that they hold all that is in it, and before the list, which goes on beyond them.
+  const summaries = await fetchSummary(door, textOf(input, 'tool'));
+  nameLost(tools, summaries, faults);
+  const receipts = await readBuyersReceipts(door, textsOf(input, 'receipt'), faults.complain);
+  nameStrangers(input, summaries, receipts, faults);
+  for (const summary of summaries.filter(({ name }) => tools.has(name))) {
     const own = receipts.filter(({ payload }) => payload.server === summary.name);
     const audit = await auditTool({ door, log, lanes, receipts: own, complain: faults.complain }, summary);
     input.print(describe(audit, lanes.of(summary.name).length));
   }
   return conclude(input, faults);
+}
+
+/** A server that the books no longer name: what the log holds of it would be held against nothing. */
+function nameLost(tools: ReadonlySet<string>, summaries: readonly ToolSummary[], faults: Faults): void {
+  for (const tool of tools) {
+    if (summaries.some(({ name }) => name === tool)) continue;
+    faults.complain(`${tool}: the gateway told of it when it was first asked, and the books leave it out.`);
+  }
 }
 
 /** A receipt of a server that is not told to be the publisher's: one that was left out whole, or a mistake. */

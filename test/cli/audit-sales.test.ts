@@ -254,6 +254,26 @@ describe('an audit of sales', () => {
     expect(booked).toMatchObject({ code: 1, out: expect.stringMatching(/wrong gross amount/) });
   });
 
+  it('names what the log holds and the books do not, whatever numbers the books are summed up to', async () => {
+    const nothing = { count: 0, gross_mcents: 0, fees_mcents: 0, net_mcents: 0, lanes: [] };
+    const unpaid = await auditLie((path, body) => {
+      if (!path.startsWith('/v1/sales/summary')) return undefined;
+      const { tools } = JSON.parse(body.toString()) as Summary;
+      return { tools: tools.map((tool) => ({ ...tool, ...nothing })) };
+    });
+    expect(unpaid).toMatchObject({
+      code: 1,
+      out: expect.stringMatching(/left out, numbers 1 to 302 is in the log and not in the books/),
+    });
+    let asked = 0;
+    const gone = await auditLie((path) => {
+      if (!path.startsWith('/v1/sales/summary')) return undefined;
+      asked += 1;
+      return asked === 1 ? undefined : { tools: [] };
+    });
+    expect(gone).toMatchObject({ code: 1, out: expect.stringContaining('the books leave it out') });
+  });
+
   it('names a sale that is said to be elsewhere in the log, or under another salt', async () => {
     for (const change of [{ index: 0 }, { salt: '00'.repeat(16) }]) {
       const { code, out } = await auditLie(

@@ -3,7 +3,7 @@ import { commitTo, encodeCommitment, isCommitment, type ReceiptPayload } from '.
 import { fetchSales, type ListedSale, type ToolSummary } from './answers.ts';
 import type { BuyersReceipt } from './buyers-receipts.ts';
 import type { Door } from './door.ts';
-import { type Lanes, nameMissing } from './lanes.ts';
+import { type Lanes, nameMissing, nameUnbooked } from './lanes.ts';
 import type { LogCopy } from './log-copy.ts';
 import { createSeen } from './seen.ts';
 
@@ -26,6 +26,7 @@ export async function auditTool(input: AuditInput, summary: ToolSummary): Promis
   const { door, lanes, complain } = input;
   const tool = summary.name;
   for (const { lane, last_seq } of summary.lanes) lanes.get(tool, lane).bookedSeq = last_seq;
+  for (const fault of nameUnbooked(tool, lanes)) complain(fault);
   const audit: ToolAudit = {
     ...{ tool, sales: 0, opened: 0, pending: 0 },
     sums: { count: 0, gross: 0n, fees: 0n, net: 0n },

@@ -50,6 +50,14 @@ export function watchLog(lanes: Lanes, tools: ReadonlySet<string>, complain: (fa
   };
 }
 
+/** Names what the books leave out of the log that was copied before they were summed up. */
+export function* nameUnbooked(tool: string, lanes: Lanes): Generator<string> {
+  for (const { lane, bookedSeq, loggedSeq } of lanes.of(tool)) {
+    if (loggedSeq <= bookedSeq) continue;
+    yield `${tool} lane ${lane}: left out, ${spellRange(bookedSeq + 1, loggedSeq)} is in the log and not in the books.`;
+  }
+}
+
 /** Names what the list of a lane lacks from `from` to `to`: what the log proves, and what not even it holds. */
 export function* nameMissing(tool: string, lane: LaneAudit, from: number, to: number): Generator<string> {
   const logged = Math.min(to, lane.loggedSeq);
