@@ -41,7 +41,7 @@ async function finish(
   }
   // Only a final count says so: before that, a reorganisation can still give the nonce back.
   if (transaction.state === 'signed' && transaction.nonce < input.finalCount) {
-    await recordDropped(sql, wallet, transaction.nonce);
+    await recordDropped(sql, wallet, transaction);
     const { ref, hash } = transaction;
     context.log.warn({ ref, hash }, 'the nonce went to a transaction that is not ours');
     return 'dropped';

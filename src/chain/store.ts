@@ -7,7 +7,7 @@ export type Wallet = { chainId: number; address: `0x${string}` };
 
 export type StoredTransaction = Pick<
   typeof chainTransaction.$inferSelect,
-  'nonce' | 'ref' | 'hash' | 'raw' | 'state' | 'earlierHashes'
+  'nonce' | 'ref' | 'hash' | 'raw' | 'state' | 'earlierHashes' | 'blockNumber' | 'blockHash'
 > & {
   /** How long ago it was signed, as it is now. */
   waitedMs: number;
@@ -60,7 +60,8 @@ export async function insertSigned(
   await tx`
     UPDATE chain_wallet SET next_nonce = ${signed.nonce + 1n}
     WHERE chain_id = ${wallet.chainId} AND address = ${wallet.address}`;
-  return { ...signed, state: 'signed', earlierHashes: [], waitedMs: 0 };
+  const unmined = { state: 'signed', blockNumber: null, blockHash: null } as const;
+  return { ...signed, ...unmined, earlierHashes: [], waitedMs: 0 };
 }
 
 /**
@@ -90,7 +91,7 @@ export async function findByRef(
   ref: string,
 ): Promise<StoredTransaction | undefined> {
   const [row] = await db<StoredTransaction[]>`
-    SELECT nonce, ref, hash, raw, state, earlier_hashes,
+    SELECT nonce, ref, hash, raw, state, earlier_hashes, block_number, block_hash,
       (extract(epoch FROM now() - signed_at) * 1000)::float8 AS waited_ms
     FROM chain_transaction
     WHERE bucket = ${bucketOfWallet(wallet)} AND chain_id = ${wallet.chainId} AND wallet = ${wallet.address}
@@ -105,7 +106,7 @@ export async function findByNonce(
   nonce: number,
 ): Promise<StoredTransaction | undefined> {
   const [row] = await db<StoredTransaction[]>`
-    SELECT nonce, ref, hash, raw, state, earlier_hashes,
+    SELECT nonce, ref, hash, raw, state, earlier_hashes, block_number, block_hash,
       (extract(epoch FROM now() - signed_at) * 1000)::float8 AS waited_ms
     FROM chain_transaction
     WHERE bucket = ${bucketOfWallet(wallet)} AND chain_id = ${wallet.chainId} AND wallet = ${wallet.address}
@@ -123,7 +124,7 @@ export async function listUnfinished(
   input: { chainCount: number; rowsMax: number },
 ): Promise<StoredTransaction[]> {
   return sql<StoredTransaction[]>`
-    SELECT nonce, ref, hash, raw, state, earlier_hashes,
+    SELECT nonce, ref, hash, raw, state, earlier_hashes, block_number, block_hash,
       (extract(epoch FROM now() - signed_at) * 1000)::float8 AS waited_ms
     FROM chain_transaction
     WHERE bucket = ${bucketOfWallet(wallet)} AND chain_id = ${wallet.chainId} AND wallet = ${wallet.address}
@@ -160,12 +161,17 @@ export async function countReverted(
   return row?.count ?? 0n;
 }
 
-/** Gives a transaction up whose nonce another one has used for good. */
-export async function recordDropped(sql: Sql, wallet: Wallet, nonce: bigint): Promise<void> {
+/** Gives a transaction up, as it was read, whose nonce another one has used for good. */
+export async function recordDropped(
+  sql: Sql,
+  wallet: Wallet,
+  { nonce, hash, state, blockHash }: StoredTransaction,
+): Promise<void> {
   await sql`
-    UPDATE chain_transaction SET state = 'dropped'
+    UPDATE chain_transaction SET state = 'dropped', gas_used = NULL, effective_gas_price = NULL, parent_fee = NULL,
+      block_number = NULL, block_hash = NULL, mined_at = NULL
     WHERE bucket = ${bucketOfWallet(wallet)} AND chain_id = ${wallet.chainId} AND wallet = ${wallet.address}
-      AND nonce = ${nonce} AND state = 'signed'`;
+      AND nonce = ${nonce} AND hash = ${hash} AND state = ${state} AND block_hash IS NOT DISTINCT FROM ${blockHash}`;
 }
 
 function bucketOfWallet(wallet: Wallet): number {

@@ -9,6 +9,7 @@ import { replaceStuck } from './replace.ts';
 import { type ResumeReport, resumeWallet } from './resume.ts';
 import { signAndStore } from './sign.ts';
 import { countReverted, findByNonce, findByRef, recordReceipt, type StoredTransaction } from './store.ts';
+import { dropIfTaken } from './taken.ts';
 
 export type WriteRequest = {
   /** What the transaction is for. A ref gets one transaction, however often and from wherever it is sent. */
@@ -91,6 +92,7 @@ async function find(
   const hash = toLowerHex(transaction.hash);
   try {
     const outcome = await readOutcome(context, transaction, signal);
+    if (outcome === undefined && (await dropIfTaken(context, transaction, signal))) return undefined;
     return outcome ?? { kind: 'unknown', hash, cause: new Error('the transaction is not mined yet') };
   } catch (cause) {
     return { kind: 'unknown', hash, cause };
@@ -140,7 +142,11 @@ async function unblock(
       address: account.address,
       blockTag: 'latest',
     });
-    if (chainCount > current.nonce) return current;
+    if (chainCount > current.nonce) {
+      // It goes on waiting, and ends in `unknown`: sent again, its ref gets a transaction anew.
+      await dropIfTaken(context, current, signal);
+      return current;
+    }
     if (BigInt(chainCount) === current.nonce)
       return (await replaceStuck(context, current, signal)) ?? current;
     const blocker = await findByNonce(sql, wallet, chainCount);

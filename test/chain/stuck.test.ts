@@ -48,10 +48,24 @@ async function signingsOf(ref: string): Promise<Signings> {
   return row;
 }
 
+/** Sends and stops to wait as soon as it is stored, and known to the node where that hears of it. */
+async function sendAndLeave(ref: string, options: WriterOptions & { isHeard?: boolean } = {}): Promise<void> {
+  const { isHeard = true, ...rest } = options;
+  const gone = new AbortController();
+  const sending = writerOf(rest).send(toPayee(ref), AbortSignal.any([gone.signal, anySignal()]));
+  await until(async () => {
+    const signed = await signingsOf(ref).catch(() => undefined);
+    if (!signed || !isHeard) return signed;
+    return (await lab.anvil.rpc('eth_getTransactionByHash', [signed.hash])) ?? undefined;
+  });
+  gone.abort();
+  expect((await sending).kind).toBe('unknown');
+}
+
 /** Signed while gas was cheap, in the pool, and too cheap for the chain by now. */
 async function leaveBehind(ref: string): Promise<void> {
   await lab.anvil.rpc('evm_setAutomine', [false]);
-  expect((await writerOf({ receiptMs: 300 }).send(toPayee(ref), anySignal())).kind).toBe('unknown');
+  await sendAndLeave(ref);
   await setBaseFee('40');
   await lab.anvil.rpc('anvil_setNextBlockBaseFeePerGas', [numberToHex(parseGwei('40'))]);
 }
@@ -113,8 +127,8 @@ test('two gateways that replace at once sign one replacement', async () => {
 
 test('a transaction that nodes dropped from their pool is sent again, as it was signed', async () => {
   await lab.anvil.rpc('evm_setAutomine', [false]);
-  const writer = writerOf({ receiptMs: 300 });
-  await writer.send(toPayee('forgotten'), anySignal());
+  const writer = writerOf();
+  await sendAndLeave('forgotten');
   const { hash } = await signingsOf('forgotten');
   await lab.anvil.rpc('anvil_dropTransaction', [hash]);
   await lab.mine(1);
@@ -127,15 +141,15 @@ test('a transaction that nodes dropped from their pool is sent again, as it was 
 
 test('what offers enough is not replaced, however long it waits', async () => {
   await lab.anvil.rpc('evm_setAutomine', [false]);
-  const writer = writerOf({ receiptMs: 300 });
-  await writer.send(toPayee('patient'), anySignal());
+  const writer = writerOf();
+  await sendAndLeave('patient');
   for (let pass = 0; pass < 3; pass++) await writer.resume(anySignal());
   expect((await signingsOf('patient')).earlierHashes).toEqual([]);
 });
 
 test('gas beyond the limit signs nothing and replaces nothing', async () => {
   await leaveBehind('too-dear');
-  const careful = writerOf({ feeMaxWei: parseGwei('20'), receiptMs: 500 });
+  const careful = writerOf({ feeMaxWei: parseGwei('20') });
   await careful.resume(anySignal());
   expect((await signingsOf('too-dear')).earlierHashes).toEqual([]);
   expect(await careful.send(toPayee('not-signed'), anySignal())).toMatchObject({
@@ -148,7 +162,7 @@ test('gas beyond the limit signs nothing and replaces nothing', async () => {
 test('what a gateway stored and never sent is sent by the restarted one, in nonce order', async () => {
   lab.proxy.decide((method) => (method === 'eth_sendRawTransaction' ? 'refuse' : 'pass'));
   for (const ref of ['gap-a', 'gap-b', 'gap-c']) {
-    await writerOf({ receiptMs: 200 }).send(toPayee(ref), anySignal());
+    await sendAndLeave(ref, { isHeard: false });
   }
   lab.proxy.decide(() => 'pass');
   const restarted = writerOf({ sql: lab.openPool() });
@@ -171,8 +185,8 @@ test('two gateways on one wallet: 20 sends, 20 consecutive nonces', async () => 
 
 test('a chain without final blocks is final at the depth that was configured', async () => {
   lab.proxy.decide((method) => (method === 'eth_sendRawTransaction' ? 'refuse' : 'pass'));
-  const writer = writerOf({ receiptMs: 200, finalityBlocks: 6 });
-  await writer.send(toPayee('overtaken-deep'), anySignal());
+  const writer = writerOf({ finalityBlocks: 6 });
+  await sendAndLeave('overtaken-deep', { isHeard: false });
   // The wallet is used elsewhere, and five blocks lie on that: the node would call it final.
   await sendElsewhere();
   await lab.mine(5);

@@ -207,6 +207,49 @@ test('a transaction that a reorganisation took out is mined again', async () => 
   expect(await countOnChain()).toBe(1);
 });
 
+test('a transaction that a reorganisation took out and whose nonce went elsewhere for good gets a new one', async () => {
+  await lab.mine(3);
+  const writer = writerOf();
+  expect((await writer.send(toPayee('ousted'), anySignal())).kind).toBe('mined');
+  await lab.anvil.rpc('anvil_rollback', [1]);
+  await walletClient().sendTransaction({ to: lab.anvil.payTo });
+  expect(await countOnChain()).toBe(1);
+  // Another reorganisation could still bring it back.
+  expect((await writer.find('ousted', anySignal()))?.kind).toBe('unknown');
+  await writer.resume(anySignal());
+  expect(await statesOf('ousted')).toEqual(['mined']);
+  await lab.mine(5);
+  expect(await writer.find('ousted', anySignal())).toBeUndefined();
+  expect((await writer.send(toPayee('ousted'), anySignal())).kind).toBe('mined');
+  expect(await statesOf('ousted')).toEqual(['dropped', 'mined']);
+  expect(await countOnChain()).toBe(2);
+});
+
+test('a sender that waits for what a reorganisation took out for good gives it up', async () => {
+  await lab.mine(3);
+  const writer = writerOf({ receiptMs: 4_000 });
+  await writer.send(toPayee('ousted-late'), anySignal());
+  await lab.anvil.rpc('anvil_rollback', [1]);
+  await walletClient().sendTransaction({ to: lab.anvil.payTo });
+  await lab.mine(5);
+  expect((await writer.send(toPayee('ousted-late'), anySignal())).kind).toBe('unknown');
+  expect((await writerOf().send(toPayee('ousted-late'), anySignal())).kind).toBe('mined');
+  expect(await statesOf('ousted-late')).toEqual(['dropped', 'mined']);
+});
+
+test('a node that forgot a receipt makes nothing be sent twice', async () => {
+  const writer = writerOf();
+  await writer.send(toPayee('forgotten-receipt'), anySignal());
+  await lab.mine(10);
+  lab.proxy.decide((method) => (method === 'eth_getTransactionReceipt' ? { result: null } : 'pass'));
+  expect((await writer.find('forgotten-receipt', anySignal()))?.kind).toBe('unknown');
+  await writer.resume(anySignal());
+  lab.proxy.decide(() => 'pass');
+  expect(await statesOf('forgotten-receipt')).toEqual(['mined']);
+  expect((await writer.send(toPayee('forgotten-receipt'), anySignal())).kind).toBe('mined');
+  expect(await countOnChain()).toBe(1);
+});
+
 test('a transaction counts as mined only as deep as configured', async () => {
   const writer = writerOf({ confirmations: 3, receiptMs: 400 });
   expect((await writer.send(toPayee('deep'), anySignal())).kind).toBe('unknown');
