@@ -386,7 +386,7 @@ print(os.environ['MILLICENT_EGRESS'], client.recv(64).decode(), os.listdir('/sys
       ['--import', 'tsx', join(import.meta.dirname, 'children/docker-gateway.ts'), JSON.stringify(order)],
       { stdio: ['ignore', 'ignore', 'inherit'] },
     );
-    await waitUntil(async () => (await jailsOf(engine)).length === calls, 90_000);
+    await waitUntil(async () => (await jailsOf(engine)).length === calls, 120_000);
     expect(await shared.sweep()).toBe(0);
     child.kill('SIGKILL');
     await once(child, 'exit');

@@ -16,7 +16,8 @@ const backend = createDockerBackend({
 const execution = testExecution(backend, { concurrencyMax: order.calls });
 process.stdout.write(`${JSON.stringify(await execution.status())}\n`);
 const attacks = codeOf(['mcp.py', 'attacks.py']);
-const limits = { runTimeoutMs: 60_000 };
+// All of them run together, also where starting twelve takes a minute.
+const limits = { runTimeoutMs: 150_000 };
 await Promise.all(
   Array.from({ length: order.calls }, () =>
     call(execution, { code: attacks, toolName: 'ignore_signals', limits }),
