@@ -5,10 +5,11 @@ import { createReproducer } from '../deps/reproduce.ts';
 import { type Code, DEFAULT_LIMITS, type Outcome } from '../execution/index.ts';
 import { hashResult } from '../gateway/index.ts';
 import type { ReceiptPayload } from '../provenance/index.ts';
-import { type Command, type CommandInput, textOf, textsOf, UsageError } from './command.ts';
+import { type Command, type CommandInput, textOf, UsageError } from './command.ts';
 import { toOneLine } from './printable.ts';
 import { EvidenceFault, fetchCode, type Gateway, readReceipt, readVersion } from './reproduce/evidence.ts';
 import { type CallAgain, isRequestOf, readInput } from './reproduce/request.ts';
+import { readVkeys } from './verify/keys.ts';
 
 const RESULT_CHARACTERS_MAX = 20_000;
 const RUN_SLACK_MS = 30_000;
@@ -44,7 +45,7 @@ async function reproduce(input: CommandInput): Promise<number> {
   if (named === undefined || more.length > 0 || inputPath === undefined) {
     throw new UsageError('Name one receipt, by its id or its file, and the --input that was paid for.');
   }
-  const gateway: Gateway = { url: input.url, vkeys: textsOf(input, 'vkey'), signal: input.signal };
+  const gateway: Gateway = { url: input.url, vkeys: readVkeys(input, 'vkey') ?? [], signal: input.signal };
   const call = await readInput(inputPath);
   const receipt = await readReceipt(gateway, named);
   const what = `${receipt.tool} of ${receipt.server} ${receipt.version}`;
@@ -91,6 +92,11 @@ async function runAgain(
 
 function compare(input: CommandInput, { res }: ReceiptPayload, outcome: Outcome): number {
   if (outcome.kind === 'failed') {
+    if (isOfThisMachine(outcome)) {
+      throw new Error(
+        toOneLine(`nothing follows from this run, which may be this machine's: ${outcome.detail}`),
+      );
+    }
     input.print(`Result     the receipt says ${res}`);
     input.print(toOneLine(`           here it delivered none: ${outcome.detail}`));
     input.print('DIFFERENT');
@@ -106,6 +112,11 @@ function compare(input: CommandInput, { res }: ReceiptPayload, outcome: Outcome)
   input.print(`           ${canonicalJson(outcome.result).slice(0, RESULT_CHARACTERS_MAX)}`);
   input.print('DIFFERENT');
   return 1;
+}
+
+/** A slower or smaller machine ends calls that were delivered elsewhere, and so does whoever stops the command. */
+function isOfThisMachine({ reason }: Extract<Outcome, { kind: 'failed' }>): boolean {
+  return reason === 'timeout' || reason === 'out-of-memory' || reason === 'cancelled';
 }
 
 function describeLayer({ layerSha256 }: Manifest): string {

@@ -161,6 +161,24 @@ test('a tool that broke its promise is found out, with both hashes', async () =>
   expect(out.match(/sha256:[0-9a-f]{64}/g)?.length).toBeGreaterThanOrEqual(4);
 });
 
+test('a run that this machine ended says nothing of the receipt', async () => {
+  // What it does in the sandbox is decided by the clock, as a slower machine's would be.
+  const slowFrom = Date.now() + 12_000;
+  const code = LEANING.replace('from greeting import WORDS', 'import time\nWORDS = "good day"').replace(
+    '        result = {"content"',
+    `        time.sleep(60 if time.time() * 1000 > ${slowFrom} else 0)\n        result = {"content"`,
+  );
+  const server = await publishOpen({
+    ...{ files: { 'server.py': code }, limits: { timeout_ms: 1_000 } },
+    pricing: { model: 'per_call', amount_mcents: 100 },
+  });
+  const { id, input } = await buy(server.call, { tool: 'greet' });
+  await expect.poll(() => Date.now() > slowFrom, { timeout: 20_000 }).toBe(true);
+  const { code: exit, out, err } = await reproduce(id, input);
+  expect([exit, out]).toEqual([2, expect.not.stringContaining('DIFFERENT')]);
+  expect(err).toContain('nothing follows from this run');
+});
+
 test('code that is not declared deterministic is not run again, and the reason is a sentence', async () => {
   const server = await publishEcho(gateway);
   const { id, input } = await buy(server.call, HELLO);
