@@ -61,6 +61,7 @@ export {
   verifyNoteSignature,
 } from './log/note.ts';
 export { NoteError } from './log/note-error.ts';
+export { decodeEntryTile, ENTRY_TILE_BYTES_MAX } from './log/tiles/entry-tile.ts';
 export { encodeTilePath, parseTilePath, type TilePath } from './log/tiles/path.ts';
 export { encodeTlogProof, parseTlogProof, type TlogProof, verifyTlogProof } from './log/tlog-proof.ts';
 export type {

@@ -3,7 +3,7 @@ import { afterAll, afterEach, beforeEach, expect, test } from 'vitest';
 import { addMs, type Clock } from '../../src/core/clock.ts';
 import { silentLog } from '../../src/core/log.ts';
 import { wireWitnesses } from '../../src/deps/witnesses.ts';
-import { createWitnessing, type TransparencyLog } from '../../src/provenance/index.ts';
+import { createWitnessing, LogDivergedError, type TransparencyLog } from '../../src/provenance/index.ts';
 import { verifyCheckpoint } from '../../src/provenance/log/checkpoint.ts';
 import { signLine } from '../../src/provenance/log/note.ts';
 import { createNoteSigner, KEY_TYPES, type NoteSigner, parseVkey } from '../../src/provenance/log/vkey.ts';
@@ -11,6 +11,7 @@ import { decodeAddCheckpoint } from '../../src/provenance/witness/add-checkpoint
 import { serveWitness } from '../../src/provenance/witness/server.ts';
 import { createTurns } from '../../src/provenance/witness/state-folder.ts';
 import { createWitness } from '../../src/provenance/witness/witness.ts';
+import { witnessSource } from '../../src/provenance/witness/witnessing.ts';
 import { createTestDatabase, type TestDatabase } from '../harness/database.ts';
 import { createMemoryLog, newEd25519Pem } from '../harness/memory-log.ts';
 import { appendMany, createTestLog, LOG_KEY } from './log-fixtures.ts';
@@ -243,6 +244,34 @@ test('the same size under another root is the same alarm', async () => {
   await versions.sign();
   await run(newWitnessing(witness));
   expect(versions.health()).toMatchObject({ kind: 'diverged', detail: expect.stringContaining('3 leaves') });
+});
+
+test('a gateway that starts on a restored backup asks its witness before it signs, and then signs nothing', async () => {
+  const signer = newWitnessSigner();
+  const witness = await startWitness(signer);
+  await appendMany(database.sql, versions, 3);
+  await versions.sign();
+  await run(newWitnessing(witness));
+  expect(await cosignersOf(versions, witness.vkey)).toEqual([witness.vkey]);
+  // What the witness cosigned after the backup was made; the newest checkpoint that the backup has is cosigned too.
+  const lost = createMemoryLog(createNoteSigner({ name: versions.origin, privateKeyPem: LOG_KEY }));
+  lost.append('one', 'two', 'three', 'four');
+  witness.notes.set(versions.origin, lost.note() + signLine(textOf(lost.note()), signer, 1_763_702_345));
+  const watchers = [witnessSource(witness)];
+  const restarted = createTestLog(database.sql, { watchers });
+  await appendMany(database.sql, restarted, 9);
+  expect((await restarted.sign())?.treeSize).toBe(3);
+  const witnessing = createWitnessing({
+    ...{ logs: { versions: restarted, receipts }, witness, clock, log: silentLog },
+  });
+  await run(witnessing);
+  await expect(restarted.sign()).rejects.toThrow(LogDivergedError);
+  expect((await restarted.findCheckpoint())?.treeSize).toBe(3);
+  // The proof stands, whatever the witness shows later.
+  witness.notes.delete(versions.origin);
+  now = addMs(now, 3_600_000);
+  await run(witnessing);
+  expect(restarted.health().kind).toBe('diverged');
 });
 
 function textOf(note: string): string {

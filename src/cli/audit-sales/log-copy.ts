@@ -1,9 +1,10 @@
 import {
+  decodeEntryTile,
   encodeTilePath,
   type Hash,
   leafHashOf,
   merkleRoot,
-  parseVkey,
+  parseLogVkey,
   verifyCheckpoint,
 } from '../../provenance/index.ts';
 import type { Door } from './door.ts';
@@ -28,7 +29,7 @@ export async function copyLog(
   vkeys: readonly string[],
   onEntry: (index: number, entry: Buffer) => void,
 ): Promise<LogCopy> {
-  const logKeys = vkeys.map(parseVkey);
+  const logKeys = vkeys.map(parseLogVkey);
   const origin = logKeys[0]?.name ?? '';
   const note = await door.bytes('/log/receipts/checkpoint');
   // A log without entries has no checkpoint yet.
@@ -72,22 +73,13 @@ function createEntryReader(door: Door, treeSize: number, roots: readonly Hash[])
   };
 }
 
-/** One tile of entries, each after its 16-bit length (C2SP tlog-tiles). */
+/** One tile of entries. */
 async function fetchTile(door: Door, n: number, treeSize: number): Promise<Buffer[]> {
   const width = Math.min(TILE_WIDTH, treeSize - n * TILE_WIDTH);
   const path = `/log/receipts/tile/${encodeTilePath({ level: 'entries', n, width })}`;
   const bytes = await door.bytes(path);
   if (bytes === undefined) throw new LogFault(`The log does not give ${path}, which its checkpoint covers.`);
-  const entries: Buffer[] = [];
-  let at = 0;
-  while (at + 2 <= bytes.length) {
-    const end = at + 2 + bytes.readUInt16BE(at);
-    if (end > bytes.length) break;
-    entries.push(bytes.subarray(at + 2, end));
-    at = end;
-  }
-  if (at !== bytes.length || entries.length !== width) {
-    throw new LogFault(`${path} does not hold ${width} entries.`);
-  }
+  const entries = decodeEntryTile(bytes);
+  if (entries?.length !== width) throw new LogFault(`${path} does not hold ${width} entries.`);
   return entries;
 }

@@ -1,12 +1,9 @@
-import { encodeTilePath } from '../../provenance/index.ts';
+import { decodeEntryTile, ENTRY_TILE_BYTES_MAX, encodeTilePath } from '../../provenance/index.ts';
 import { download } from '../verify/http.ts';
 
 /** Entries to a tile (C2SP tlog-tiles). */
 export const TILE_WIDTH = 256;
 
-const ENTRY_BYTES_MAX = 65_535;
-const LENGTH_BYTES = 2;
-const TILE_BYTES_MAX = TILE_WIDTH * (LENGTH_BYTES + ENTRY_BYTES_MAX);
 /** Tiles asked for before they are needed. */
 const AHEAD = 6;
 
@@ -35,20 +32,9 @@ export async function readTile(source: Source, tile: { n: number; treeSize: numb
   const width = Math.min(TILE_WIDTH, tile.treeSize - tile.n * TILE_WIDTH);
   const path = encodeTilePath({ level: 'entries', n: tile.n, width });
   const url = `${source.url}/tile/${path}`;
-  return splitEntries(await download(url, { bytesMax: TILE_BYTES_MAX, signal: source.signal }), url, width);
-}
-
-function splitEntries(bytes: Buffer, url: string, width: number): Buffer[] {
-  const entries: Buffer[] = [];
-  let at = 0;
-  while (at + LENGTH_BYTES <= bytes.length) {
-    const end = at + LENGTH_BYTES + bytes.readUInt16BE(at);
-    if (end > bytes.length) break;
-    entries.push(bytes.subarray(at + LENGTH_BYTES, end));
-    at = end;
-  }
-  if (at !== bytes.length || entries.length !== width)
-    throw new TileError(`${url} does not hold ${width} entries`);
+  const bytes = await download(url, { bytesMax: ENTRY_TILE_BYTES_MAX, signal: source.signal });
+  const entries = decodeEntryTile(bytes);
+  if (entries?.length !== width) throw new TileError(`${url} does not hold ${width} entries`);
   return entries;
 }
 

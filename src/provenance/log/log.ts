@@ -9,7 +9,7 @@ import { createDivergences } from './divergences.ts';
 import { type NoteSignature, parseNote, parseSignatureLine, signLine, verifyNoteSignature } from './note.ts';
 import { requireNote } from './note-error.ts';
 import { createLogReader } from './reader.ts';
-import { signHead } from './sign.ts';
+import { type SignDeps, signHead } from './sign.ts';
 import { findLogCheckpoint, insertCosignature, type LogCheckpointRow } from './store.ts';
 import {
   type Checkpoint,
@@ -79,19 +79,9 @@ export function createLog(deps: LogDeps): TransparencyLog {
     }
     // Its root was just recomputed, so a key that came with a rotation may sign it too: readers of that key alone
     // need not wait for the next leaf.
-    if (signed && (await signWithNewKeys(signed))) return toCheckpoint(await findLogCheckpoint(sql, log));
+    if (signed && (await signWithNewKeys({ sql, log, origin, signers }, signed)))
+      return toCheckpoint(await findLogCheckpoint(sql, log));
     return toCheckpoint(signed);
-  }
-
-  async function signWithNewKeys({ treeSize, note }: LogCheckpointRow): Promise<boolean> {
-    const { text, signatures } = parseNote(note);
-    const missing = signers.filter((signer) => !signatures.some((line) => isBy(line, signer)));
-    if (parseCheckpoint(text).origin !== origin) return false;
-    for (const signer of missing) {
-      const line = signLine(text, signer);
-      await insertCosignature(sql, log, { treeSize: Number(treeSize), witness: signer.vkey, line });
-    }
-    return missing.length > 0;
   }
 
   return {
@@ -113,6 +103,21 @@ export function createLog(deps: LogDeps): TransparencyLog {
     reportDivergence: divergences.report,
     reportSound: divergences.reportSound,
   };
+}
+
+/** Puts lines of keys that did not sign a checkpoint yet under it; true when there were such keys. */
+async function signWithNewKeys(
+  { sql, log, origin, signers }: Pick<SignDeps, 'sql' | 'log' | 'origin' | 'signers'>,
+  { treeSize, note }: LogCheckpointRow,
+): Promise<boolean> {
+  const { text, signatures } = parseNote(note);
+  const missing = signers.filter((signer) => !signatures.some((line) => isBy(line, signer)));
+  if (parseCheckpoint(text).origin !== origin) return false;
+  for (const signer of missing) {
+    const line = signLine(text, signer);
+    await insertCosignature(sql, log, { treeSize: Number(treeSize), witness: signer.vkey, line });
+  }
+  return missing.length > 0;
 }
 
 /** The origin of the newest checkpoint of a log: the name it goes by, whatever the gateway is called now. */

@@ -11,6 +11,7 @@ import {
 import { LogDivergedError } from './divergence.ts';
 import { readFrontier } from './frontier.ts';
 import { findLogState, findSignedSize, lockLogState, readLogEntries } from './store.ts';
+import { encodeEntryTile } from './tiles/entry-tile.ts';
 import { rootOf } from './tiles/grow.ts';
 import { keyOf, MissingTileError, withTiles } from './tiles/nodes.ts';
 import { findTiles } from './tiles/store.ts';
@@ -75,7 +76,7 @@ export function createLogReader(sql: Sql, log: number): LogReader {
     async readEntryTile({ n, width }) {
       if (!(await isSigned({ level: 0, n, width }))) return undefined;
       const rows = await readLogEntries(sql, log, { fromIndex: BigInt(n * TILE_WIDTH), rowsMax: width });
-      return rows.length === width ? Buffer.concat(rows.flatMap(({ entry }) => prefixed(entry))) : undefined;
+      return rows.length === width ? encodeEntryTile(rows.map(({ entry }) => entry)) : undefined;
     },
   };
 }
@@ -97,13 +98,6 @@ function makeTiles(sql: Sql, log: number) {
     const frontier = await readFrontier(tx, log, await lockLogState(tx, log));
     return { treeSize: frontier.treeSize, root: rootOf(frontier) };
   });
-}
-
-/** An entry after its length in two bytes, the larger first (C2SP tlog-tiles, "Log entries"). */
-function prefixed(entry: Buffer): [Buffer, Buffer] {
-  const length = Buffer.alloc(2);
-  length.writeUInt16BE(entry.length);
-  return [length, entry];
 }
 
 function notFound(reason: string): Problem {

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { decodeEntryTile, ENTRY_TILE_BYTES_MAX } from '../../log/tiles/entry-tile.ts';
 import { encodeTilePath, type TilePath } from '../../log/tiles/path.ts';
 import { TILE_WIDTH } from '../../log/tiles/tile.ts';
 import { HASH_BYTES } from '../../merkle/merkle.ts';
@@ -19,8 +20,6 @@ export type RemoteLog = {
 
 const TIMEOUT_MS = 30_000;
 const NOTE_BYTES_MAX = 1_000_000;
-/** 256 entries of 65,535 bytes, each after its length. */
-const ENTRIES_BYTES_MAX = TILE_WIDTH * 65_537;
 const ATTEMPTS_MAX = 4;
 const PAUSE_MS = 500;
 
@@ -52,27 +51,13 @@ export function createRemoteLog(prefix: string, signal: AbortSignal): RemoteLog 
       return bytes.subarray(0, width * HASH_BYTES);
     },
     async readEntries({ n, width }) {
-      const bytes = await readPart({ level: 'entries', n, width }, ENTRIES_BYTES_MAX);
-      const entries = splitEntries(bytes, width);
-      if (!entries)
+      const bytes = await readPart({ level: 'entries', n, width }, ENTRY_TILE_BYTES_MAX);
+      const entries = decodeEntryTile(bytes);
+      if (!entries || entries.length < width)
         throw new Alarm('rewritten', `bundle ${n} of entries does not hold ${width} whole entries`);
-      return entries;
+      return entries.slice(0, width);
     },
   };
-}
-
-/** The first `count` of entries that stand one after another behind 16-bit lengths. */
-function splitEntries(bytes: Buffer, count: number): Buffer[] | undefined {
-  const entries: Buffer[] = [];
-  let at = 0;
-  while (entries.length < count) {
-    if (at + 2 > bytes.length) return undefined;
-    const end = at + 2 + bytes.readUInt16BE(at);
-    if (end > bytes.length) return undefined;
-    entries.push(bytes.subarray(at + 2, end));
-    at = end;
-  }
-  return entries;
 }
 
 /** Undefined for 404. A gateway that restarts is asked again; one that does not come back is no alarm. */
