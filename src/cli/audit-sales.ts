@@ -7,8 +7,11 @@ import { createLanes, watchLog } from './audit-sales/lanes.ts';
 import { copyLog, LogFault } from './audit-sales/log-copy.ts';
 import { type Command, type CommandInput, textOf, textsOf, UsageError } from './command.ts';
 import { toOneLine } from './printable.ts';
+import { readVkeys } from './verify/keys.ts';
 
 const FAULTS_SHOWN = 100;
+/** Whoever serves that many may serve them without an end. */
+const FAULTS_MAX = 10_000;
 
 export const auditSalesCommand: Command = {
   options: {
@@ -34,13 +37,14 @@ export const auditSalesCommand: Command = {
       if (!(cause instanceof LogFault || cause instanceof NoteError)) throw cause;
       // A log that does not hold proves nothing: that is what was asked about.
       faults.complain(cause.message);
-      return conclude(input, faults);
+      return conclude(input, faults, []);
     }
   },
 };
 
 async function auditSales(input: CommandInput, door: Door, faults: Faults): Promise<number> {
   const tools = new Set((await fetchSummary(door, textOf(input, 'tool'))).map(({ name }) => name));
+  requireSome(input, tools);
   const lanes = createLanes();
   const log = await copyLog(door, await chooseKeys(input, door), watchLog(lanes, tools, faults.complain));
   input.print(`${log.origin}: ${log.treeSize} entries, as its checkpoint signs them`);
@@ -49,12 +53,21 @@ async function auditSales(input: CommandInput, door: Door, faults: Faults): Prom
   nameLost(tools, summaries, faults);
   const receipts = await readBuyersReceipts(door, textsOf(input, 'receipt'), faults.complain);
   nameStrangers(input, summaries, receipts, faults);
+  const audits: ToolAudit[] = [];
   for (const summary of summaries.filter(({ name }) => tools.has(name))) {
     const own = receipts.filter(({ payload }) => payload.server === summary.name);
     const audit = await auditTool({ door, log, lanes, receipts: own, complain: faults.complain }, summary);
     input.print(describe(audit, lanes.of(summary.name).length));
+    audits.push(audit);
   }
-  return conclude(input, faults);
+  return conclude(input, faults, audits);
+}
+
+/** Who asked about sales is not told that all is well when the gateway speaks of none of them. */
+function requireSome(input: CommandInput, tools: ReadonlySet<string>): void {
+  const asked = textOf(input, 'tool');
+  if (asked === undefined ? tools.size > 0 : tools.has(asked)) return;
+  throw new Error(`${input.url} tells of no server ${asked ?? 'of this publisher'}: nothing was audited`);
 }
 
 /** A server that the books no longer name: what the log holds of it would be held against nothing. */
@@ -84,8 +97,8 @@ function nameStrangers(
 }
 
 async function chooseKeys(input: CommandInput, door: Door): Promise<string[]> {
-  const told = textsOf(input, 'vkey');
-  if (told.length > 0) return told;
+  const told = readVkeys(input, 'vkey');
+  if (told) return told;
   input.complain('Without --vkey the key of the log is what the gateway says it is.');
   const text = (await door.bytes('/log/receipts/vkey'))?.toString() ?? '';
   return text.split('\n').filter((line) => line !== '');
@@ -102,6 +115,7 @@ function createFaults(): Faults {
     complain(fault) {
       count += 1;
       if (shown.length < FAULTS_SHOWN) shown.push(fault);
+      if (count === FAULTS_MAX) throw new LogFault('There are more faults than are looked for.');
     },
   };
 }
@@ -116,11 +130,14 @@ function describe({ tool, sales, opened, pending, sums }: ToolAudit, laneCount: 
   return lines.join('\n');
 }
 
-function conclude(input: CommandInput, { shown, count }: Faults): number {
+function conclude(input: CommandInput, { shown, count }: Faults, audits: readonly ToolAudit[]): number {
   for (const fault of shown) input.print(toOneLine(`FAULT ${fault}`));
   if (count() > shown.length) input.print(`and ${count() - shown.length} more`);
   if (count() === 0) {
-    input.print('No sale was left out: receipts, log and books agree.');
+    const pending = audits.reduce((sum, audit) => sum + audit.pending, 0);
+    const tools = audits.map(({ tool }) => tool).join(', ');
+    const rest = pending === 0 ? '' : ` Of ${pending} of them the log does not speak yet.`;
+    input.print(toOneLine(`No sale of ${tools} was left out: receipts, log and books agree.${rest}`));
     return 0;
   }
   input.print(`${count()} faults: receipts, log and books do not agree.`);

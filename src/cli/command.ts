@@ -33,8 +33,8 @@ export function textOf(input: Pick<CommandInput, 'values'>, name: string): strin
   return typeof value === 'string' ? value : undefined;
 }
 
-/** An option that may be given several times. */
+/** An option that may be given several times, or once. */
 export function textsOf(input: Pick<CommandInput, 'values'>, name: string): string[] {
   const value = input.values[name];
-  return Array.isArray(value) ? value.filter((one) => typeof one === 'string') : [];
+  return [value ?? []].flat().filter((one) => typeof one === 'string');
 }

@@ -6,7 +6,7 @@ import {
   NoteError,
   newFindings,
   parseCheckpoint,
-  parseVkey,
+  parseLogVkey,
   RefutedError,
   tellReason,
   verifyNote,
@@ -15,9 +15,9 @@ import { type Command, type CommandInput, textOf, UsageError } from './command.t
 import { type AnchoredLog, fetchContracts, readAnchored } from './log-fsck/anchors.ts';
 import { type Audit, createReceiptsAudit, createVersionsAudit, type Fault } from './log-fsck/audit.ts';
 import { readEntries, readTile, TILE_WIDTH, TileError } from './log-fsck/tiles.ts';
+import { toOneLine } from './printable.ts';
 import { readContracts } from './verify/contracts.ts';
 import { createRpc, download } from './verify/http.ts';
-import { toOneLine } from './printable.ts';
 import { readVkeys } from './verify/keys.ts';
 import { report } from './verify/report.ts';
 import { fetchVkeys } from './verify/subject.ts';
@@ -97,8 +97,9 @@ async function replay(
   for await (const entries of readEntries(source, treeSize)) {
     for (const entry of entries) {
       const fault = audit.take(entry, rebuilt.treeSize());
-      if (fault && faults.length <= FAULTS_SHOWN)
-        faults.push(await tellFault(source, fault, { entry, treeSize }));
+      if (fault) faults.push(await tellFault(source, fault, { entry, treeSize }));
+      // Whoever serves that many wrong entries may serve them without an end.
+      if (faults.length > FAULTS_SHOWN) return faults;
       rebuilt.append(entry);
       compare(rebuilt.treeSize(), () => rebuilt.root());
     }
@@ -190,7 +191,7 @@ async function fetchCheckpoint(
     bytesMax: CHECKPOINT_BYTES_MAX,
     signal: source.signal,
   });
-  const { text, signatures } = verifyNote(bytes.toString('utf8'), vkeys.map(parseVkey));
+  const { text, signatures } = verifyNote(bytes.toString('utf8'), vkeys.map(parseLogVkey));
   const checkpoint = parseCheckpoint(text);
   const key = signatures.find((signature) => signature.key.name === checkpoint.origin)?.key;
   if (!key) throw new RefutedError(`the checkpoint is of ${checkpoint.origin}, whose key did not sign it`);

@@ -84,7 +84,9 @@ main(process.argv.slice(2)).then(
   },
   (cause: unknown) => {
     const message = cause instanceof Error ? cause.message : String(cause);
-    process.stderr.write(`millicent: ${toOneLine(message)}\n${cause instanceof UsageError ? 'Try --help.\n' : ''}`);
+    process.stderr.write(
+      `millicent: ${toOneLine(message)}\n${cause instanceof UsageError ? 'Try --help.\n' : ''}`,
+    );
     process.exitCode = 2;
   },
 );

@@ -1,9 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { systemClock } from '../core/clock.ts';
-import { type FollowInput, followLog, parseVkey, type Round } from '../provenance/index.ts';
-import { type Command, type CommandInput, textOf, textsOf, UsageError } from './command.ts';
+import { type FollowInput, followLog, type Round } from '../provenance/index.ts';
+import { type Command, type CommandInput, textOf, UsageError } from './command.ts';
+import { readVkeys, readWitnesses } from './verify/keys.ts';
 
 const EVERY_DEFAULT_SECONDS = 60;
+/** Longer ones overflow a timer, which then never waits. */
+const COUNT_MAX = 2_000_000;
 /** A new checkpoint is cosigned within seconds of its signature. */
 const COSIGNED_WITHIN_MS = 30_000;
 
@@ -60,7 +63,8 @@ function readInput(input: CommandInput): FollowInput {
   if (log !== 'versions' && log !== 'receipts') throw new UsageError('--log is versions or receipts');
   const statePath = textOf(input, 'state');
   if (statePath === undefined) throw new UsageError('--state is missing: it is what makes a fork noticed');
-  const keys = textsOf(input, 'witness-key').map(parseVkey);
+  const keys = readWitnesses(input, 'witness-key');
+  for (const name of ['vkey', 'accept-key']) readVkeys(input, name);
   const needed = readCount(input, 'witnesses', keys.length);
   if (needed > keys.length)
     throw new UsageError('--witnesses asks for more than there is a --witness-key for');
@@ -74,7 +78,9 @@ function readInput(input: CommandInput): FollowInput {
 function readCount(input: CommandInput, option: string, otherwise: number): number {
   const text = textOf(input, option);
   if (text === undefined) return otherwise;
-  if (!/^[1-9][0-9]{0,6}$/.test(text)) throw new UsageError(`--${option} is a whole number from 1 on`);
+  if (!/^[1-9][0-9]{0,6}$/.test(text) || Number(text) > COUNT_MAX) {
+    throw new UsageError(`--${option} is a whole number from 1 to ${COUNT_MAX}`);
+  }
   return Number(text);
 }
 

@@ -74,7 +74,19 @@ async function verify(
       reason: `the gateway was asked for a ${asked}, and answered with a ${kind.data}`,
     };
   }
+  refuseIdle(input, kind.data);
   return kind.data === 'bundle' ? verifyBundleOf(input, subject) : verifyReceiptOf(input, subject, isOffline);
+}
+
+/** What would be asked for in vain: who pins a witness is not told VERIFIED without it. */
+const IDLE = {
+  bundle: ['jwks'],
+  receipt: ['code', 'rpc', 'witness', 'contract', 'block-hash'],
+} as const;
+
+function refuseIdle({ values }: CommandInput, kind: keyof typeof IDLE): void {
+  const idle = IDLE[kind].find((name) => values[name] !== undefined);
+  if (idle !== undefined) throw new UsageError(`--${idle} checks nothing of a ${kind}.`);
 }
 
 async function verifyBundleOf(input: CommandInput, subject: Subject): Promise<Conclusion> {

@@ -10,7 +10,7 @@ import {
   type Fork,
   KEY_TYPES,
   openWitnessFolder,
-  parseVkey,
+  parseLogVkey,
   serveWitness,
 } from '../provenance/index.ts';
 import { type Command, type CommandInput, textOf, textsOf, UsageError } from './command.ts';
@@ -42,7 +42,7 @@ async function run(input: CommandInput): Promise<number> {
   const { signal, print, complain } = input;
   const on = readListen(textOf(input, 'listen') ?? LISTEN_DEFAULT);
   const [name, keyPath, folder] = ['name', 'key', 'state'].map((option) => required(input, option));
-  const logs = textsOf(input, 'log').map(parseVkey);
+  const logs = textsOf(input, 'log').map(parseLogVkey);
   if (logs.length === 0) throw new UsageError('--log is missing: a witness knows at least one log');
   const key = await readOrMakeKey(keyPath ?? '');
   const signer = createNoteSigner({ name: name ?? '', privateKeyPem: key.pem, type: KEY_TYPES.cosignature });

@@ -80,7 +80,9 @@ export {
   type KeyType,
   type NoteKey,
   type NoteSigner,
+  parseLogVkey,
   parseVkey,
+  parseWitnessVkey,
 } from './log/vkey.ts';
 export {
   type ConsistencyClaim,

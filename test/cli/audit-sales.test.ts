@@ -174,7 +174,7 @@ describe('an audit of sales', () => {
     const { code, out } = await audit();
     expect(out).toContain(`${server.name}: ${SALES} sales on 2 lanes`);
     expect(out).toContain(`${SALES} open their commitment`);
-    expect(out).toContain('No sale was left out: receipts, log and books agree.');
+    expect(out).toContain(`No sale of ${server.name} was left out: receipts, log and books agree.`);
     expect([code, out]).toEqual([0, expect.not.stringContaining('FAULT')]);
   });
 
@@ -192,7 +192,7 @@ describe('an audit of sales', () => {
     const [code] = await once(child, 'close');
     expect({ code, out, err }).toEqual({
       code: 0,
-      out: expect.stringContaining('No sale was left out'),
+      out: expect.stringContaining('was left out: receipts, log and books agree'),
       err: expect.stringContaining('Without --vkey'),
     });
   });

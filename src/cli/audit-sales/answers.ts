@@ -39,6 +39,9 @@ export async function* fetchSales(door: Door, tool: string): AsyncGenerator<List
     const path = `/v1/sales?tool=${encodeURIComponent(tool)}&limit=${PAGE_SALES}${after}`;
     const page = read(pageSchema, await door.json(path), 'a page of sales');
     yield* page.sales;
+    if (page.next_cursor !== undefined && page.sales.length === 0) {
+      throw new Error('a page of sales is empty and not the last');
+    }
     cursor = page.next_cursor;
     // A gateway that leads in a circle would keep an audit busy for good.
     if (cursor !== undefined && seen.has(cursor)) throw new Error('the pages of sales lead in a circle');

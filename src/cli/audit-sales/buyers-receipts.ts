@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import type { JSONWebKeySet } from 'jose';
 import { z } from 'zod';
 import { type ReceiptPayload, verifyReceipt } from '../../provenance/index.ts';
@@ -22,7 +22,7 @@ export async function readBuyersReceipts(
   complain: (fault: string) => void,
 ): Promise<BuyersReceipt[]> {
   if (files.length === 0) return [];
-  const jwks: JSONWebKeySet = jwksSchema.parse(await door.json('/.well-known/jwks.json'));
+  const jwks = readKeys(await door.json('/.well-known/jwks.json'));
   const receipts: BuyersReceipt[] = [];
   for (const file of files) {
     const verdict = await verifyReceipt(readJws(file), jwks);
@@ -32,9 +32,15 @@ export async function readBuyersReceipts(
   return receipts;
 }
 
+function readKeys(json: unknown): JSONWebKeySet {
+  const parsed = jwksSchema.safeParse(json);
+  if (parsed.success) return parsed.data;
+  throw new Error('/.well-known/jwks.json is not a set of keys (RFC 7517)');
+}
+
 function readJws(file: string): string {
+  if (statSync(file).size > FILE_BYTES_MAX) throw new Error(`${file} is too long for a receipt`);
   const bytes = readFileSync(file);
-  if (bytes.length > FILE_BYTES_MAX) throw new Error(`${file} is too long for a receipt`);
   const text = bytes.toString().trim();
   if (!text.startsWith('{')) return text;
   let json: unknown;

@@ -9,7 +9,7 @@ import {
   isVersionAnchorCode,
 } from '../../provenance/index.ts';
 import type { GivenContract } from '../verify/contracts.ts';
-import { downloadJson, type Rpc } from '../verify/http.ts';
+import { downloadJson, hex, quantity, type Rpc } from '../verify/http.ts';
 
 /** What a contract holds, in order. */
 export type AnchoredLog = GivenContract & { anchors: readonly ChainAnchor[] };
@@ -19,10 +19,6 @@ const ANCHORS_MAX = 100_000;
 const ANCHORS_BYTES_MAX = 4 * 1024 * 1024;
 const AT_ONCE = 16;
 
-const hex = z
-  .string()
-  .regex(/^0x[0-9a-fA-F]*$/)
-  .transform((text) => text.toLowerCase());
 const targetsSchema = z.object({
   targets: z.array(z.object({ log: z.string(), chain_id: z.int().positive(), contract: hex })).max(1_000),
 });
@@ -43,7 +39,7 @@ export async function fetchContracts(
 
 /** Everything the contracts on the node's chain hold, read from the chain itself. Throws what it refutes. */
 export async function readAnchored(rpc: Rpc, contracts: readonly GivenContract[]): Promise<AnchoredLog[]> {
-  const chainId = Number(BigInt(await rpc.call('eth_chainId', [], hex)));
+  const chainId = await rpc.call('eth_chainId', [], quantity);
   const here = contracts.filter((contract) => contract.chainId === chainId);
   const found: AnchoredLog[] = [];
   for (const contract of here) found.push({ ...contract, anchors: await readAll(rpc, contract) });

@@ -12,13 +12,8 @@ import {
   isVersionAnchorCode,
   refute,
 } from '../../provenance/index.ts';
-import type { Rpc } from './http.ts';
+import { hex, quantity, type Rpc } from './http.ts';
 
-const hex = z
-  .string()
-  .regex(/^0x[0-9a-fA-F]*$/)
-  .transform((text) => text.toLowerCase());
-const quantity = hex.transform((text) => (text === '0x' ? 0 : Number(BigInt(text))));
 const blockSchema = z.object({ number: quantity, hash: hex }).nullable();
 const receiptSchema = z
   .object({

@@ -33,7 +33,7 @@ async function ask({ url, bytesMax, timeoutMs = TIMEOUT_MS, signal, init }: Ask)
 }
 
 /** What stands at an address. */
-export function download(url: string, input: Bounds & { headers?: HeadersInit }): Promise<Buffer> {
+export function download(url: string, input: Bounds & { headers?: Record<string, string> }): Promise<Buffer> {
   const { headers, ...bounds } = input;
   return ask({ url, ...bounds, ...(headers && { init: { headers } }) });
 }
@@ -47,6 +47,19 @@ export async function downloadJson(url: string, input: Bounds): Promise<unknown>
     throw new Error(`${url} does not answer with JSON`, { cause });
   }
 }
+
+/** Bytes as a node spells them. */
+export const hex = z
+  .string()
+  .regex(/^0x[0-9a-fA-F]*$/)
+  .transform((text) => text.toLowerCase());
+
+/** A number as a node spells it, below 2^53. */
+export const quantity = z
+  .string()
+  .regex(/^0x[0-9a-fA-F]{1,14}$/)
+  .transform(Number)
+  .refine(Number.isSafeInteger);
 
 /** A node of a chain, asked in plain JSON-RPC. */
 export type Rpc = {

@@ -25,7 +25,9 @@ function toText(conclusion: Conclusion): string {
 }
 
 function group(title: string, sentences: readonly string[]): string[] {
-  return sentences.length === 0 ? [] : [`${title}:`, ...sentences.map((sentence) => `  - ${toOneLine(sentence)}`), ''];
+  return sentences.length === 0
+    ? []
+    : [`${title}:`, ...sentences.map((sentence) => `  - ${toOneLine(sentence)}`), ''];
 }
 
 function toJson(conclusion: Conclusion): object {

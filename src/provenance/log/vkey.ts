@@ -47,6 +47,20 @@ export function parseVkey(text: string): NoteKey {
   return { vkey: text, name, keyId, type, publicKey: readRawKey(raw) };
 }
 
+/** The key of a log, which signs and does not cosign; throws `NoteError` for another. */
+export function parseLogVkey(text: string): NoteKey {
+  const key = parseVkey(text);
+  requireNote(key.type === KEY_TYPES.ed25519, `The key ${key.name} cosigns, and does not sign for a log.`);
+  return key;
+}
+
+/** The key of a witness; throws `NoteError` for another. */
+export function parseWitnessVkey(text: string): NoteKey {
+  const key = parseVkey(text);
+  requireNote(key.type === KEY_TYPES.cosignature, `The key ${key.name} is not one that cosigns.`);
+  return key;
+}
+
 export function encodeVkey(input: { name: string; type: KeyType; publicKey: KeyObject }): string {
   const raw = rawKeyOf(input.publicKey);
   const encoded = Buffer.concat([Uint8Array.of(input.type), raw]).toString('base64');

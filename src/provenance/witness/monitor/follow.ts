@@ -1,7 +1,7 @@
 import { type Clock, toIsoText } from '../../../core/clock.ts';
 import { TILE_WIDTH } from '../../log/tiles/tile.ts';
 import type { LogName } from '../../log/transparency-log.ts';
-import { type NoteKey, parseVkey } from '../../log/vkey.ts';
+import { type NoteKey, parseLogVkey } from '../../log/vkey.ts';
 import { Alarm } from './alarm.ts';
 import { fetchTrusted, type TrustedCheckpoint, trust, type WitnessPolicy } from './checkpoint-trust.ts';
 import { readNewEntries } from './new-entries.ts';
@@ -43,7 +43,7 @@ export async function followLog(input: FollowInput, signal: AbortSignal): Promis
   const remote = createRemoteLog(`${input.url}${ROUTES[input.log]}`, signal);
   let [vkey, presented]: (string | undefined)[] = [state?.vkey];
   try {
-    const pinned = parseVkey(await choosePinned(input, { state, remote }));
+    const pinned = parseLogVkey(await choosePinned(input, { state, remote }));
     vkey = pinned.vkey;
     const accepted = acceptedKey(input, pinned);
     const trusted = await fetchTrusted(
@@ -85,7 +85,7 @@ async function choosePinned({ vkey, url, say }: FollowInput, { state, remote }: 
 
 function acceptedKey({ acceptKey }: FollowInput, pinned: NoteKey): NoteKey | undefined {
   if (acceptKey === undefined || acceptKey === pinned.vkey) return undefined;
-  const key = parseVkey(acceptKey);
+  const key = parseLogVkey(acceptKey);
   if (key.name !== pinned.name) throw new Error(`${key.name} is another log than ${pinned.name}`);
   return key;
 }
