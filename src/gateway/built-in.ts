@@ -6,6 +6,8 @@ import type { Json } from '../core/canonical-json.ts';
 import { canonicalJson } from '../core/canonical-json.ts';
 import { toUnixSeconds } from '../core/clock.ts';
 import { type Uuid, uuidFrom } from '../core/ids.ts';
+import { invariant } from '../core/invariant.ts';
+import { Problem } from '../core/problem.ts';
 import { type Sql, withTransaction } from '../db/index.ts';
 import {
   appendLeaf,
@@ -65,21 +67,24 @@ function versionIdOf(name: string, version: string): Uuid {
   return uuidFrom('built-in', name, version);
 }
 
-/** Puts the versions of our own tools in the log and opens our accounts; safe to repeat. */
+/** Puts the versions of our own tools in the log and opens our accounts; safe to repeat, for many gateways at once. */
 export async function publishBuiltIns(deps: Pick<GatewayDeps, 'sql' | 'clock' | 'ledger'>): Promise<void> {
-  await withTransaction(deps.sql, async (tx) => {
-    await deps.ledger.openPublisher(tx, PLATFORM_PUBLISHER);
-    if (await findPublication(tx, { tool: EXAMPLE.name, version: EXAMPLE.version })) return;
-    await appendLeaf(tx, {
-      kind: 'publish',
-      tool: EXAMPLE.name,
-      version: EXAMPLE.version,
-      sha256: EXAMPLE.codeSha256,
-      manifest: sha256Hex(EXAMPLE.manifest),
-      publisher: 'millicent',
-      time: toUnixSeconds(deps.clock.now()),
+  const wanted = { tool: EXAMPLE.name, version: EXAMPLE.version };
+  try {
+    await withTransaction(deps.sql, async (tx) => {
+      await deps.ledger.openPublisher(tx, PLATFORM_PUBLISHER);
+      if (await findPublication(tx, wanted)) return;
+      await appendLeaf(tx, {
+        ...{ kind: 'publish', ...wanted, publisher: 'millicent' },
+        ...{ sha256: EXAMPLE.codeSha256, manifest: sha256Hex(EXAMPLE.manifest) },
+        time: toUnixSeconds(deps.clock.now()),
+      });
     });
-  });
+  } catch (error) {
+    // Another gateway of this release that starts at this moment was quicker, and had the accounts to open it with.
+    if (!(error instanceof Problem) || error.type !== 'conflict') throw error;
+    invariant(await findPublication(deps.sql, wanted), 'the log holds our own tool');
+  }
 }
 
 /** A version of one of our own tools, of this release or an earlier one; the log is where they are kept. */
