@@ -1,55 +1,51 @@
 import { spawn } from 'node:child_process';
-import { randomUUID } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Development, startDevelopment } from '../../scripts/dev/stack.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');
-/** Where modules find the project's packages, as a file beside `package.json` does. */
-const PROGRAMS = join(ROOT, '.millicent', `readme-${randomUUID()}`);
-/** From the project's packages, wherever the program is started. */
-const TSX = import.meta.resolve('tsx');
+/** What a program and a command of the README find in the clone that they are started in. */
+const CLONE = ['node_modules', 'package.json', 'scripts', 'src'];
 const START_TIMEOUT_MS = 120_000;
+const SHELL_TIMEOUT_MS = 180_000;
+const README = readFileSync(join(ROOT, 'README.md'), 'utf8');
 
 let folder: string;
 let stack: Development;
 
-/** A folder like a fresh clone in which `npm run dev` is running, and the README's programs beside it. */
+/** A folder like a fresh clone in which `npm run dev` is running, and the README's programs in it. */
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'millicent-readme-'));
-  const dataDir = join(folder, '.millicent');
+  for (const name of CLONE) symlinkSync(join(ROOT, name), join(folder, name));
+  const blocks = README.matchAll(/```(?:js|ts)\n(\/\/ ([a-z-]+\.m?[jt]s): .*?)```/gs);
+  for (const [, text = '', name = ''] of blocks) writeFileSync(join(folder, name), text);
   stack = await startDevelopment({
-    env: { ...process.env, MILLICENT_DATA_DIR: dataDir, PORT: '0' },
+    env: { ...process.env, MILLICENT_DATA_DIR: join(folder, '.millicent'), PORT: '0' },
     output: 'ignore',
   });
-  symlinkSync(join(ROOT, 'scripts'), join(folder, 'scripts'));
-  mkdirSync(PROGRAMS, { recursive: true });
-  const blocks = readFileSync(join(ROOT, 'README.md'), 'utf8').matchAll(
-    /```(?:js|ts)\n(\/\/ ([a-z-]+\.m?[jt]s): .*?)```/gs,
-  );
-  for (const [, text = '', name = ''] of blocks) {
-    writeFileSync(join(PROGRAMS, name), text.replaceAll(`'./src/`, `'${ROOT}/src/`));
-  }
 }, START_TIMEOUT_MS);
 afterAll(async () => {
   await stack?.close();
-  rmSync(PROGRAMS, { recursive: true, force: true });
   rmSync(folder, { recursive: true, force: true });
 });
 
 /** Runs a program of the README as it says. */
 function run(name: string, ...args: string[]): Promise<string> {
-  const flags = name.endsWith('.ts') ? ['--import', TSX] : [];
-  const child = spawn(process.execPath, [...flags, join(PROGRAMS, name), ...args], {
-    cwd: folder,
-  });
+  const flags = name.endsWith('.ts') ? ['--import', 'tsx'] : [];
+  return start(process.execPath, [...flags, name, ...args]);
+}
+
+function start(program: string, args: string[]): Promise<string> {
+  const child = spawn(program, args, { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';
   child.stdout.on('data', (chunk: Buffer) => (output += chunk));
   child.stderr.on('data', (chunk: Buffer) => (output += chunk));
   return new Promise((done, fail) => {
-    child.once('close', (code) => (code === 0 ? done(output) : fail(new Error(`${name}: ${output}`))));
+    child.once('close', (code) =>
+      code === 0 ? done(output) : fail(new Error(`${program} ${args[0]} ended with ${code}: ${output}`)),
+    );
   });
 }
 
@@ -112,3 +108,48 @@ test('mcp-client.mjs of the README finds what is listed, and verifies the market
   expect(output).toContain("'millicent'");
   expect(output).toContain('verified true');
 });
+
+test("the README's shell lines, in their order, publish a signed release, buy a call and check both", {
+  timeout: SHELL_TIMEOUT_MS,
+}, async () => {
+  const blocks = [...README.matchAll(/```sh\n(.*?)```/gs)].map(([, text = '']) => text);
+  // The demo has a test of its own, and what `npm run dev` starts runs here.
+  const [clone, dev, ...lines] = blocks;
+  expect([clone, dev]).toEqual([
+    expect.stringContaining('npm run demo\n'),
+    expect.stringMatching(/^npm run dev\n$/),
+  ]);
+  const script = lines.map((text) => {
+    if (text.startsWith('millicent witness')) return untilItServes(text.trim());
+    return text.includes('> bundle.json') ? untilAnchored(text) : text;
+  });
+  const output = await start('bash', ['-ec', script.join('\n')]);
+  expect(output).toMatch(/^HTTP\/1.1 402 /);
+  expect(output).toMatch(/^v1\.0\.0 verified on \d{4}-\d\d-\d\d, sha256:[0-9a-f]{64}$/m);
+  expect(output.match(/^VERIFIED quill\/readability 1\.0\.0: leaf /gm)).toHaveLength(2);
+  expect(output).toContain('The code at hand is the code that was published');
+  expect(output).toMatch(/holds the checkpoint's root and size as anchor \d/);
+  expect(output).toMatch(/^VERIFIED receipt [0-9a-f-]{36} of /m);
+  expect(output).toMatch(/^THE SAME$/m);
+  expect(output).toMatch(/^VERIFIED millicent\.localhost: \d+ leaves$/m);
+  expect(output).toMatch(/anchors on the chain are roots of this log/);
+  expect(output).toMatch(/^quill\/readability: 1 sales on 1 lanes/m);
+  expect(output).toMatch(/^No sale .*was left out: receipts, log and books agree\.$/m);
+  expect(output).toMatch(/^Everything holds: \d+ entries/m);
+  expect(output).toMatch(/^w\.example\/1\+[0-9a-f]{8}\+\S+\nhttp:\/\/127\.0\.0\.1:\d+$/m);
+});
+
+/** A version is anchored seconds after it was published. */
+function untilAnchored(text: string): string {
+  const bundle = '$URL/mcp/quill%2Freadability/versions/1.0.0/bundle';
+  return `until curl -s ${bundle} | grep -q '"anchor":{'; do sleep 0.2; done\n${text}`;
+}
+
+/** A witness runs until it is stopped. */
+function untilItServes(command: string): string {
+  const steps = [
+    ...['set -m', `${command} --listen 127.0.0.1:0 > witness.out &`],
+    ...['until grep -q http: witness.out; do sleep 0.2; done', 'cat witness.out', 'kill -- -$!'],
+  ];
+  return steps.join('\n');
+}
