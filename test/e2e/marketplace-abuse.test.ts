@@ -91,7 +91,7 @@ test('a self-hosted version is verified by what it is: the endpoint that was log
   try {
     const { name } = await publishOwn(endpoint, 'verified');
     expect(await use('verify_version', { server: name })).toMatchObject({
-      structuredContent: { verified: true, checks: [{ ok: true }, { ok: true }, { ok: true }] },
+      structuredContent: { verified: true, checks: Array(4).fill({ ok: true }) },
     });
   } finally {
     await endpoint.close();
