@@ -7,8 +7,9 @@ import { requirePrincipal } from '../auth.ts';
 import type { App, Ctx, Env, HttpDeps } from '../env.ts';
 import { createSlots, type Slots, streamParts } from '../part-stream.ts';
 
-/** Of layers at once, each with a part of 8 MiB in memory; nobody pays for them. */
+/** Of code and layers at once, each with an archive of 24 MiB or a part of 8 MiB in memory; nobody pays for them. */
 const DOWNLOADS_MAX = 8;
+const PART_BYTES = 256 * 1024;
 const DOWNLOAD_TIMEOUT_MS = 5 * 60_000;
 
 /** What a version never changes: anyone may keep it for good. */
@@ -21,7 +22,7 @@ export function versionRoutes(deps: HttpDeps): App {
   app.get('/mcp/:id/versions', (c) => listVersions(deps, c));
   app.get('/mcp/:id/versions/:version/manifest', (c) => getManifest(deps, c));
   app.get('/mcp/:id/versions/:version/signature', (c) => getSignature(deps, c));
-  app.get('/mcp/:id/versions/:version/code', (c) => getCode(deps, c));
+  app.get('/mcp/:id/versions/:version/code', (c) => getCode(deps, downloads, c));
   app.get('/mcp/:id/versions/:version/layer', (c) => getLayer(deps, downloads, c));
   app.post('/mcp/:id/versions/:version/yank', (c) => postYank(deps, c));
   return app;
@@ -54,35 +55,60 @@ async function getSignature(deps: HttpDeps, c: Ctx): Promise<Response> {
 }
 
 /** The canonical archive whose SHA-256 is the version's `code_hash`. */
-async function getCode(deps: HttpDeps, c: Ctx): Promise<Response> {
+async function getCode(deps: HttpDeps, downloads: Slots, c: Ctx): Promise<Response> {
   const { version } = await requireOpenVersion(deps, c);
-  const { archive } = await deps.catalog.loadCode(version);
-  return answerForever(archive, 'application/x-tar', version.codeSha256);
+  return answerArchive(c, downloads, version.codeSha256, async () => {
+    const { archive } = await deps.catalog.loadCode(version);
+    return { bytes: archive.length, parts: cutUp(archive) };
+  });
 }
 
-/** The archive of its dependencies, whose SHA-256 is the version's `layer_hash`: large, and so in parts. */
+/** The archive of its dependencies, whose SHA-256 is the version's `layer_hash`. */
 async function getLayer(deps: HttpDeps, downloads: Slots, c: Ctx): Promise<Response> {
   const { server, version } = await requireOpenVersion(deps, c);
-  if (version.layerSha256 === null) {
+  const { layerSha256 } = version;
+  if (layerSha256 === null) {
     throw new Problem('not-found', { detail: `${server.name} ${version.version} has no dependencies.` });
   }
+  return answerArchive(c, downloads, layerSha256, () => deps.catalog.readLayer(layerSha256));
+}
+
+type Archive = { bytes: number; parts: AsyncIterator<Uint8Array> };
+
+/** An archive is large, so few go out at once, in parts, each as its reader takes them. */
+async function answerArchive(
+  c: Ctx,
+  downloads: Slots,
+  sha256: string,
+  open: () => Promise<Archive>,
+): Promise<Response> {
   const release = downloads.take();
   if (!release) {
     throw new Problem('too-many-requests', {
-      detail: 'As many layers as may be downloaded at once are. Try again in a moment.',
+      detail: 'As many archives as may be downloaded at once are. Try again in a moment.',
       retryAfterSeconds: 10,
     });
   }
   try {
-    const layer = await deps.catalog.readLayer(version.layerSha256);
-    const body = streamParts(layer.parts, { timeoutMs: DOWNLOAD_TIMEOUT_MS, onEnd: release });
-    return new Response(body, {
-      headers: describeForever('application/x-tar', layer.bytes, version.layerSha256),
-    });
+    const { bytes, parts } = await open();
+    const headers = describeForever('application/x-tar', bytes, sha256);
+    if (c.req.raw.method !== 'HEAD') {
+      return new Response(streamParts(parts, { timeoutMs: DOWNLOAD_TIMEOUT_MS, onEnd: release }), {
+        headers,
+      });
+    }
+    // Nobody reads or cancels the body of an answer that has none, and its place would stay taken.
+    await parts.return?.();
+    release();
+    return new Response(null, { headers });
   } catch (error) {
     release();
     throw error;
   }
+}
+
+async function* cutUp(archive: Uint8Array): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < archive.length; at += PART_BYTES) yield archive.subarray(at, at + PART_BYTES);
 }
 
 async function postYank(deps: HttpDeps, c: Ctx): Promise<Response> {
@@ -123,12 +149,12 @@ function noSuchVersion(): Problem {
 const idOf = (c: Ctx) => c.req.param('id') ?? '';
 const versionOf = (c: Ctx) => c.req.param('version') ?? '';
 
-function answerForever(content: Uint8Array, type: string, sha256?: string): Response {
-  return new Response(content, { headers: describeForever(type, content.length, sha256) });
+function answerForever(content: Uint8Array, type: string): Response {
+  return new Response(content, { headers: describeForever(type, content.length) });
 }
 
 /** `Repr-Digest` is RFC 9530's. */
-function describeForever(type: string, bytes: number, sha256: string | undefined): Record<string, string> {
+function describeForever(type: string, bytes: number, sha256?: string): Record<string, string> {
   return {
     ...{ 'content-type': type, 'content-length': String(bytes), 'cache-control': FOREVER },
     ...(sha256 === undefined
