@@ -31,6 +31,11 @@ async function countCheckpoints(): Promise<number> {
   return Number(row?.count);
 }
 
+/** Other characters of base64, as many. */
+function spoil(end: string): string {
+  return `${end[0] === 'A' ? 'B' : 'A'}${end.slice(1)}`;
+}
+
 const OTHER = leafHashOf('another past').toString('hex');
 
 describe('a log that is not what was signed', () => {
@@ -84,6 +89,20 @@ describe('a log that is not what was signed', () => {
     expect(log.health()).toEqual({
       kind: 'diverged',
       detail: 'the root of the first 5 leaves is not the one that was signed',
+    });
+  });
+
+  it.each([
+    ['text', (note: string) => note.replace('\n3\n', '\n4\n')],
+    ['signature', (note: string) => note.replace(/(.{20})==\n$|(.{20})=\n$|(.{20})\n$/, spoil)],
+  ])('is not signed when the %s of the newest note was rewritten', async (_, rewrite) => {
+    const { sql, log } = await createSigned(3);
+    const note = (await log.findCheckpoint())?.note ?? '';
+    await rewriteUnguarded(sql, (tx) => tx`UPDATE log_checkpoint SET note = ${rewrite(note)}`);
+    await appendMany(sql, log, 1);
+    await expect(log.sign()).rejects.toThrow(LogDivergedError);
+    expect(log.health()).toMatchObject({
+      detail: 'the checkpoint of 3 leaves is not the one that was signed',
     });
   });
 
@@ -257,6 +276,25 @@ describe('the monitor', () => {
     await rewriteUnguarded(sql, (tx) => tx.unsafe(statement));
     await walk();
     expect(log.health()).toMatchObject({ kind: 'diverged', detail: expect.stringContaining(detail) });
+  });
+
+  it('keeps up with a log that is signed once a second, and holds each note against its key', async () => {
+    const { sql, log } = await createSigned(1);
+    for (let count = 1; count < 24; count++) {
+      await appendMany(sql, log, 1);
+      await log.sign();
+    }
+    const note = (await log.findCheckpoint(20))?.note ?? '';
+    const monitor = createLogMonitor({ sql, log });
+    await monitor.run();
+    expect(log.health()).toEqual({ kind: 'sound' });
+    const spoiled = note.replace(/(.{20})==\n$|(.{20})=\n$|(.{20})\n$/, spoil);
+    await rewriteUnguarded(sql, (tx) => tx`UPDATE log_checkpoint SET note = ${spoiled} WHERE tree_size = 20`);
+    await monitor.run();
+    expect(log.health()).toMatchObject({
+      kind: 'diverged',
+      detail: 'the checkpoint of 20 leaves is not what the log was then',
+    });
   });
 
   it('finds two hashes for one version, which the database refuses until its key is dropped', async () => {

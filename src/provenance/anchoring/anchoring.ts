@@ -168,8 +168,10 @@ async function look(target: Target, latest: HeldAnchor | undefined): Promise<Hea
 /** The chain was found to go with the log: whether that settles what it said before. */
 function isWithdrawn({ contradiction }: Target, latest: HeldAnchor | undefined, now: Date): boolean {
   if (!contradiction || (latest?.treeSize ?? 0) >= contradiction.treeSize) return true;
-  contradiction.soundSince ??= now;
-  return now.getTime() - contradiction.soundSince.getTime() >= WITHDRAWN_AFTER_MS;
+  const soundSince = contradiction.soundSince ?? now;
+  // A clock that is put back begins anew.
+  contradiction.soundSince = soundSince > now ? now : soundSince;
+  return now.getTime() - soundSince.getTime() >= WITHDRAWN_AFTER_MS;
 }
 
 /** Keeps it, and tells of each change once. */

@@ -77,12 +77,12 @@ export async function findOpenJob(sql: Queryable, target: Target): Promise<Ancho
   return row && toJob(row);
 }
 
-/** What was planned last, whatever became of it. */
+/** What was planned last, whatever became of it: by size, for a clock may have been wrong. */
 export async function findNewestJob(sql: Queryable, target: Target): Promise<AnchorJob | undefined> {
   const [row] = await sql<JobRow[]>`
     SELECT * FROM anchor_job
     WHERE log = ${LOG_IDS[target.log]} AND chain_id = ${target.chainId} AND contract = ${target.contract}
-    ORDER BY created_at DESC, tree_size DESC LIMIT 1`;
+    ORDER BY tree_size DESC, created_at DESC LIMIT 1`;
   return row && toJob(row);
 }
 

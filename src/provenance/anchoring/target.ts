@@ -119,7 +119,9 @@ async function planNext(context: TargetContext, latest: HeldAnchor | undefined):
   const now = clock.now();
   const last = await findNewestJob(sql, target);
   const pauseMs = last?.state === 'superseded' ? Math.min(everyMs, RETRY_MS) : everyMs;
-  if (last && now.getTime() - last.createdAt.getTime() < pauseMs) return false;
+  const sinceMs = last && now.getTime() - last.createdAt.getTime();
+  // What was planned in the future was planned by a clock that was wrong.
+  if (sinceMs !== undefined && sinceMs >= 0 && sinceMs < pauseMs) return false;
   const { treeSize, root } = checkpoint;
   return insertJob(sql, target, { id: newUuid(), prevSize, treeSize, root, createdAt: now });
 }

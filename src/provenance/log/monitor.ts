@@ -1,18 +1,17 @@
 import type { Sql } from '../../db/index.ts';
 import { HASH_BYTES, type Hash, leafHashOf, merkleRoot, splitHashes } from '../merkle/merkle.ts';
-import { parseCheckpoint } from './checkpoint.ts';
+import { saysSo } from './kept-checkpoint.ts';
 import { decodeLeaf, dedupKeyOf } from './leaf.ts';
-import { parseNote } from './note.ts';
-import { NoteError } from './note-error.ts';
-import { findCheckpointAfter, findLogState, findRepeatedKeys, readEntriesAndKeys } from './store.ts';
+import { findCheckpointsAfter, findLogState, findRepeatedKeys, readEntriesAndKeys } from './store.ts';
 import { keyOf } from './tiles/nodes.ts';
 import { findTiles } from './tiles/store.ts';
 import { TILE_WIDTH, type TilePlace } from './tiles/tile.ts';
 import { LOG_IDS, type TransparencyLog } from './transparency-log.ts';
+import { parseVkey } from './vkey.ts';
 
 /** Walks a log over and over, because what signing recomputes is the tree's edge and not all that is in it. */
 export type LogMonitor = {
-  /** The next entries, and the next checkpoint; what differs is reported to the log. Answers what was looked at. */
+  /** The next entries, and the next checkpoints; what differs is reported to the log. Answers what was looked at. */
   run(): Promise<{ fromIndex: number; toIndex: number }>;
 };
 
@@ -24,6 +23,8 @@ type EntryRow = Awaited<ReturnType<typeof readEntriesAndKeys>>[number];
 const MONITOR = 'monitor';
 const ENTRIES_PER_RUN = 4_096;
 const TILES_AT_ONCE = 4;
+/** A log that grows all the time gets ten of them between two runs. */
+const CHECKPOINTS_PER_RUN = 32;
 
 /** Holds entries against tiles, tiles against those above them, and checkpoints against both. */
 export function createLogMonitor(deps: LogMonitorDeps): LogMonitor {
@@ -32,14 +33,22 @@ export function createLogMonitor(deps: LogMonitorDeps): LogMonitor {
   const entriesPerRun = Math.ceil((deps.entriesPerRun ?? ENTRIES_PER_RUN) / TILE_WIDTH) * TILE_WIDTH;
   let position = 0;
   let signedSize = 0;
+  const keys = log.vkeys.map(parseVkey);
 
-  async function checkNextCheckpoint(): Promise<string | undefined> {
-    const checkpoint = await findCheckpointAfter(sql, id, signedSize);
-    signedSize = Number(checkpoint?.treeSize ?? 0);
-    if (!checkpoint) return undefined;
-    const root = await log.rootAt(signedSize);
-    const isSame = root.equals(checkpoint.root) && saysSo(checkpoint.note, root, signedSize);
-    return isSame ? undefined : `the checkpoint of ${signedSize} leaves is not what the log was then`;
+  async function checkNextCheckpoints(): Promise<string | undefined> {
+    const page = { treeSize: signedSize, rowsMax: CHECKPOINTS_PER_RUN };
+    const checkpoints = await findCheckpointsAfter(sql, id, page);
+    // After the newest the oldest is next.
+    if (checkpoints.length < CHECKPOINTS_PER_RUN) signedSize = 0;
+    for (const checkpoint of checkpoints) {
+      const treeSize = Number(checkpoint.treeSize);
+      const root = await log.rootAt(treeSize);
+      if (!root.equals(checkpoint.root) || !saysSo(checkpoint.note, { treeSize, root, keys })) {
+        return `the checkpoint of ${treeSize} leaves is not what the log was then`;
+      }
+      if (checkpoints.length === CHECKPOINTS_PER_RUN) signedSize = treeSize;
+    }
+    return undefined;
   }
 
   return {
@@ -60,7 +69,7 @@ export function createLogMonitor(deps: LogMonitorDeps): LogMonitor {
         }
         position = page.to;
       }
-      const detail = await checkNextCheckpoint();
+      const detail = await checkNextCheckpoints();
       if (detail !== undefined) log.reportDivergence({ source: MONITOR, detail });
       return { fromIndex, toIndex };
     },
@@ -132,14 +141,4 @@ async function checkParent(sql: Sql, log: number, tile: TilePlace, root: Hash): 
   if (!kept?.equals(root)) return `tile ${keyOf(parent)} does not hold the root of tile ${keyOf(tile)}`;
   if (!data || at + 1 < TILE_WIDTH) return undefined;
   return checkParent(sql, log, parent, merkleRoot(splitHashes(data)));
-}
-
-function saysSo(note: string, root: Hash, treeSize: number): boolean {
-  try {
-    const said = parseCheckpoint(parseNote(note).text);
-    return said.root.equals(root) && said.treeSize === treeSize;
-  } catch (error) {
-    if (error instanceof NoteError) return false;
-    throw error;
-  }
 }

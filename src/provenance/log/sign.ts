@@ -5,6 +5,7 @@ import { type Hash, rangeHash } from '../merkle/merkle.ts';
 import { encodeCheckpoint } from './checkpoint.ts';
 import { LogDivergedError } from './divergence.ts';
 import { readFrontier } from './frontier.ts';
+import { saysSo } from './kept-checkpoint.ts';
 import { signNote } from './note.ts';
 import {
   findLogCheckpoint,
@@ -38,6 +39,7 @@ export async function signHead(deps: SignDeps): Promise<LogCheckpointRow | undef
   const { sql, log, known } = deps;
   const [state, last] = await Promise.all([findLogState(sql, log), findLogCheckpoint(sql, log)]);
   // Nothing new: what stands is held against what was signed, and nobody who appends is kept waiting.
+  if (last) requireKept(last, deps.signers);
   if (last && state?.root && state.treeSize === last.treeSize) {
     await requireRoot(sql, log, last);
     requireSame(state.root, last.root, last.treeSize);
@@ -77,6 +79,13 @@ function signLocked({
     await insertLogCheckpoint(tx, log, signed);
     return signed;
   });
+}
+
+/** Throws when the newest note is not the one that was signed. */
+function requireKept(last: LogCheckpointRow, keys: readonly NoteSigner[]): void {
+  const [treeSize, { root }] = [Number(last.treeSize), last];
+  if (saysSo(last.note, { treeSize, root, keys })) return;
+  throw new LogDivergedError(`the checkpoint of ${treeSize} leaves is not the one that was signed`);
 }
 
 /** Throws when the database no longer has what this process saw signed: another one took its place meanwhile. */

@@ -137,16 +137,15 @@ export async function findLogCheckpoint(
   return row;
 }
 
-/** The next checkpoint after this size, in the order of sizes, without its witnesses. */
-export async function findCheckpointAfter(
+/** The next checkpoints after this size, in the order of sizes, without their witnesses. */
+export function findCheckpointsAfter(
   sql: Queryable,
   log: number,
-  treeSize: number,
-): Promise<LogCheckpointRow | undefined> {
-  const [row] = await sql<LogCheckpointRow[]>`
+  { treeSize, rowsMax }: { treeSize: number; rowsMax: number },
+): Promise<LogCheckpointRow[]> {
+  return sql<LogCheckpointRow[]>`
     SELECT tree_size, root, note, signed_at FROM log_checkpoint
-    WHERE log = ${log} AND tree_size > ${BigInt(treeSize)} ORDER BY tree_size LIMIT 1`;
-  return row;
+    WHERE log = ${log} AND tree_size > ${BigInt(treeSize)} ORDER BY tree_size LIMIT ${rowsMax}`;
 }
 
 /** Up to where a log is signed. */

@@ -95,7 +95,9 @@ async function bringUpToDate(
   signal: AbortSignal,
 ): Promise<void> {
   const { log, key, clock } = submission;
-  if (clock.now() < standing.askAgainAt) return;
+  const pauseMs = standing.askAgainAt.getTime() - clock.now().getTime();
+  // More than is ever waited means that the clock was put back.
+  if (pauseMs > 0 && pauseMs <= BACK_OFF_LAST_MS) return;
   try {
     // What was cosigned before an older backup was restored is known to nobody else, so that comes first.
     if (!standing.isCompared) await lookForFork(submission, standing, signal);

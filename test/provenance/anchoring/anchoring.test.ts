@@ -76,6 +76,27 @@ test('a log that did not grow is not anchored again, and one that grew not befor
   expect(await chain.countTransactions()).toBe(3);
 });
 
+test('a clock that was a year ahead for a while does not keep the log from being anchored for a year', async () => {
+  const hour = 3_600_000;
+  let now = Date.now() + 8_760 * hour;
+  const gateway = lab.gateway({ everyMs: hour, clock: { now: () => new Date(now) } });
+  await gateway.tick();
+  await gateway.grow(3);
+  await gateway.settle();
+  expect(await chain.readAnchors()).toHaveLength(1);
+  now = Date.now();
+  await gateway.grow(1);
+  await gateway.settle();
+  expect(await chain.readAnchors()).toHaveLength(2);
+  // From there on as often as ever.
+  await gateway.grow(1);
+  await gateway.settle();
+  expect(await chain.readAnchors()).toHaveLength(2);
+  now += hour;
+  await gateway.settle();
+  expect(await chain.readAnchors()).toHaveLength(3);
+});
+
 test('what is committed and not signed is not anchored', async () => {
   const gateway = lab.gateway();
   await gateway.tick();
