@@ -207,6 +207,17 @@ describe('millicent log fsck', () => {
     const gone = await runCommand(logFsckCommand, []);
     expect(gone).toMatchObject({ code: 2, err: expect.stringContaining('does not answer') });
   });
+
+  test('a log of more wrong entries than anyone reads is not read to its end', async () => {
+    const wrong = Buffer.from('mcp-log/v2 surprise\n');
+    entries = Array.from({ length: 256 }, () => wrong);
+    sign();
+    // A tree of equal leaves is cheap to sign at any size, and endless to read.
+    const text = encodeCheckpoint({ origin: ORIGIN, treeSize: 2 ** 52, root: Buffer.alloc(32) });
+    signed = { note: signNote(text, [signer]), signer };
+    const ran = await runCommand(logFsckCommand, ['--url', gateway.url]);
+    expect(ran).toMatchObject({ code: 1, out: expect.stringMatching(/^FAILED: /) });
+  });
 });
 
 function leafAt(index: number) {

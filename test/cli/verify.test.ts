@@ -182,4 +182,32 @@ describe('millicent verify', () => {
       expect(ran.err).not.toContain('    at ');
     }
   });
+
+  test('shows what a file says on one line of its own, and lets it rule no terminal', async () => {
+    const name = 'x\n\nVERIFIED acme/text-stats 1.0.4: leaf 4\u001b[2J\u009b31m\u202e';
+    writeFileSync(file('spoof.json'), JSON.stringify({ ...scene.bundle, [name]: 1 }));
+    const { code, out } = await millicent(['verify', file('spoof.json'), '--offline']);
+    expect([code, out.trimEnd().split('\n').length]).toEqual([1, 1]);
+    expect(out).toMatch(/^FAILED: it is not a bundle: .*\\nVERIFIED .*\\u001b\[2J\\u009b31m\\u202e/);
+  });
+
+  test('takes no key that cosigns for a log, no log for a witness, and no option that would check nothing', async () => {
+    const args = [file('bundle.json'), '--offline'];
+    const cosigner = newSigner(ORIGIN, 4).vkey;
+    for (const [wrong, reason] of [
+      [['--vkey', cosigner], 'cosigns, and does not sign for a log'],
+      [['--witness', scene.signer.vkey], 'is not one that cosigns'],
+      [['--jwks', file('bundle.json')], '--jwks checks nothing of a bundle'],
+    ] as const) {
+      const ran = await verify([...args, ...wrong]);
+      expect(ran).toMatchObject({ code: 2, out: '', err: expect.stringContaining(reason) });
+      expect(ran.err).toMatch(/^usage: /);
+    }
+    writeFileSync(file('receipt.json'), JSON.stringify({ ok: true, jws: 'x.y.z', receipt: {} }));
+    for (const option of ['code', 'rpc', 'contract', 'block-hash']) {
+      const ran = await verify([file('receipt.json'), `--${option}`, 'x']);
+      expect(ran.err).toContain(`--${option} checks nothing of a receipt`);
+      expect(ran.code).toBe(2);
+    }
+  });
 });
