@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { PROBLEMS } from '../../src/core/problem.ts';
 import { llmsText, openApiDocument } from '../../src/http/openapi/document.ts';
 
 const deps = {
@@ -18,7 +19,10 @@ const operations: [string, Operation][] = Object.entries(document.paths).flatMap
 );
 
 /** What is only read costs nothing, ever, and neither does what a publisher does with its versions. */
-const isOpen = (name: string) => /^get \/(?:pay|\.well-known)\/|\/(?:versions|release-keys|sales)\b/.test(name);
+const isOpen = (name: string) =>
+  /^get \/(?:pay|\.well-known|did\.json|log|anchors|v1\/health|ready|metrics|openapi\.json|llms\.txt)\b|\/(?:versions|release-keys|sales)\b/.test(
+    name,
+  );
 
 test('every operation has a name of its own, and says what a 402 is where one may come', () => {
   const names = operations.map(([, { operationId }]) => operationId);
@@ -79,5 +83,42 @@ test('llms.txt names the MCP endpoint, the marketplace and how payments travel i
   const text = llmsText(deps as never);
   for (const said of ['/mcp/{server}', '/mcp/millicent', 'call_tool', 'x402/payment', 'allow_network']) {
     expect(text).toContain(said);
+  }
+});
+
+test('llms.txt and the document name what is proven, pinned, signed and taken back', () => {
+  const text = llmsText(deps as never);
+  const named = ['expect_tools_hash', '/anchors', '/bundle', '/log/receipts', '/yank', '/code', '/metrics'];
+  for (const said of [...named, 'deterministic', '/v1/release-keys', '/v1/sales', '"signature"']) {
+    expect(text).toContain(said);
+  }
+  const published = document.paths['/mcp'].post.requestBody.content['application/json'].schema.oneOf[0];
+  expect(Object.keys(published.properties)).toEqual(expect.arrayContaining(['signature', 'deterministic']));
+  const listed = document.paths['/mcp/{id}'].get.responses[200].content['application/json'].schema;
+  expect(Object.keys(listed.properties)).toEqual(
+    expect.arrayContaining([
+      'tools_hash',
+      'manifest_hash',
+      'log_index',
+      'deterministic',
+      'verified',
+      'yanked',
+    ]),
+  );
+});
+
+test('every type of problem is in the document, and every refusal is described by it', () => {
+  expect(document.components.schemas.Problem.properties.type.enum).toEqual(
+    Object.keys(PROBLEMS).map((type) => `https://millicent.dev/problems/${type}`),
+  );
+  const { 410: yanked, 412: changed } = document.paths['/invoke/{id}'].post.responses;
+  expect([yanked.description, changed.description]).toEqual([
+    expect.stringContaining('`yanked`'),
+    expect.stringContaining('`tools-changed`'),
+  ]);
+  for (const [name, { responses }] of operations) {
+    const other = (responses as { default?: { content: Record<string, object> } }).default;
+    const schema = { $ref: '#/components/schemas/Problem' };
+    if (other) expect(other.content, name).toEqual({ 'application/problem+json': { schema } });
   }
 });

@@ -1,8 +1,12 @@
 import { millicents } from '../../core/money.ts';
 import { EXAMPLE_PRICE } from '../../gateway/index.ts';
 import type { HttpDeps } from '../env.ts';
+import { gatewayPaths } from './gateway.ts';
+import { issuedReceipt, listing } from './listing.ts';
+import { logPaths } from './logs.ts';
 import { mcpOperation, openPaths } from './mcp.ts';
 import { paymentInfo } from './payment-info.ts';
+import { problem, problemOf, problemSchema } from './problem.ts';
 import { publishOperation } from './publishing.ts';
 import { releaseKeyPaths } from './release-keys.ts';
 import { salesPaths } from './sales.ts';
@@ -20,7 +24,7 @@ const text = { type: 'string' };
 const whole = { type: 'integer' };
 const answers = {
   402: { description: 'Payment is required: challenges of every wire, price and expiry.' },
-  default: { description: 'A problem document (RFC 9457).', content: { 'application/problem+json': {} } },
+  default: problem,
 };
 const ok = (schema: object) => ({ 200: { description: 'Delivered.', ...json(schema) }, ...answers });
 const keySecurity = [{ key: [] }];
@@ -54,7 +58,10 @@ export function openApiDocument(deps: HttpDeps): Record<string, unknown> {
     },
     servers: [{ url: publicUrl }],
     'x-service-info': { categories: ['developer-tools'], docs: { llms: `${publicUrl}/llms.txt` } },
-    components: { securitySchemes: { key: { type: 'http', scheme: 'bearer' } } },
+    components: {
+      securitySchemes: { key: { type: 'http', scheme: 'bearer' } },
+      schemas: { Problem: problemSchema },
+    },
     paths: {
       '/v1/example': examplePaths(deps),
       '/v1/signup': {
@@ -100,8 +107,16 @@ export function openApiDocument(deps: HttpDeps): Record<string, unknown> {
       '/v1/pricing': get('readPricing', 'Prices, rails and wires of this gateway', []),
       ...registryPaths(),
       '/invoke/{id}': { parameters: pathId, post: invokeOperation() },
-      '/receipts/{id}': { parameters: pathId, ...get('readReceipt', 'A signed receipt', []) },
+      '/receipts/{id}': {
+        parameters: [{ name: 'id', in: 'path', required: true, schema: { type: 'string', format: 'uuid' } }],
+        get: {
+          ...{ operationId: 'readReceipt', summary: 'A signed receipt with its proofs', security: [] },
+          responses: ok(issuedReceipt),
+        },
+      },
       ...openPaths(),
+      ...logPaths(),
+      ...gatewayPaths(),
     },
   };
 }
@@ -114,7 +129,10 @@ function registryPaths(): Record<string, unknown> {
     },
     '/mcp/{id}': {
       parameters: pathId,
-      ...get('readServer', 'One server with its tools and prices', []),
+      get: {
+        ...{ operationId: 'readServer', summary: 'One server with its tools and prices', security: [] },
+        responses: ok(listing),
+      },
       post: mcpOperation(),
       put: publishOperation({ operationId: 'publishVersion', summary: 'A new version of a server' }, answers),
     },
@@ -161,7 +179,11 @@ function invokeOperation(): Record<string, unknown> {
         ['tool'],
       ),
     ),
-    responses: ok(delivered),
+    responses: {
+      ...ok(delivered),
+      410: problemOf('yanked', 'the publisher took this version back.'),
+      412: problemOf('tools-changed', 'the tools are not what the caller expects; nothing is charged.'),
+    },
   };
 }
 
@@ -201,6 +223,7 @@ export function llmsText(deps: HttpDeps): string {
 - ${publicUrl}/mcp/millicent is the marketplace itself as an MCP server: search_mcps, get_mcp, get_price, call_tool, get_receipt, verify_version. With a key in Authorization, this one address is all an agent needs.
 - The listing and tools/list tell a tools_hash. Send it as "Expect-Tools-Hash" or "expect_tools_hash" ("millicent/expect-tools-hash" in _meta), and a call of changed tools is refused with 412 before any payment.
 - Code that is declared "deterministic" is open: GET ${publicUrl}/mcp/{server}/versions/{version}/code. \`millicent reproduce <receipt> --input <file>\` runs a paid call of it again and compares the result.
+- Publishers sign releases with keys of their own (POST ${publicUrl}/v1/release-keys, "signature" at publishing); the listing tells "verified".
 - A publisher that takes a version back (POST .../versions/{version}/yank) ends new calls of it; its code, manifest and receipts stay.
 - A tool that declares hosts reaches them only when you allow it: "allow_network": true, or "millicent/allow-network" in _meta.
 - POST ${publicUrl}/v1/signup buys a key; send it as "Authorization: Bearer mcp_...".
@@ -215,6 +238,12 @@ Any client of one of these protocols does it by itself.
 - L402: pay the invoice and send "Authorization: L402 <token>:<preimage>".
 - Inside MCP: an unpaid call answers a result with the challenges; call again with the payment in _meta as "x402/payment" or "org.paymentauth/credential".
 - A key may travel beside a payment, as X-Api-Key where the payment is in Authorization.
+
+## Prove
+- Every version is a leaf of an append-only log, every paid call a commitment in a second one: C2SP checkpoints and tiles under ${publicUrl}/log and ${publicUrl}/log/receipts, anchored in contracts that ${publicUrl}/anchors lists.
+- GET ${publicUrl}/mcp/{server}/versions/{version}/bundle has all that \`millicent verify\` needs offline; GET ${publicUrl}/receipts/{id} the same for a paid call.
+- Publishers read their sales at ${publicUrl}/v1/sales, and \`millicent audit-sales\` proves that none was left out.
+- GET ${publicUrl}/ready and ${publicUrl}/metrics tell how logs and anchors are.
 
 ## More
 - [OpenAPI](${publicUrl}/openapi.json)

@@ -86,12 +86,20 @@ export function openPaths(): Record<string, unknown> {
         bearer_methods_supported: { const: ['header'] },
       }),
     },
+    '/.well-known/did.json': { get: didDocument('readDid') },
+    '/did.json': { get: didDocument('readDidUnderPath') },
     '/.well-known/jwks.json': {
       get: document('readKeys', "Keys that sign receipts, and the tokens that publishers' servers get", {
         keys: { type: 'array', items: { type: 'object' } },
       }),
     },
   };
+}
+
+function didDocument(operationId: string): Record<string, unknown> {
+  return document(operationId, 'Who signs receipts, as a did:web document', {
+    ...{ id: text, verificationMethod: { type: 'array', items: { type: 'object' } } },
+  });
 }
 
 function document(operationId: string, summary: string, properties: object): Record<string, unknown> {

@@ -1,11 +1,9 @@
+import { problem } from './problem.ts';
+
 const text = { type: 'string' };
 const whole = { type: 'integer' };
 const format = { enum: ['ssh', 'openpgp', 'minisign'] };
 const security = [{ key: [] }];
-const problem = {
-  description: 'A problem document (RFC 9457).',
-  content: { 'application/problem+json': {} },
-};
 
 const key = {
   type: 'object',

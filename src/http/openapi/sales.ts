@@ -1,10 +1,8 @@
+import { problem } from './problem.ts';
+
 const text = { type: 'string' };
 const whole = { type: 'integer' };
 const security = [{ key: [] }];
-const problem = {
-  description: 'A problem document (RFC 9457).',
-  content: { 'application/problem+json': {} },
-};
 
 const sale = {
   type: 'object',

@@ -1,9 +1,7 @@
+import { problem } from './problem.ts';
+
 const text = { type: 'string' };
 const parameters = ['id', 'version'].map((name) => ({ name, in: 'path', required: true, schema: text }));
-const problem = {
-  description: 'A problem document (RFC 9457).',
-  content: { 'application/problem+json': {} },
-};
 
 /** What a version is held against, and how it is taken back. */
 export function versionPaths(): Record<string, unknown> {
