@@ -12,6 +12,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import {
   type Address,
+  BaseError,
   createWalletClient,
   defineChain,
   type Hex,
@@ -121,9 +122,15 @@ async function main(): Promise<void> {
   process.stdout.write(`${JSON.stringify(facts, null, 2)}\n`);
 }
 
+/** A refused transaction's whole message repeats the contract's code. */
+function describe(error: unknown): string {
+  if (error instanceof BaseError) return [error.shortMessage, error.details].filter(Boolean).join(' ');
+  return error instanceof Error ? error.message : String(error);
+}
+
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   main().catch((error: unknown) => {
-    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+    process.stderr.write(`${describe(error)}\n`);
     process.exitCode = 1;
   });
 }
