@@ -13,7 +13,7 @@ import { millicents } from '../../src/core/money.ts';
 import { feeOf } from '../../src/ledger/index.ts';
 import { encodeCommitment } from '../../src/provenance/index.ts';
 import { createAgent, jsonBody, publishEcho } from '../e2e/fixtures.ts';
-import { bearer, expectProblem, type Surface, startSurface } from '../e2e/surface.ts';
+import { bearer, countByStatus, expectProblem, type Surface, startSurface, times } from '../e2e/surface.ts';
 import { startTestGateway, type TestGateway } from '../harness/gateway.ts';
 
 type Listed = {
@@ -373,6 +373,21 @@ describe('an audit of sales', () => {
     });
     await expect(audit({ receipt: [join(folder, 'missing')] })).rejects.toThrow(/ENOENT/);
   });
+
+  it('agrees while gateways sell, log and sign', async () => {
+    let isOver = false;
+    const call = jsonBody({ tool: 'random', arguments: {} }, bearer(buyer));
+    const selling = times(10, async (at) => {
+      const gateway = at % 2 === 0 ? surface.gateway : another;
+      while (!isOver) await (await gateway.fetch(server.call, call)).arrayBuffer();
+    });
+    for (let round = 0; round < 4; round++) {
+      const { code, out } = await audit();
+      expect([code, out]).toEqual([0, expect.not.stringContaining('FAULT')]);
+    }
+    isOver = true;
+    await Promise.all(selling);
+  });
 });
 
 describe('the log of one lane', () => {
@@ -407,6 +422,23 @@ describe('what a publisher is shown of its sales', () => {
     const own = await readJson<Summary>(await get('/v1/sales/summary', other.key));
     expect(own.tools.map(({ name }) => name)).toEqual([other.name]);
     expect(own.tools[0]).toMatchObject({ count: 0, gross_mcents: 0, lanes: [] });
+  });
+
+  it('is summed up once at a time for each publisher', async () => {
+    const { gateway } = surface;
+    const ask = (key: string) => gateway.fetch('/v1/sales/summary', { headers: bearer(key) });
+    const answers = await Promise.all([...times(20, () => ask(server.key)), ask(other.key)]);
+    expect(answers.at(-1)?.status).toBe(200);
+    const statuses = countByStatus(answers.slice(0, -1));
+    expect(Object.keys(statuses)).toEqual(['200', '429']);
+    expect((await ask(server.key)).status).toBe(200);
+    // What was refused or broken off keeps no place.
+    await expectProblem(
+      await gateway.fetch('/v1/sales/summary?tool=nobody', { headers: bearer(server.key) }),
+      404,
+      'not-found',
+    );
+    expect((await ask(server.key)).status).toBe(200);
   });
 
   it('comes in pages that end, and a query that is wrong is told', async () => {

@@ -1,5 +1,6 @@
 import { Hono } from 'hono';
 import { z } from 'zod';
+import type { Uuid } from '../../core/ids.ts';
 import { toWireNumber } from '../../core/money.ts';
 import { Problem } from '../../core/problem.ts';
 import { listSales, summarizeSales } from '../../gateway/index.ts';
@@ -21,7 +22,8 @@ const positionSchema = z.tuple([z.string().max(64), z.string().regex(/^(?:0|[1-9
 export function salesRoutes(deps: HttpDeps): App {
   const app = new Hono<Env>();
   app.get('/v1/sales', (c) => getSales(deps, c));
-  app.get('/v1/sales/summary', (c) => getSummary(deps, c));
+  const summing = new Set<Uuid>();
+  app.get('/v1/sales/summary', (c) => getSummary(deps, summing, c));
   return app;
 }
 
@@ -44,10 +46,21 @@ async function getSales(deps: HttpDeps, c: Ctx): Promise<Response> {
   });
 }
 
-async function getSummary(deps: HttpDeps, c: Ctx): Promise<Response> {
+async function getSummary(deps: HttpDeps, summing: Set<Uuid>, c: Ctx): Promise<Response> {
   const principal = await requirePrincipal(deps, c, 'publish');
   const query = readQuery(c, summarySchema);
-  const summaries = await summarizeSales(deps, { publisherId: principal.publisherId, idOrName: query.tool });
+  const { publisherId = principal.keyId } = principal;
+  if (summing.has(publisherId)) {
+    throw new Problem('too-many-requests', {
+      detail: 'Your sales are being summed up already, which reads all of them: once at a time.',
+      retryAfterSeconds: 1,
+      isUncharged: true,
+    });
+  }
+  summing.add(publisherId);
+  const summaries = await summarizeSales(deps, {
+    ...{ publisherId: principal.publisherId, idOrName: query.tool },
+  }).finally(() => summing.delete(publisherId));
   c.header('cache-control', 'no-store');
   return c.json({
     ok: true,
