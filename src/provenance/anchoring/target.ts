@@ -5,7 +5,7 @@ import { dedupKeyOf, encodeLeaf, type Leaf } from '../log/leaf.ts';
 import type { TransparencyLog, TreeHead } from '../log/transparency-log.ts';
 import { type AdvanceContext, advance, type Health } from './advance.ts';
 import type { HeldAnchor } from './anchor-chain.ts';
-import { findNewestJob, findOpenJob, insertJob, isKnownSize } from './store.ts';
+import { findLatest, findNewestJob, findOpenJob, insertJob, isKnownSize } from './store.ts';
 
 export type TargetContext = AdvanceContext & {
   /** Where the contract itself is logged. */
@@ -80,6 +80,12 @@ export async function runTarget(
 ): Promise<Round> {
   const { sql, target } = context;
   const open = await findOpenJob(sql, target);
+  const settled = open ? undefined : await findLatest(sql, target);
+  if (settled && settled.treeSize > (latest?.treeSize ?? 0)) {
+    // What is anchored on what it shows would be refused by the chain, at our cost.
+    const detail = `the node does not show the final anchor of size ${settled.treeSize}: it lags behind, or lies`;
+    return { health: { kind: 'waiting', detail }, isOpen: false };
+  }
   if (!open && !(await plan(context, latest, signal))) return { health: { kind: 'ok' }, isOpen: false };
   const job = open ?? (await findOpenJob(sql, target));
   if (!job) return { health: { kind: 'ok' }, isOpen: false };

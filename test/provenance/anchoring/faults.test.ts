@@ -1,4 +1,5 @@
-import { type Hex, keccak256, toHex } from 'viem';
+import { createWalletClient, type Hex, http, keccak256, toHex } from 'viem';
+import { privateKeyToAccount } from 'viem/accounts';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { silentLog } from '../../../src/core/log.ts';
 import { checkEvidence } from '../../../src/provenance/anchoring/evidence.ts';
@@ -52,6 +53,25 @@ test('reorg after one confirmation: the same transaction is mined again, and the
   const [anchor] = await gateway.anchoring.anchors.list({ rowsMax: 1 });
   expect(anchor?.mined?.txHash).toBe(sent?.hash);
   expect(anchor?.evidence?.proof.blockHash).toBe(anchor?.mined?.blockHash);
+});
+
+test('a reorg after which the nonce belongs to another transaction: the root is anchored by a new one', async () => {
+  const gateway = lab.gateway();
+  await gateway.tick();
+  const snapshot = await chain.anvil.rpc('evm_snapshot');
+  await gateway.grow(3);
+  await gateway.tick();
+  await gateway.tick();
+  expect(await stateOf()).toEqual(['mined']);
+  await chain.anvil.rpc('evm_revert', [snapshot]);
+  const account = privateKeyToAccount(chain.walletKey);
+  const wallet = createWalletClient({ account, transport: http(chain.anvil.rpcUrl) });
+  await wallet.sendTransaction({ to: chain.anvil.payTo, chain: null });
+  await chain.mine(5);
+  await gateway.settle();
+  expect(await stateOf()).toEqual(['final']);
+  expect(await chain.readAnchors()).toHaveLength(1);
+  expect(await chain.countTransactions()).toBe(2);
 });
 
 test('a reorg that puts the transaction into another block: the anchor and its proofs are of that block', async () => {
@@ -261,9 +281,30 @@ test('a node that lies of a fork stops signing for as long as it does, and one t
   expect(gateway.anchoring.health()).toEqual({ anchor_84532: 'ok' });
 });
 
-/** What `latest()` answers for an anchor of this size that nobody made. */
-function latestAnchor(treeSize: bigint): Hex {
-  const words = [0n, BigInt(`0x${'ab'.repeat(32)}`), treeSize, 1_763_702_345n, 1n];
+test('a node that lags behind what is final costs no gas', async () => {
+  const gateway = lab.gateway();
+  await gateway.tick();
+  for (let round = 0; round < 2; round += 1) {
+    await gateway.grow(2);
+    await gateway.settle();
+  }
+  const [first] = await chain.readAnchors();
+  if (!first) throw new Error('nothing is anchored');
+  const lagging = latestAnchor(first.treeSize, BigInt(first.root));
+  chain.proxy.decide((method) => (method === 'eth_call' ? { result: lagging } : 'pass'));
+  await gateway.grow(1);
+  for (let round = 0; round < 3; round += 1) await gateway.tick();
+  expect(gateway.anchoring.health().anchor_84532).toContain('lags behind');
+  expect(await stateOf()).toEqual(['final', 'final']);
+  chain.proxy.decide(() => 'pass');
+  await gateway.settle();
+  expect(await chain.readAnchors()).toHaveLength(3);
+  expect(await chain.countTransactions()).toBe(3);
+});
+
+/** What `latest()` answers for an anchor of this size; without a root for one that nobody made. */
+function latestAnchor(treeSize: bigint, root = BigInt(`0x${'ab'.repeat(32)}`)): Hex {
+  const words = [0n, root, treeSize, 1_763_702_345n, 1n];
   return `0x${words.map((word) => toHex(word, { size: 32 }).slice(2)).join('')}`;
 }
 
