@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -46,13 +47,28 @@ async function readBytes(path: string): Promise<Buffer> {
 }
 
 describe('a log over HTTP', () => {
-  it('of which nothing is signed has no checkpoint, and keys all the same', async () => {
+  it('that nothing is in yet signs its empty tree, and has keys and no tiles', async () => {
+    const { receipts } = gateway.deps.http.logs;
     const response = await gateway.fetch('/log/receipts/checkpoint');
-    expect(response.status).toBe(404);
-    expect(response.headers.get('cache-control')).toBe('no-store');
+    expect(response.headers.get('cache-control')).toBe('public, max-age=1');
+    const logKeys = receipts.vkeys.map(parseVkey);
+    const checkpoint = verifyCheckpoint(await response.text(), { origin: receipts.origin, logKeys });
+    expect(checkpoint).toMatchObject({ treeSize: 0, root: createHash('sha256').digest() });
     const vkey = await gateway.fetch('/log/receipts/vkey');
     expect(vkey.headers.get('content-type')).toBe('text/plain; charset=utf-8');
-    expect(await vkey.text()).toBe(`${gateway.deps.http.logs.receipts.vkeys[0]}\n`);
+    expect(await vkey.text()).toBe(`${receipts.vkeys[0]}\n`);
+  });
+
+  it('that is not what others saw signs no empty tree either', async () => {
+    const { receipts } = gateway.deps.http.logs;
+    receipts.reportDivergence({ source: 'a test', detail: 'there were leaves' });
+    try {
+      const response = await gateway.fetch('/log/receipts/checkpoint');
+      expect(response.status).toBe(404);
+      expect(response.headers.get('cache-control')).toBe('no-store');
+    } finally {
+      receipts.reportSound('a test');
+    }
   });
 
   it('serves the newest checkpoint, which its vkey verifies, and keeps it from caches', async () => {

@@ -12,8 +12,10 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { systemClock } from '../../src/core/clock.ts';
 import { encodeLeaf } from '../../src/provenance/index.ts';
-import { signLine } from '../../src/provenance/log/note.ts';
+import { encodeCheckpoint } from '../../src/provenance/log/checkpoint.ts';
+import { signLine, signNote } from '../../src/provenance/log/note.ts';
 import { createNoteSigner, KEY_TYPES } from '../../src/provenance/log/vkey.ts';
+import { EMPTY_ROOT } from '../../src/provenance/merkle/merkle.ts';
 import { type FollowInput, followLog } from '../../src/provenance/witness/monitor/follow.ts';
 import {
   createMemoryLog,
@@ -101,6 +103,21 @@ test.each([1, 255, 256, 257, 511, 512, 600])(
     expect(readState()).toMatchObject({ vkey: signer.vkey, trust: 'first-use', checkpoint: log.note() });
   },
 );
+
+test('a log that signs its empty tree is followed from there, by no witness, and may not go back to it', async () => {
+  const empty = {
+    body: signNote(encodeCheckpoint({ origin: ORIGIN, treeSize: 0, root: EMPTY_ROOT }), [signer]),
+  };
+  const showEmpty = (path: string) => (path.endsWith('/checkpoint') ? empty : undefined);
+  served.answer = showEmpty;
+  const witnesses = { keys: [newLogSigner('w.example')], needed: 1, waitMs: 0 };
+  expect(await follow({ witnesses })).toEqual({ kind: 'sound', treeSize: 0, added: 0, audited: 0 });
+  served.answer = () => undefined;
+  expect(await follow({ witnesses })).toMatchObject(alarmed('uncosigned'));
+  expect(await follow()).toMatchObject({ kind: 'sound', treeSize: 600, added: 600 });
+  served.answer = showEmpty;
+  expect(await follow({ witnesses })).toMatchObject(alarmed('shrunk'));
+});
 
 test('a log without entries is waited for, and its key is trusted from then on', async () => {
   served.shown = createMemoryLog(signer);

@@ -32,7 +32,7 @@ export async function copyLog(
   const logKeys = vkeys.map(parseLogVkey);
   const origin = logKeys[0]?.name ?? '';
   const note = await door.bytes('/log/receipts/checkpoint');
-  // A log without entries has no checkpoint yet.
+  // A log of which nobody knows yet whether it is what it was has none.
   if (note === undefined)
     return { origin, treeSize: 0, entryAt: () => Promise.reject(new Error('no entry')) };
   const { treeSize, root } = verifyCheckpoint(note.toString(), { origin, logKeys });

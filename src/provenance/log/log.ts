@@ -2,11 +2,19 @@ import type { Clock } from '../../core/clock.ts';
 import type { Log } from '../../core/log.ts';
 import { Problem } from '../../core/problem.ts';
 import type { Sql } from '../../db/index.ts';
+import { EMPTY_ROOT } from '../merkle/merkle.ts';
 import { appendEntries } from './append.ts';
-import { parseCheckpoint } from './checkpoint.ts';
+import { encodeCheckpoint, parseCheckpoint } from './checkpoint.ts';
 import { LogDivergedError } from './divergence.ts';
 import { createDivergences } from './divergences.ts';
-import { type NoteSignature, parseNote, parseSignatureLine, signLine, verifyNoteSignature } from './note.ts';
+import {
+  type NoteSignature,
+  parseNote,
+  parseSignatureLine,
+  signLine,
+  signNote,
+  verifyNoteSignature,
+} from './note.ts';
 import { requireNote } from './note-error.ts';
 import { createLogReader } from './reader.ts';
 import { type SignDeps, signHead } from './sign.ts';
@@ -88,6 +96,7 @@ export function createLog(deps: LogDeps): TransparencyLog {
     name,
     origin,
     vkeys: signers.map(({ vkey }) => vkey),
+    emptyCheckpoint: signNote(encodeCheckpoint({ origin, treeSize: 0, root: EMPTY_ROOT }), signers),
     append: (tx, entries) => watch(appendEntries(tx, log, entries)),
     sign,
     findCheckpoint: async (treeSize) => toCheckpoint(await findLogCheckpoint(sql, log, treeSize)),

@@ -40,6 +40,8 @@ export type TransparencyLog = {
   readonly origin: string;
   /** The current key first (C2SP signed-note vkey), then those that sign beside it during a rotation. */
   readonly vkeys: readonly string[];
+  /** The signed note of the empty tree, which every tree begins with: for readers who come before the first leaf. */
+  readonly emptyCheckpoint: string;
   /**
    * Appends in the caller's transaction, last in it: the log stays locked until the commit. Answers the leaf
    * indexes; throws `Problem('conflict')` when something with one of the dedup keys is there already.

@@ -44,7 +44,8 @@ export async function fetchTrusted(
     onNote(note);
     const checkpoint = trust(note, input);
     const { length } = checkpoint.cosignatures;
-    if (length >= input.witnesses.needed) return checkpoint;
+    // Witnesses begin with the first leaf: of nothing there are no two histories.
+    if (length >= input.witnesses.needed || checkpoint.treeSize === 0) return checkpoint;
     if (waitedMs >= input.witnesses.waitMs) {
       throw new Alarm(
         'uncosigned',
