@@ -103,6 +103,13 @@ test('a key with an end says so, and one whose end is past is not taken', async 
     400,
     'malformed-request',
   );
+  // A leaf holds whole seconds: the end of a key lies after the second in which it begins.
+  const thisSecond = Math.floor(Date.now() / 1000) * 1000 + 999;
+  await expectFreeProblem(
+    await postKey(key, { ...body, expires_at: new Date(thisSecond).toISOString() }),
+    400,
+    'malformed-request',
+  );
   const answer = await (await postKey(key, { ...body, expires_at: '2999-01-01T00:00:00+00:00' })).json();
   expect(answer).toMatchObject({ expires_at: '2999-01-01T00:00:00.000Z' });
 });

@@ -100,7 +100,10 @@ async function register(
     ...{ data: Buffer.from(proof.text, 'utf8'), at: clock.now() },
   });
   if (verdict.kind !== 'valid') throw refuseInput('proof', verdict.reason);
-  const wanted = { key, publisherId: input.publisherId, expiresAt: earlier(input.expiresAt, key.expiresAt) };
+  const expiresAt = earlier(input.expiresAt, key.expiresAt);
+  // By the clock that leaves are dated by, and in its seconds: no key ends before it begins.
+  if (expiresAt && expiresAt <= clock.now()) throw refuseInput('expires_at', 'must lie ahead');
+  const wanted = { key, publisherId: input.publisherId, expiresAt };
   const found = await findKey(sql, { publisherId: input.publisherId, keyId: key.keyId });
   if (found) return answerAgain(found, wanted);
   try {
@@ -185,7 +188,7 @@ function isConflict(error: unknown): boolean {
   return error instanceof Problem && error.type === 'conflict';
 }
 
-function refuseInput(field: 'key' | 'proof', reason: string): Problem {
+function refuseInput(field: 'key' | 'proof' | 'expires_at', reason: string): Problem {
   return new Problem('malformed-request', {
     detail: `${field}: ${reason}.`,
     isUncharged: true,
