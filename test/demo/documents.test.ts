@@ -47,7 +47,9 @@ test('every npm script and file that the documents name is there', () => {
 
 test('OPERATIONS names every variable of .env.example, and no other', () => {
   const variables = (text: string) =>
-    new Set(text.match(/\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b|\b(?:PORT|HOST|SECRET|SANDBOX|ANCHORS|WITNESSES)\b/g));
+    new Set(
+      text.match(/\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b|\b(?:PORT|HOST|SECRET|SANDBOX|ANCHORS|WITNESSES)\b/g),
+    );
   const known = new Set(
     [...read('.env.example').matchAll(/^#?([A-Z][A-Z0-9_]+)=/gm)].map(([, name = '']) => name),
   );
