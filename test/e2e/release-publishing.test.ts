@@ -2,11 +2,12 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { archiveHash, writeArchive } from '../../src/core/archive.ts';
+import { decodeLeaf, readLog } from '../../src/provenance/index.ts';
 import { createTestDatabase, type TestDatabase } from '../harness/database.ts';
 import { startTestGateway, type TestGateway } from '../harness/gateway.ts';
 import { createSigningTools } from '../harness/signing-tools.ts';
 import { jsonBody, submission } from './fixtures.ts';
-import { bearer, expectFreeProblem } from './surface.ts';
+import { bearer, expectFreeProblem, times } from './surface.ts';
 
 const SERVER = readFileSync(join(import.meta.dirname, 'servers/echo.py'));
 const FILES = new Map([['server.py', SERVER]]);
@@ -73,6 +74,7 @@ async function createPublisher(signer: Signer, options: { expiresAt?: Date } = {
   expect(response.status).toBe(201);
   return {
     name,
+    key,
     keyId,
     namespace: String(namespace),
     publish: (signature: string, change: Record<string, unknown> = {}) =>
@@ -163,6 +165,41 @@ test('a revoked key publishes nothing more', async () => {
   const body = await expectFreeProblem(await publisher.publish(signature), 422, 'invalid-code');
   expect(body.detail).toMatch(/key [0-9A-F]{16} was revoked on 20/);
   expect((await findServer(publisher.name)).status).toBe(404);
+});
+
+test('whatever races, a signed version stands in the log after its key and before the end of it', async () => {
+  const other = await startTestGateway({ database, publicUrl: gateway.url });
+  const gateways = [gateway, other];
+  const signer = makeSsh();
+  const publisher = await createPublisher(signer);
+  const signature = signer.sign(ARCHIVE, publisher.namespace);
+  // Twenty servers on two gateways, and the key ends somewhere among them.
+  let left = 20;
+  const publishing = times(left, async (at) => {
+    const body = submission(`${publisher.name}${at}`, { signature });
+    const response = await (gateways[at % 2] ?? other).fetch('/mcp', jsonBody(body, bearer(publisher.key)));
+    left -= 1;
+    return response.status;
+  });
+  await expect.poll(() => left, { timeout: 60_000, interval: 5 }).toBeLessThan(17);
+  await publisher.revoke();
+  const statuses = new Set(await Promise.all(publishing));
+  await other.close();
+  expect([...statuses].filter((status) => status !== 201 && status !== 422)).toEqual([]);
+  const leaves = (await readLog(database.sql, { fromIndex: 0n, entriesMax: 1_000 })).flatMap(
+    ({ entry }) => decodeLeaf(entry) ?? [],
+  );
+  const kinds = leaves
+    .filter((leaf) =>
+      leaf.kind === 'publish'
+        ? leaf.tool.startsWith(publisher.name)
+        : 'key' in leaf && leaf.key === publisher.keyId,
+    )
+    .map(({ kind }) => kind);
+  expect(kinds[0]).toBe('key-add');
+  expect(kinds.at(-1)).toBe('key-revoke');
+  expect(kinds.slice(1, -1).length).toBeGreaterThanOrEqual(4);
+  expect(new Set(kinds.slice(1, -1))).toEqual(new Set(['publish']));
 });
 
 test('a key that has expired publishes nothing, whoever set its end, and the day before it did', async () => {
