@@ -107,13 +107,7 @@ export function openApiDocument(deps: HttpDeps): Record<string, unknown> {
       '/v1/pricing': get('readPricing', 'Prices, rails and wires of this gateway', []),
       ...registryPaths(),
       '/invoke/{id}': { parameters: pathId, post: invokeOperation() },
-      '/receipts/{id}': {
-        parameters: [{ name: 'id', in: 'path', required: true, schema: { type: 'string', format: 'uuid' } }],
-        get: {
-          ...{ operationId: 'readReceipt', summary: 'A signed receipt with its proofs', security: [] },
-          responses: ok(issuedReceipt),
-        },
-      },
+      '/receipts/{id}': receiptPath,
       ...openPaths(),
       ...logPaths(),
       ...gatewayPaths(),
@@ -202,6 +196,13 @@ function post(
 }
 
 const capFields = { per_call_mcents: whole, per_hour_mcents: whole, total_mcents: whole };
+const receiptPath = {
+  parameters: [{ name: 'id', in: 'path', required: true, schema: { type: 'string', format: 'uuid' } }],
+  get: {
+    ...{ operationId: 'readReceipt', summary: 'A signed receipt with its proofs', security: [] },
+    responses: ok(issuedReceipt),
+  },
+};
 const keyId = [{ name: 'id', in: 'path', required: true, schema: { type: 'string', format: 'uuid' } }];
 
 /** For agents that read prose: what this is, what it costs, and how to pay. */
