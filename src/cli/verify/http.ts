@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { readBounded, settleBy } from '../../core/bounded-answer.ts';
 import { timeLimit } from '../../core/time-limit.ts';
 
 const TIMEOUT_MS = 30_000;
@@ -22,8 +23,9 @@ async function ask({ url, bytesMax, timeoutMs = TIMEOUT_MS, signal, init }: Ask)
   let response: Response;
   let body: Buffer;
   try {
-    response = await fetch(url, { ...init, redirect: 'error', signal: timeLimit(signal, timeoutMs) });
-    body = await readBounded(response, bytesMax);
+    const limit = timeLimit(signal, timeoutMs);
+    response = await settleBy(limit, fetch(url, { ...init, redirect: 'error', signal: limit }));
+    body = await readBounded(response, { bytesMax, signal: limit });
   } catch (cause) {
     throw new Error(`${url} does not answer: ${describe(cause)}`, { cause });
   }
@@ -85,17 +87,6 @@ export function createRpc(url: string, signal: AbortSignal): Rpc {
       return result.data;
     },
   };
-}
-
-async function readBounded(response: Response, bytesMax: number): Promise<Buffer> {
-  const chunks: Uint8Array[] = [];
-  let bytes = 0;
-  for await (const chunk of response.body ?? []) {
-    bytes += chunk.length;
-    if (bytes > bytesMax) throw new Error(`more than ${bytesMax} bytes`);
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
 }
 
 const problemSchema = z.object({ detail: z.string() });

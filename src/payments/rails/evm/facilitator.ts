@@ -1,5 +1,6 @@
 import { getAddress } from 'viem';
 import { z } from 'zod';
+import { readBounded, settleBy } from '../../../core/bounded-answer.ts';
 import { timeLimit } from '../../../core/time-limit.ts';
 import type { Eip3009Form } from '../../form.ts';
 import type { Token } from './token.ts';
@@ -98,28 +99,18 @@ async function request(
   signal: AbortSignal,
 ): Promise<unknown> {
   const { header, url, timeouts } = options;
-  const response = await fetch(`${url}${input.path}`, {
+  const limit = timeLimit(signal, timeouts.callMs);
+  const asked = fetch(`${url}${input.path}`, {
     method: input.body ? 'POST' : 'GET',
     headers: { 'content-type': 'application/json', ...(header ? { [header.name]: header.value } : {}) },
     ...(input.body ? { body: JSON.stringify(input.body) } : {}),
     // The header with our key goes to nobody else.
     redirect: 'error',
-    signal: timeLimit(signal, timeouts.callMs),
+    signal: limit,
   });
-  const text = await readBounded(response);
+  const response = await settleBy(limit, asked);
+  const body = await readBounded(response, { bytesMax: ANSWER_BYTES_MAX, signal: limit });
   // A failed settlement comes with a status of its own and the same body.
   if (response.status >= 500) throw new Error(`the facilitator answered ${response.status}`);
-  return JSON.parse(text);
-}
-
-async function readBounded(response: Response): Promise<string> {
-  const chunks: Uint8Array[] = [];
-  let bytes = 0;
-  for await (const chunk of response.body ?? []) {
-    bytes += chunk.byteLength;
-    if (bytes > ANSWER_BYTES_MAX)
-      throw new Error(`the facilitator answered more than ${ANSWER_BYTES_MAX} bytes`);
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString('utf8');
+  return JSON.parse(body.toString('utf8'));
 }
