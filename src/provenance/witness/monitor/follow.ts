@@ -102,8 +102,8 @@ async function take(input: FollowInput, { state, remote, pinned, trusted }: Take
   }
   for (const keyId of trusted.strangers) {
     input.say(
-      `A key ${keyId} signs beside the one that is trusted. When the log's owner has told you elsewhere that it is ` +
-        "the log's, take it with --accept-key; the log names its keys under /vkey.",
+      `A key ${keyId} signs beside the one that is trusted. One that was there before a rotation needs nothing; ` +
+        "the log's next key is taken with --accept-key, once its owner has told you elsewhere that it is.",
     );
   }
   if (before) compare(trusted, before);
