@@ -14,6 +14,7 @@ import {
 } from 'viem';
 import { toAccount } from 'viem/accounts';
 import { z } from 'zod';
+import { readBounded, settleBy } from '../core/bounded-answer.ts';
 
 export type RemoteSignerOptions = {
   /** A JSON-RPC server that answers `eth_signTransaction`, such as Web3Signer in front of a KMS, an HSM or Vault. */
@@ -77,16 +78,19 @@ function toEip1559(transaction: TransactionSerializable): TransactionSerializabl
 }
 
 async function request({ url, timeouts }: RemoteSignerOptions, parameters: object): Promise<Hex> {
-  const response = await fetch(url, {
+  const limit = AbortSignal.timeout(timeouts.callMs);
+  const asked = fetch(url, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'eth_signTransaction', params: [parameters] }),
     redirect: 'error',
-    signal: AbortSignal.timeout(timeouts.callMs),
-  }).catch((cause: unknown) => {
+    signal: limit,
+  });
+  const response = await settleBy(limit, asked).catch((cause: unknown) => {
     throw new Error('the remote signer does not answer', { cause });
   });
-  const answer = answerSchema.safeParse(parse(await readBounded(response)));
+  const body = await readBounded(response, { bytesMax: ANSWER_BYTES_MAX, signal: limit });
+  const answer = answerSchema.safeParse(parse(body.toString('utf8')));
   if (!answer.success) throw new Error(`the remote signer answered ${response.status}, and no JSON-RPC`);
   const { result, error } = answer.data;
   if (result !== undefined) return result;
@@ -129,15 +133,4 @@ function parse(text: string): unknown {
   } catch {
     return undefined;
   }
-}
-
-async function readBounded(response: Response): Promise<string> {
-  const chunks: Uint8Array[] = [];
-  let bytes = 0;
-  for await (const chunk of response.body ?? []) {
-    bytes += chunk.byteLength;
-    if (bytes > ANSWER_BYTES_MAX) throw new Error('the remote signer answered too much');
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString('utf8');
 }

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { readBounded, settleBy } from '../../../../core/bounded-answer.ts';
 import { timeLimit } from '../../../../core/time-limit.ts';
 import { toJson } from './api.ts';
 import { Refusal } from './refusal.ts';
@@ -26,14 +27,16 @@ export async function ask<T extends z.ZodType>(
   signal: AbortSignal,
 ): Promise<z.output<T>> {
   const { method, path, body, answer, timeoutMs } = request;
-  const response = await fetch(`${service.url}${path}`, {
+  const limit = timeLimit(signal, timeoutMs);
+  const asked = fetch(`${service.url}${path}`, {
     method,
     headers: { authorization: `Bearer ${service.token}`, 'content-type': 'application/json' },
     ...(body === undefined ? {} : { body: toJson(body) }),
-    signal: timeLimit(signal, timeoutMs),
+    signal: limit,
   });
-  const text = await response.text();
-  if (text.length > ANSWER_MAX_BYTES) throw new Error('the embedded node answered with too much');
+  const response = await settleBy(limit, asked);
+  const bytes = await readBounded(response, { bytesMax: ANSWER_MAX_BYTES, signal: limit });
+  const text = bytes.toString('utf8');
   if (response.ok) return answer.parse(JSON.parse(text));
   const said = errorSchema.safeParse(JSON.parse(text || '{}'));
   const reason = said.success ? said.data.error : `HTTP ${response.status}`;
