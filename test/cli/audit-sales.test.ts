@@ -274,6 +274,19 @@ describe('an audit of sales', () => {
     expect(gone).toMatchObject({ code: 1, out: expect.stringContaining('the books leave it out') });
   });
 
+  it('says nothing of sales that it was told nothing of, and follows no pages without an end', async () => {
+    const silent = await auditLie((path) =>
+      path.startsWith('/v1/sales/summary') ? { tools: [] } : undefined,
+    ).catch((cause: Error) => cause.message);
+    expect(silent).toContain('nothing was audited');
+    let pages = 0;
+    const endless = await auditLie((path) => {
+      pages += 1;
+      return path.startsWith('/v1/sales?') ? { sales: [], next_cursor: String(pages) } : undefined;
+    }).catch((cause: Error) => cause.message);
+    expect(endless).toContain('a page of sales is empty and not the last');
+  });
+
   it('names a sale that is said to be elsewhere in the log, or under another salt', async () => {
     for (const change of [{ index: 0 }, { salt: '00'.repeat(16) }]) {
       const { code, out } = await auditLie(
