@@ -274,6 +274,22 @@ test('a gateway that starts on a restored backup asks its witness before it sign
   expect(restarted.health().kind).toBe('diverged');
 });
 
+test('after a rotation, what a witness holds under the former key is compared, and new leaves are signed', async () => {
+  const witness = await startWitness(newWitnessSigner());
+  await appendMany(database.sql, versions, 3);
+  await versions.sign();
+  await run(newWitnessing(witness));
+  const restarted = createTestLog(database.sql, {
+    watchers: [witnessSource(witness)],
+    keys: { currentPem: newEd25519Pem() },
+  });
+  await appendMany(database.sql, restarted, 2);
+  expect((await restarted.sign())?.treeSize).toBe(3);
+  await run(createWitnessing({ logs: { versions: restarted, receipts }, witness, clock, log: silentLog }));
+  expect(restarted.health()).toEqual({ kind: 'sound' });
+  expect((await restarted.sign())?.treeSize).toBe(5);
+});
+
 function textOf(note: string): string {
   return note.slice(0, note.lastIndexOf('\n\n') + 1);
 }

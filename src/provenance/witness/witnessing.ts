@@ -181,13 +181,14 @@ async function lookForFork(
   const url = `${witness.url}/${sha256Hex(log.origin)}/checkpoint`;
   const answer = await fetchBytes({ url, timeoutMs: TIMEOUT_MS, bytesMax: ADD_CHECKPOINT_BYTES_MAX }, signal);
   if (answer.status >= 500) throw new Error(`${url} answered ${answer.status}: ${excerpt(answer)}`);
-  const held = answer.status === 200 ? readOwn(answer.bytes.toString('utf8'), log) : undefined;
-  // What it holds under another key says nothing; it counts as compared once it cosigned what we have.
+  const held = answer.status === 200 ? readHeld(answer.bytes.toString('utf8'), log) : undefined;
   if (answer.status === 200 && !held) return;
   const head = await log.readHead();
   const source = witnessSource(witness);
   const isOurs =
     !held || (held.treeSize <= head.treeSize && (await log.rootAt(held.treeSize)).equals(held.root));
+  // Under another key, for example one from before a rotation, only what agrees with us says anything.
+  if (held && !isOurs && !held.isUnderOurKey) return;
   if (isOurs && !standing.isCompared) log.reportSound(source);
   standing.isCompared = true;
   if (!held || isOurs) return;
@@ -198,12 +199,22 @@ async function lookForFork(
   log.reportDivergence({ source, detail });
 }
 
-function readOwn(note: string, log: TransparencyLog) {
+/** What a witness holds of this log, and whether a key of ours vouches for it. */
+function readHeld(note: string, log: TransparencyLog) {
   try {
-    const body = parseCheckpoint(verifyNote(note, log.vkeys.map(parseVkey)).text);
-    return body.origin === log.origin ? body : undefined;
+    const body = parseCheckpoint(parseNote(note).text);
+    return body.origin === log.origin ? { ...body, isUnderOurKey: isUnderKeys(note, log.vkeys) } : undefined;
   } catch (cause) {
     if (cause instanceof NoteError) return undefined;
+    throw cause;
+  }
+}
+
+function isUnderKeys(note: string, vkeys: readonly string[]): boolean {
+  try {
+    return verifyNote(note, vkeys.map(parseVkey)).signatures.length > 0;
+  } catch (cause) {
+    if (cause instanceof NoteError) return false;
     throw cause;
   }
 }
