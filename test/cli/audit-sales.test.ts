@@ -17,7 +17,7 @@ import { bearer, countByStatus, expectProblem, type Surface, startSurface, times
 import { startTestGateway, type TestGateway } from '../harness/gateway.ts';
 
 type Listed = {
-  receipt: { jti: string; seq: number; lane: string; price_mcents: string; fee_mcents: string };
+  receipt: { jti: string; seq: number; lane: string; price_mcents: string; fee_mcents: string; iat: number };
   log: { index: number; salt: string } | null;
 };
 type Page = { sales: Listed[]; next_cursor?: string };
@@ -355,6 +355,20 @@ describe('an audit of sales', () => {
       receipt: [file],
     });
     expect(early).toMatchObject({ code: 0, out: expect.stringContaining('1 pending') });
+    const longAgo: Lie = (path, body) => {
+      if (path === '/log/receipts/checkpoint') return before.note;
+      const old = (sale: Listed) => ({
+        ...sale,
+        receipt: { ...sale.receipt, iat: sale.receipt.iat - 7_200 },
+      });
+      return onSales((sales) => sales.map((sale) => (sale.receipt.jti === id ? old(sale) : sale)))(
+        path,
+        body,
+      );
+    };
+    expect(await auditLie(longAgo)).toMatchObject({
+      ...{ code: 1, out: expect.stringContaining('it is in no log an hour after it was sold') },
+    });
     const changed = await auditLie(
       onSales((sales) =>
         sales.map((sale) =>

@@ -43,7 +43,11 @@ export async function auditLogs({ narrator, info }: Stage, publisherKey: string)
   );
   const audit = await narrator.waiting(
     'auditing',
-    runMillicent(['audit-sales', '--url', info.url], publisherKey),
+    untilReady(async () => {
+      const one = await runMillicent(['audit-sales', '--url', info.url], publisherKey);
+      // The last sales enter the log, and come under a checkpoint, within seconds.
+      return one.output.includes(' pending:') ? undefined : one;
+    }),
   );
   showOutput(narrator, audit.output);
   mustEqual(audit.code, 0, 'The exit code of millicent audit-sales');
@@ -139,7 +143,7 @@ export async function verifyOffline(
   const receipt = await runMillicent([
     ...['verify', proofs.receipt, '--offline', '--jwks', proofs.jwks, '--vkey', receiptsVkey],
   ]);
-  showOutput(narrator, receipt.output);
+  showOutput(narrator, receipt.output.trimEnd().split('\n').at(-1) ?? '');
   mustEqual(receipt.code, 0, 'The exit code of millicent verify for the receipt');
   const forged = join(proofs.folder, 'forged.json');
   const text = readFileSync(proofs.bundle, 'utf8');
@@ -168,11 +172,26 @@ async function untilReady<T>(ask: () => Promise<T | undefined>): Promise<T> {
   for (;;) {
     const answer = await ask();
     if (answer !== undefined) return answer;
-    must(Date.now() < deadline, 'what was sold and published is anchored within two minutes');
+    must(Date.now() < deadline, 'what was sold and published is logged and anchored within two minutes');
     await sleep(POLL_MS);
   }
 }
 
+/** A command's answer, with long hashes cut and long lines folded; what nobody bought is left out. */
 function showOutput(narrator: Narrator, output: string): void {
-  for (const line of output.trimEnd().split('\n')) narrator.say(`  ${line}`);
+  const lines = output.trimEnd().split('\n');
+  const shown = lines.filter((line) => line.trim() !== '' && !/: 0 sales\b|gross 0,/.test(line));
+  for (const line of shown.map((one) => one.replaceAll(LONG_TEXT, '$1...'))) {
+    const indent = ' '.repeat((/^ *(?:- )?/.exec(line)?.[0].length ?? 0) + 2);
+    for (const [at, part] of fold(line).entries()) narrator.say(at === 0 ? `  ${part}` : indent + part);
+  }
+}
+
+const LONG_TEXT = /((?:0x)?[0-9a-f]{10}|[A-Za-z0-9+/]{10})[A-Za-z0-9+/=]{26,}/g;
+const LINE_CHARACTERS_MAX = 108;
+
+function fold(line: string): string[] {
+  return (line.match(new RegExp(`\\s*\\S.{0,${LINE_CHARACTERS_MAX}}(?=\\s|$)`, 'g')) ?? [line]).map(
+    (part, at) => (at === 0 ? part : part.trim()),
+  );
 }

@@ -1,4 +1,5 @@
 import { canonicalJson } from '../../core/canonical-json.ts';
+import { systemClock, toUnixSeconds } from '../../core/clock.ts';
 import { commitTo, encodeCommitment, isCommitment, type ReceiptPayload } from '../../provenance/index.ts';
 import { fetchSales, type ListedSale, type ToolSummary } from './answers.ts';
 import type { BuyersReceipt } from './buyers-receipts.ts';
@@ -11,6 +12,9 @@ export type ToolAudit = { tool: string; sales: number; opened: number; pending: 
 
 /** Sales of which the publisher got a share, in millicents. */
 type Sums = { count: number; gross: bigint; fees: bigint; net: bigint };
+
+/** A gateway logs within seconds; what waits for longer is kept from the log. */
+const LOGGED_WITHIN_SECONDS = 3_600;
 
 type AuditInput = {
   door: Door;
@@ -82,6 +86,8 @@ async function holdAgainstLog(
     audit.pending += 1;
     if (receipt.seq <= lanes.get(receipt.server, receipt.lane).loggedSeq) {
       complain(`${describe(sale)}: it is in the log, and the list does not say where.`);
+    } else if (receipt.iat < toUnixSeconds(systemClock.now()) - LOGGED_WITHIN_SECONDS) {
+      complain(`${describe(sale)}: it is in no log an hour after it was sold.`);
     }
     return;
   }
