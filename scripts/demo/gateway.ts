@@ -25,7 +25,7 @@ const devInfoSchema = z.object({
   lightning: z.object({ payUrl: z.url() }),
   stripe: z.object({ apiBase: z.url(), agentKey: z.string(), networkId: z.string() }),
   anchor: z.object({ rpcUrl: z.url(), chainId: z.int(), contract: hex, receiptsContract: hex }),
-  log: z.object({ origin: z.string(), vkey: z.string() }),
+  log: z.object({ origin: z.string(), vkey: z.string(), receiptsVkey: z.string() }),
 });
 
 /** What `npm run dev` tells its clients. */

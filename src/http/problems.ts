@@ -3,6 +3,9 @@ import type { Log } from '../core/log.ts';
 import { Problem, spellProblem } from '../core/problem.ts';
 import type { Ctx } from './env.ts';
 
+/** When to come again, where a 503 does not know it better. */
+const RETRY_AFTER_SECONDS = 5;
+
 /** Turns whatever was thrown into `application/problem+json` (RFC 9457). Only a `Problem` may speak. */
 export function answerProblem(log: Log, thrown: unknown, c: Ctx): Response {
   const problem = recogniseProblem(log, thrown, c);
@@ -33,7 +36,8 @@ function toHeaders(problem: Problem): Record<string, string> {
     joined[key] = earlier === undefined ? value : `${earlier}, ${value}`;
   }
   if (problem.type === 'unauthorized') joined['www-authenticate'] = 'Bearer error="invalid_token"';
-  if (retryAfterSeconds !== undefined) joined['retry-after'] = String(retryAfterSeconds);
+  const waitSeconds = retryAfterSeconds ?? (problem.status === 503 ? RETRY_AFTER_SECONDS : undefined);
+  if (waitSeconds !== undefined) joined['retry-after'] = String(waitSeconds);
   return joined;
 }
 

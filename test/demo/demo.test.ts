@@ -56,6 +56,11 @@ test('the demo runs from a signup over every rail, MCP and hostile code to agree
     "the split is 80 to 20, and 95 to 5 for the publisher's own server, to the millicent",
     'what reached the four rails is what the ledger owes and earned',
     'every rail agrees with the books, to its last unit',
+    'no sale is missing, and the log holds what was signed',
+    'the logged code gives the result that was sold, to the byte',
+    'VERIFIED inkwell/document-diff 1.0.0',
+    'VERIFIED receipt',
+    'the same bundle with another code hash does not verify',
     'Everything was as it should be',
   ]) {
     expect(stdout).toContain(line);

@@ -493,6 +493,8 @@ test('without an admin key a production gateway answers 503 on its admin routes 
       jsonBody({ balance_mcents: 1, scopes: ['all'] }, headers),
     );
     const { detail } = await expectProblem(minted, 503, 'unavailable');
+    // What does not know when says something: a client that waits as it is told must be told.
+    expect(Number(minted.headers.get('retry-after'))).toBeGreaterThan(0);
     expect(detail).toContain('ADMIN_KEY');
     const check = await production.fetch('/v1/admin/ledger/check', { headers });
     await expectProblem(check, 503, 'unavailable');

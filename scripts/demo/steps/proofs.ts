@@ -44,7 +44,10 @@ export async function auditLogs({ narrator, info }: Stage, publisherKey: string)
   const audit = await narrator.waiting(
     'auditing',
     untilReady(async () => {
-      const one = await runMillicent(['audit-sales', '--url', info.url], publisherKey);
+      const one = await runMillicent(
+        ['audit-sales', '--url', info.url, '--vkey', info.log.receiptsVkey],
+        publisherKey,
+      );
       // The last sales enter the log, and come under a checkpoint, within seconds.
       return one.output.includes(' pending:') ? undefined : one;
     }),
@@ -110,14 +113,13 @@ export async function saveProofs(stage: Stage, input: { paid: PaidCall; listed: 
     return join(folder, name);
   };
   const jwks = read(await send(`${info.url}/.well-known/jwks.json`), 200, z.looseObject({}));
-  const receiptsVkey = await (await fetch(`${info.url}/log/receipts/vkey`)).text();
   return {
     folder,
     bundle: save('bundle.json', bundle),
     receipt: save('receipt.json', receipt),
     jwks: save('jwks.json', jwks),
     code: await packCode(narrator, folder, listed),
-    vkeys: [vkey, receiptsVkey.split('\n')[0] ?? ''],
+    vkeys: [vkey, info.log.receiptsVkey],
     contracts: [`${info.anchor.chainId}:${info.anchor.contract}`],
     remove: () => rmSync(folder, { recursive: true, force: true }),
   };

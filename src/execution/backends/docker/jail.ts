@@ -1,5 +1,6 @@
 import { addAbortSignal, Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type Docker from 'dockerode';
 import { z } from 'zod';
 import type { Log } from '../../../core/log.ts';
@@ -76,7 +77,7 @@ const GONE_TIMEOUT_MS = 10_000;
 const SIGNAL_EXIT = 128;
 const EXIT_KILLED = SIGNAL_EXIT + 9;
 /** The kernel's message that memory ran out may reach the engine after the death that it caused. */
-const LATE_NEWS_MS = 50;
+const LATE_NEWS_MS = [50, 150, 300];
 
 const LOST: Exit = { code: null, signal: null, isOutOfMemory: false, isBackendFailure: true };
 
@@ -128,8 +129,11 @@ async function wasOutOfMemory(container: Docker.Container, status: number): Prom
   try {
     if (await look()) return true;
     if (status !== EXIT_KILLED) return false;
-    await new Promise((resolve) => setTimeout(resolve, LATE_NEWS_MS));
-    return await look();
+    for (const pauseMs of LATE_NEWS_MS) {
+      await sleep(pauseMs);
+      if (await look()) return true;
+    }
+    return false;
   } catch (error) {
     // Somebody removed it: what we cannot know we do not claim.
     if (statusOf(error) === 404) return false;
