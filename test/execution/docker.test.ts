@@ -227,6 +227,17 @@ os._exit(0)`,
       expect(reads()).toBe(2);
     });
 
+    it('is filled in peace while containers that nobody uses are swept', async () => {
+      const { layer, reads } = layerOf('VALUE = 44');
+      const swept: number[] = [];
+      const read = async () => {
+        swept.push(await shared.sweep());
+        return layer.read();
+      };
+      expect((await run({ layer: { ...layer, read } }, USE)).out).toContain('44 True');
+      expect({ swept, reads: reads() }).toEqual({ swept: [0], reads: 1 });
+    });
+
     it('that is not what its name says is never mounted', async () => {
       const { layer } = layerOf('VALUE = 43');
       const forged = {

@@ -73,7 +73,7 @@ export function createHost(deps: HostDeps): Host {
   };
   const prepare = async (): Promise<void> => {
     try {
-      const outcome = await prepareHost({ ...deps, open, onLeaseEnd });
+      const outcome = await prepareHost({ ...deps, inUse, open, onLeaseEnd });
       if (outcome.kind === 'unfit') return health.quarantine(new Error(outcome.why));
       // Only now: without a lease other gateways would sweep the jails that still run.
       void lease?.kill('done').catch(() => undefined);

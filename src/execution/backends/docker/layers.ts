@@ -26,6 +26,8 @@ export type LayersDeps = {
   ownerId: string;
   /** Any image: its containers are never started. */
   imageId: string;
+  /** Names of containers that no sweep may take away. */
+  inUse: Set<string>;
 };
 
 /** A file beside the layer's own that is written last. */
@@ -57,28 +59,32 @@ function nameOf({ sha256 }: Layer): string {
 }
 
 /** The name of the container that fills a volume is the lock: an engine gives a name to one container only. */
-async function fillOnce({ engine, ownerId, imageId }: LayersDeps, layer: Layer): Promise<void> {
+async function fillOnce({ engine, ownerId, imageId, inUse }: LayersDeps, layer: Layer): Promise<void> {
   const { docker } = engine;
   const name = nameOf(layer);
   const limit = cleanupLimit(FILL_TIMEOUT_MS);
-  for (;;) {
-    const helper = await createHelper(docker, { name, ownerId, imageId, signal: limit });
-    if (helper === undefined) {
-      await removeAbandoned(docker, name);
-      await sleep(POLL_MS, undefined, { signal: limit });
-      continue;
+  inUse.add(name);
+  try {
+    for (;;) {
+      const helper = await createHelper(docker, { name, ownerId, imageId, signal: limit });
+      if (helper === undefined) {
+        await removeAbandoned(docker, name);
+        await sleep(POLL_MS, undefined, { signal: limit });
+        continue;
+      }
+      return await fillThrough(helper, layer, limit).finally(() => removeContainer(helper));
     }
-    try {
-      if (await hasMark(helper, `${PLACE}/${WHOLE}`)) return;
-      const archive = Buffer.from(await layer.read());
-      invariant(sha256Hex(archive) === layer.sha256, `the stored layer ${layer.sha256} has changed`);
-      await helper.putArchive(makeExecutable(archive), { path: PLACE, abortSignal: limit });
-      await helper.putArchive(MARK, { path: PLACE, abortSignal: limit });
-      return;
-    } finally {
-      await removeContainer(helper);
-    }
+  } finally {
+    inUse.delete(name);
   }
+}
+
+async function fillThrough(helper: Docker.Container, layer: Layer, limit: AbortSignal): Promise<void> {
+  if (await hasMark(helper, `${PLACE}/${WHOLE}`)) return;
+  const archive = Buffer.from(await layer.read());
+  invariant(sha256Hex(archive) === layer.sha256, `the stored layer ${layer.sha256} has changed`);
+  await helper.putArchive(makeExecutable(archive), { path: PLACE, abortSignal: limit });
+  await helper.putArchive(MARK, { path: PLACE, abortSignal: limit });
 }
 
 const PLACE = '/layer';

@@ -18,6 +18,8 @@ export type Prepared = {
 };
 
 export type PrepareInput = HostDeps & {
+  /** Names of containers that no sweep may take away. */
+  inUse: Set<string>;
   open(prepared: Pick<Prepared, 'images' | 'layers'>, order: Order, signal: AbortSignal): Promise<Jail>;
   onLeaseEnd(lease: Jail): void;
 };
@@ -31,13 +33,13 @@ const LEASE_SPEC: JailSpec = { runtime: 'python', limits: LIMIT_FLOORS };
  * report. Throws when the engine fails meanwhile.
  */
 export async function prepareHost(input: PrepareInput): Promise<PrepareOutcome> {
-  const { engine, ownerId, runtime, closing, open, log } = input;
+  const { engine, ownerId, runtime, closing, inUse, open, log } = input;
   const judgement = await judgeEngine(engine, runtime, closing);
   if (judgement.kind === 'unfit') return judgement;
   const images = await prepareImages(input, closing);
   const python = images.current.get('python');
   if (python === undefined) return { kind: 'unfit', why: 'there is no root file system for Python.' };
-  const layers = createLayers({ engine, ownerId, imageId: python.id });
+  const layers = createLayers({ engine, ownerId, imageId: python.id, inUse });
   const parts = { images, layers };
   const lease = await open(parts, { spec: LEASE_SPEC, labels: { [LEASE_LABEL]: ownerId } }, closing);
   try {
