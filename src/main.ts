@@ -1,18 +1,14 @@
-import type { Server } from 'node:http';
-import { createAdaptorServer, type Http2Bindings, type HttpBindings } from '@hono/node-server';
+import type { HttpBindings } from '@hono/node-server';
 import { pino } from 'pino';
 import { createApp } from './app.ts';
-import { type Config, ConfigError, readConfig } from './config.ts';
+import { ConfigError, readConfig } from './config.ts';
 import { createDeps } from './deps.ts';
 import { adoptOrphans, noteOpenings } from './gateway/index.ts';
 import type { App, HttpDeps } from './http/index.ts';
 import { listJobs, startJobs } from './jobs/index.ts';
+import { createServer, drain, listen } from './server.ts';
 
-const HEADERS_TIMEOUT_MS = 15_000;
-const REQUEST_TIMEOUT_MS = 60_000;
 const OPENINGS_MS = 3_000;
-/** Longer than a call that waits for a place, runs, and settles. */
-const DRAIN_MS = 60_000;
 
 /** The process: configuration, deps, jobs, listen, and a drain on SIGTERM that fails no call in flight. */
 async function main(): Promise<void> {
@@ -54,40 +50,6 @@ async function main(): Promise<void> {
 async function noteOpeningsOrLater(deps: HttpDeps): Promise<void> {
   await noteOpenings(deps, AbortSignal.timeout(OPENINGS_MS)).catch((cause: unknown) => {
     deps.log.warn({ err: cause }, 'could not note the openings of the rails yet');
-  });
-}
-
-type Bindings = HttpBindings | Http2Bindings;
-type Fetch = (request: Request, env: Bindings) => Response | Promise<Response>;
-
-function createServer(fetch: Fetch): Server {
-  // The adaptor's type covers HTTP/2 too; without options it makes a plain HTTP/1.1 server.
-  const server = createAdaptorServer({ fetch }) as Server;
-  server.headersTimeout = HEADERS_TIMEOUT_MS;
-  server.requestTimeout = REQUEST_TIMEOUT_MS;
-  server.maxHeadersCount = 100;
-  return server;
-}
-
-function listen(server: Server, config: Config): Promise<number> {
-  return new Promise((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(config.port, config.host, () => {
-      const address = server.address();
-      resolve(typeof address === 'object' && address ? address.port : config.port);
-    });
-  });
-}
-
-/** Takes no new connection, lets requests under way finish, and gives up on them after a bound. */
-function drain(server: Server): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(() => server.closeAllConnections(), DRAIN_MS);
-    server.close(() => {
-      clearTimeout(timer);
-      resolve();
-    });
-    server.closeIdleConnections();
   });
 }
 

@@ -4,7 +4,16 @@ import { expect, test } from 'vitest';
 
 const ROOT = resolve(import.meta.dirname, '..');
 const SRC = join(ROOT, 'src');
-const DOMAINS = ['ledger', 'keys', 'catalog', 'payments', 'execution', 'provenance', 'reliability'];
+const DOMAINS = [
+  'ledger',
+  'keys',
+  'catalog',
+  'payments',
+  'execution',
+  'provenance',
+  'reliability',
+  'traffic',
+];
 
 type Import = { from: string; to: string; isTypeOnly: boolean };
 type Source = { path: string; text: string; imports: Import[] };
@@ -83,6 +92,8 @@ function refuse({ from, to, isTypeOnly }: Import): string | undefined {
       return /^payments\/(?:rail|form)\.ts$/.test(to) && isTypeOnly
         ? undefined
         : 'knows core and types of ports';
+    case 'workers':
+      return ['server.ts', 'config.ts'].includes(to) ? undefined : 'steers connections and knows no domain';
     case 'secrets.ts':
       return to === 'config.ts' || isIndex(to) ? undefined : 'reads configuration';
     default:
@@ -112,7 +123,7 @@ function refusePackage(room: string, from: string, name: string): string | undef
   if (name.startsWith('drizzle')) return SCHEMA.test(from) ? undefined : 'drizzle stays in schemas';
   if (name === 'postgres') return room === 'db' ? undefined : 'the driver stays in db';
   if (/^(?:hono|@hono)/.test(name))
-    return ['http', 'web', 'app.ts'].includes(room) ? undefined : 'hono stays in http';
+    return ['http', 'web', 'app.ts', 'server.ts'].includes(room) ? undefined : 'hono stays in http';
   if (room === 'core' && name !== 'zod') return 'core uses no packages';
   return undefined;
 }
