@@ -8,14 +8,13 @@ import {
   noteOpenings,
   reconcileSettlements,
 } from '../gateway/index.ts';
-import { pruneWindows } from '../keys/index.ts';
 import { checkLedger } from '../ledger/index.ts';
-import { pruneWebhookEvents, type Rail } from '../payments/index.ts';
+import type { Rail } from '../payments/index.ts';
 import type { Job } from './loop.ts';
+import { pruneHistory, pruneShortLived } from './prune.ts';
 
 const SECOND_MS = 1_000;
 const MINUTE_MS = 60 * SECOND_MS;
-const DAY_MS = 24 * 60 * MINUTE_MS;
 
 /** Everything a gateway does without being asked. */
 export function listJobs(deps: GatewayDeps): Job[] {
@@ -28,7 +27,8 @@ export function listJobs(deps: GatewayDeps): Job[] {
     { name: 'seal-receipts', everyMs: SECOND_MS, run: () => deps.receipts.sealOpenBatches() },
     { name: 'log-receipts', everyMs: SECOND_MS, run: (signal) => deps.receipts.logReceipts(signal) },
     { name: 'check-ledger', everyMs: 10 * MINUTE_MS, run: () => checkBooks(deps) },
-    { name: 'prune', everyMs: MINUTE_MS, run: () => prune(deps) },
+    { name: 'prune', everyMs: MINUTE_MS, run: (signal) => pruneShortLived(deps, signal) },
+    { name: 'prune-history', everyMs: 60 * MINUTE_MS, run: (signal) => pruneHistory(deps, signal) },
     ...deps.rails.flatMap((rail) => [...settleRail(deps, rail), ...watchRail(deps, rail)]),
   ];
 }
@@ -73,12 +73,4 @@ async function beat(deps: GatewayDeps): Promise<void> {
 async function checkBooks(deps: GatewayDeps): Promise<void> {
   const { isBalanced, discrepancies } = await checkLedger(deps.sql);
   if (!isBalanced) deps.log.error({ discrepancies }, 'the books do not balance');
-}
-
-async function prune(deps: GatewayDeps): Promise<void> {
-  await deps.answers.prune();
-  await deps.pending.prune();
-  await deps.reliability.prune();
-  await pruneWebhookEvents(deps.sql, { olderThanMs: 7 * DAY_MS });
-  await pruneWindows(deps.sql, { olderThanMs: DAY_MS });
 }

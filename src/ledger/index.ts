@@ -20,6 +20,7 @@ export {
 export type { OpenExposure } from './exposure/store.ts';
 export { CARD_FINAL_MS, FUNDS_FINAL_MS } from './finality.ts';
 export { createLedger, type Funding, type Ledger } from './ledger.ts';
+export { deleteClosedExposures, deleteGivenBackHolds } from './prune/store.ts';
 export type { KeyGuard, Rider } from './rider.ts';
 export { type BookedSales, sumBookedSales } from './sales/store.ts';
 export { FEE_BPS, feeOf, type Tier } from './split.ts';

@@ -14,6 +14,7 @@ export {
 export { type Form, isPaymentProof } from './form.ts';
 export { createInvoices, type Invoices } from './invoice/invoice.ts';
 export { createPending, type Pending } from './pending/pending.ts';
+export { deleteUnpaidClaims, shrinkDeliveredClaims } from './prune/store.ts';
 export type { Purpose, Quote } from './quote.ts';
 export { createQuoteSealer, hashQuoteId, type QuoteOpening, type QuoteSealer } from './quote-seal.ts';
 export type {

@@ -33,6 +33,6 @@ export async function sumAnswerBytes(sql: Queryable, payer: string): Promise<big
 
 export async function deleteExpiredAnswers(sql: Sql, now: Date, rowsMax: number): Promise<number> {
   const result = await sql`DELETE FROM payment_answer WHERE (id, bucket) IN
-    (SELECT id, bucket FROM payment_answer WHERE expires_at < ${now} LIMIT ${rowsMax})`;
+    (SELECT id, bucket FROM payment_answer WHERE expires_at < ${now} LIMIT ${rowsMax} FOR UPDATE SKIP LOCKED)`;
   return result.count;
 }

@@ -26,7 +26,13 @@ export async function hastenSettlement(tx: Tx, claimKey: string): Promise<boolea
 }
 
 /** Forgets events that nobody sends again: providers retry for days, and their signatures age in minutes. */
-export async function pruneWebhookEvents(sql: Sql, input: { olderThanMs: number }): Promise<void> {
-  await sql`DELETE FROM payment_webhook_event
-    WHERE received_at < now() - ${input.olderThanMs} * interval '1 millisecond'`;
+export async function pruneWebhookEvents(
+  sql: Sql,
+  input: { olderThanMs: number; rowsMax: number },
+): Promise<number> {
+  const result = await sql`DELETE FROM payment_webhook_event WHERE (id, bucket) IN (
+    SELECT id, bucket FROM payment_webhook_event
+    WHERE received_at < now() - ${input.olderThanMs} * interval '1 millisecond'
+    LIMIT ${input.rowsMax} FOR UPDATE SKIP LOCKED)`;
+  return result.count;
 }

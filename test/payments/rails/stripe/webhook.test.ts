@@ -216,9 +216,9 @@ describe('receiving', () => {
 
   test('events are forgotten after their time', async () => {
     expect(await countEvents()).toBeGreaterThan(0n);
-    await pruneWebhookEvents(database.sql, { olderThanMs: 60_000 });
+    await pruneWebhookEvents(database.sql, { olderThanMs: 60_000, rowsMax: 100 });
     expect(await countEvents()).toBeGreaterThan(0n);
-    await pruneWebhookEvents(database.sql, { olderThanMs: -60_000 });
+    await pruneWebhookEvents(database.sql, { olderThanMs: -60_000, rowsMax: 100 });
     expect(await countEvents()).toBe(0n);
   });
 });
