@@ -8,7 +8,9 @@ import {
   callRoutes,
   checkoutRoutes,
   creditRoutes,
+  exampleRoutes,
   keyRoutes,
+  limitAddress,
   logRoutes,
   mcpRoutes,
   metaRoutes,
@@ -31,6 +33,7 @@ const NOT_FOR_PAGES = /^\/(?:v1\/admin|webhooks)\//;
 export function createApp(deps: HttpDeps): App {
   const app = new Hono<Env>();
   app.options('*', (c, next) => (NOT_FOR_PAGES.test(c.req.path) ? next() : preflight(c, next)));
+  app.route('/', exampleRoutes(deps));
   app.route('/', callRoutes(deps));
   app.route('/', keyRoutes(deps));
   app.route('/', creditRoutes(deps));
@@ -57,7 +60,7 @@ export function createApp(deps: HttpDeps): App {
   const answer = app.fetch;
   app.fetch = (request, env = {}, context) => {
     openEnvelope(request, env);
-    return answer(request, env, context);
+    return limitAddress(deps, env) ?? answer(request, env, context);
   };
   return app;
 }

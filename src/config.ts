@@ -13,6 +13,7 @@ import { readSandbox, type SandboxConfig, sandboxEnvironment } from './config/sa
 import { readStripe, type StripeConfig, stripeEnvironment } from './config/stripe.ts';
 import { readTempo, type TempoConfig, tempoEnvironment } from './config/tempo.ts';
 import { readTiers, tiersEnvironment } from './config/tiers.ts';
+import { readTraffic, type TrafficConfig, trafficEnvironment } from './config/traffic.ts';
 import { createMemo } from './core/memo.ts';
 import { type Millicents, millicents } from './core/money.ts';
 
@@ -57,6 +58,7 @@ export const environmentSchema = z.object({
   ...lightningEnvironment,
   ...stripeEnvironment,
   ...tiersEnvironment,
+  ...trafficEnvironment,
 });
 
 export type Environment = z.infer<typeof environmentSchema>;
@@ -97,6 +99,8 @@ export type Config = Readonly<{
   stripe: StripeConfig | undefined;
   /** How many free calls an account has a day. */
   tiers: ReturnType<typeof readTiers>;
+  /** Who may call how fast, and how much is taken at once. */
+  traffic: TrafficConfig;
 }>;
 
 /** Reads the environment once. Half a rail's configuration, or a production without secrets, is an error. */
@@ -144,6 +148,7 @@ export function readConfig(environment: Record<string, string | undefined> = pro
     lightning: readLightning(env),
     stripe: readStripe(env),
     tiers: readTiers(env),
+    traffic: readTraffic(env),
   });
 }
 

@@ -45,6 +45,7 @@ import {
 } from './provenance/index.ts';
 import { createReliability } from './reliability/index.ts';
 import { readSecrets, type Secrets } from './secrets.ts';
+import { createTraffic } from './traffic/index.ts';
 
 const MIGRATIONS = resolve(import.meta.dirname, '../migrations');
 const CHALLENGE_BOUND_MS = 25_000;
@@ -100,6 +101,7 @@ export async function createDeps({ config, log, publicUrl, isDraining }: DepsInp
     builder: wired.builder,
     ownership: wired.ownership,
     reliability: createReliability({ sql, clock }),
+    traffic: createTraffic({ sql, policies: config.traffic.rates }),
     ...wireFreeCalls(config),
     wires: createWires(config, {
       ...{ secrets: secrets.masters, publicUrl, clock, log, signStatement: parts.signer.signStatement },

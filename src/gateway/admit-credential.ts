@@ -20,6 +20,7 @@ import { creditStray, STRAY, type Stray } from './credit-stray.ts';
 import { type Demand, demandPayment, railOf } from './demand.ts';
 import type { GatewayDeps } from './deps.ts';
 import { letGo, UNKNOWN_REQUEST } from './let-go.ts';
+import { limitPayer } from './limit-payer.ts';
 import { awaitSilentGateways, takeOwed } from './owed-answer.ts';
 
 export type Admission =
@@ -64,7 +65,10 @@ export async function admitCredential(
   switch (verification.kind) {
     case 'authorised': {
       const { authorization } = verification;
-      if (authorization.state === 'authorised') await awaitSilentGateways(deps, demand, authorization.payer);
+      if (authorization.state === 'authorised') {
+        limitPayer(deps, authorization.payer);
+        await awaitSilentGateways(deps, demand, authorization.payer);
+      }
       return { kind: 'new', rail, authorization, quote, credential };
     }
     case 'refused': {

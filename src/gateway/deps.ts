@@ -9,6 +9,7 @@ import type { Charger, Ledger, RiskLimits } from '../ledger/index.ts';
 import type { Answers, Pending, QuoteSealer, Rail, StraySource, Wire, Worker } from '../payments/index.ts';
 import type { Anchors, Bundles, Logs, ReceiptDraft, Receipts, ReleaseKeys } from '../provenance/index.ts';
 import type { Reliability } from '../reliability/index.ts';
+import type { Traffic } from '../traffic/index.ts';
 import type { FreeCalls } from './free-calls.ts';
 import type { Builder, Ownership } from './publishing-ports.ts';
 
@@ -52,6 +53,8 @@ export type GatewayDeps = {
   receipts: Receipts;
   releaseKeys: ReleaseKeys;
   reliability: Reliability;
+  /** Who may call how fast. */
+  traffic: Traffic;
   freeCalls: FreeCalls;
   /** The same for publishers' own servers, which take no place of the sandbox. */
   freeEndpointCalls: FreeCalls;

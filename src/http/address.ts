@@ -6,9 +6,19 @@ import type { Ctx, HttpDeps } from './env.ts';
  * before it in `X-Forwarded-For` was written by whoever wanted to.
  */
 export function callerAddress(deps: Pick<HttpDeps, 'isTrustedProxy'>, c: Ctx): string | undefined {
-  let address = toPlain(c.env?.incoming?.socket.remoteAddress);
+  const remote = c.env?.incoming?.socket.remoteAddress;
+  return addressOf(deps, remote, c.req.header('x-forwarded-for'));
+}
+
+/** The same of a request that no route has seen yet. */
+export function addressOf(
+  deps: Pick<HttpDeps, 'isTrustedProxy'>,
+  remote: string | undefined,
+  forwardedFor: string | undefined,
+): string | undefined {
+  let address = toPlain(remote);
   if (address === undefined || !deps.isTrustedProxy(address)) return address;
-  const forwarded = (c.req.header('x-forwarded-for') ?? '').split(',');
+  const forwarded = (forwardedFor ?? '').split(',');
   for (const text of forwarded.reverse()) {
     const claimed = toPlain(text.trim());
     if (claimed === undefined || isIP(claimed) === 0) break;

@@ -1,13 +1,27 @@
 import { equalConstantTime } from '../core/bytes.ts';
 import { Problem } from '../core/problem.ts';
 import { hasScope, type Principal, type Scope } from '../keys/index.ts';
-import type { Ctx, HttpDeps } from './env.ts';
+import type { Ctx, Env, HttpDeps } from './env.ts';
+import { resolveLimited } from './limits.ts';
 
 /** The principal of the bearer key a request shows; undefined when it shows none. A bad key is a 401. */
 export async function readPrincipal(deps: HttpDeps, c: Ctx): Promise<Principal | undefined> {
   const text = readKeyText(c);
   if (text === undefined) return undefined;
-  const principal = await deps.keys.resolve(text);
+  return principalOf(deps, c.env, text);
+}
+
+/** Whose key it is. Nothing is waited for when a gateway that is asked again and again remembers it. */
+export function principalOf(
+  deps: HttpDeps,
+  env: Env['Bindings'],
+  keyText: string,
+): Principal | Promise<Principal> {
+  const found = resolveLimited(deps, env, keyText);
+  return found instanceof Promise ? found.then(requireKnown) : requireKnown(found);
+}
+
+function requireKnown(principal: Principal | undefined): Principal {
   if (principal) return principal;
   throw new Problem('unauthorized', { detail: 'The key is unknown, revoked or expired.', isUncharged: true });
 }

@@ -1,4 +1,6 @@
+export { type DirectWay, directWay } from './direct.ts';
 export type { App, Env, HttpDeps } from './env.ts';
+export { limitAddress } from './limits.ts';
 export { createMcpSessions, mcpRoutes } from './mcp/index.ts';
 export { preflight } from './middleware/cors.ts';
 export { openEnvelope } from './middleware/envelope.ts';
@@ -8,6 +10,7 @@ export { bundleRoutes } from './routes/bundles.ts';
 export { callRoutes } from './routes/calls.ts';
 export { checkoutRoutes } from './routes/checkout.ts';
 export { creditRoutes } from './routes/credit.ts';
+export { exampleRoutes } from './routes/example.ts';
 export { keyRoutes } from './routes/keys.ts';
 export { logRoutes } from './routes/log.ts';
 export { metaRoutes } from './routes/meta.ts';

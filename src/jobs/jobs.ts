@@ -26,6 +26,8 @@ export function listJobs(deps: GatewayDeps): Job[] {
     { name: 'expire-holds', everyMs: 5 * SECOND_MS, run: () => deps.ledger.expireDue() },
     { name: 'seal-receipts', everyMs: SECOND_MS, run: () => deps.receipts.sealOpenBatches() },
     { name: 'log-receipts', everyMs: SECOND_MS, run: (signal) => deps.receipts.logReceipts(signal) },
+    { name: 'exchange-rates', everyMs: 250, run: () => deps.traffic.exchange() },
+    { name: 'prune-rates', everyMs: MINUTE_MS, run: () => deps.traffic.prune() },
     { name: 'check-ledger', everyMs: 10 * MINUTE_MS, run: () => checkBooks(deps) },
     { name: 'prune', everyMs: MINUTE_MS, run: (signal) => pruneShortLived(deps, signal) },
     { name: 'prune-history', everyMs: 60 * MINUTE_MS, run: (signal) => pruneHistory(deps, signal) },

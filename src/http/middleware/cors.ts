@@ -27,6 +27,8 @@ const EXPOSED_HEADERS = [
   'Payment-Receipt',
   'WWW-Authenticate',
   'Retry-After',
+  'RateLimit-Policy',
+  'RateLimit',
   'X-Request-Id',
   'Mcp-Session-Id',
 ].join(', ');
