@@ -36,7 +36,7 @@ export async function createChildKey(
   const hasCaps = Object.values(caps).some((cap) => cap !== undefined);
   const issued = await withTransaction(deps.sql, async (tx) => {
     const key = await deps.keys.issueChild(tx, parent, { ...child, keyText, hasCaps });
-    if (hasCaps) await deps.ledger.openCap(tx, key.id, caps);
+    if (hasCaps) await deps.ledger.openCap(tx, { id: key.id, accountId: parent.accountId }, caps);
     return key;
   });
   const capIds = hasCaps ? [...parent.capIds, issued.id] : parent.capIds;

@@ -163,6 +163,7 @@ export async function captureCall(deps: GatewayDeps, tx: Tx, claim: Claim, refer
   invariant(isCaptured, `the hold of claim ${claim.id} is not open`);
   await deps.receipts.append(tx, {
     id: claim.id,
+    accountId: hold.accountId,
     toolId: context.toolId,
     versionId: context.versionId,
     toolName: context.toolName,

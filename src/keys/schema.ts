@@ -12,7 +12,12 @@ import {
 } from 'drizzle-orm/pg-core';
 import { bytea, time } from '../db/columns.ts';
 
-/** A bearer key by the SHA-256 of its text; the text itself is nowhere. */
+/**
+ * A bearer key by the SHA-256 of its text; the text itself is nowhere. Where Postgres is distributed this is a
+ * reference table, and so is `api_key_former`: one text must never be the key of two accounts, which only a
+ * unique hash without a bucket says; every charge asks for its key beside the account; and keys are few, and
+ * seldom written.
+ */
 export const apiKey = pgTable(
   'api_key',
   {

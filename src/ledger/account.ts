@@ -11,6 +11,10 @@ export function payerAccount(accountId: Uuid): Account {
   return { id: accountId, name: `L.payer:${accountId}`, unit: MILLICENT_UNIT };
 }
 
+export function isPayerAccount({ name }: Account): boolean {
+  return name.startsWith('L.payer:');
+}
+
 /** What we owe a publisher: derived from the journal, never a stored balance. */
 export function publisherAccount(publisherId: Uuid): Account {
   return { id: publisherId, name: `L.pub:${publisherId}`, unit: MILLICENT_UNIT };

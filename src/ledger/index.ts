@@ -19,6 +19,7 @@ export {
 } from './exposure/exposure.ts';
 export type { OpenExposure } from './exposure/store.ts';
 export { CARD_FINAL_MS, FUNDS_FINAL_MS } from './finality.ts';
+export { ensureEntryPartitions } from './journal/store.ts';
 export { createLedger, type Funding, type Ledger } from './ledger.ts';
 export { deleteClosedExposures, deleteGivenBackHolds } from './prune/store.ts';
 export type { KeyGuard, Rider } from './rider.ts';

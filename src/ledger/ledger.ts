@@ -109,7 +109,7 @@ export type Ledger = {
   /** A payer's calls, or those of some of its keys, newest first, one page. */
   calls(input: CallsInput): Promise<CallRow[]>;
   /** Limits a spender from now on; for good, as statements under way know which caps there are. */
-  openCap(tx: Tx, id: Uuid, caps: Caps): Promise<void>;
+  openCap(tx: Tx, spender: { id: Uuid; accountId: Uuid }, caps: Caps): Promise<void>;
   /** Caps with what is used of them now. */
   caps(ids: readonly Uuid[]): Promise<CapUse[]>;
 };

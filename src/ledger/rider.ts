@@ -1,13 +1,13 @@
 /**
  * Rows another domain writes in the very statement that charges, so that money and receipt are one commit.
  * `cte` is text without a leading WITH; the statement around it offers
- * `accepted(ord bigint, id uuid, amount bigint, fee bigint)`, where `ord` counts the batch from 1.
+ * `accepted(ord bigint, id uuid, bucket smallint, amount bigint, fee bigint)`, where `ord` counts the batch from 1.
  */
 export type Rider<Item> = {
   /** The CTEs, with their first parameter numbered `firstParameter`. */
   cte(firstParameter: number): string;
-  /** Arrays with one element for each item, in order. */
-  parameters(items: readonly Item[]): unknown[];
+  /** Arrays with one element for each item, in order; `shard` is theirs where charges are cut by shard. */
+  parameters(items: readonly Item[], shard?: number): unknown[];
 };
 
 /** SQL that lists the ids of the keys which may still spend, out of the array parameter of that number. */

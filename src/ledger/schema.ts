@@ -12,7 +12,10 @@ import {
 } from 'drizzle-orm/pg-core';
 import { int8, time } from '../db/columns.ts';
 
-/** Every account by its name in the chart of MONEY.md; one unit each. */
+/**
+ * Every account by its name in the chart of MONEY.md; one unit each. Small, written when one opens and not by
+ * charges: a reference table where Postgres is distributed.
+ */
 export const ledgerAccount = pgTable('ledger_account', {
   id: uuid('id').primaryKey(),
   name: text('name').notNull().unique(),
@@ -20,7 +23,10 @@ export const ledgerAccount = pgTable('ledger_account', {
   createdAt: time('created_at').notNull().defaultNow(),
 });
 
-/** The stored balance of an `L.payer` account, in millicents; proven from the entries by the check. */
+/**
+ * The stored balance of an `L.payer` account, in millicents; proven from the entries by the check. Its bucket is
+ * `bucketOf` its id, and that of all a charge of it writes: holds, entries, receipts, caps and allowances.
+ */
 export const ledgerPayer = pgTable(
   'ledger_payer',
   {
@@ -39,7 +45,10 @@ export const ledgerPayer = pgTable(
   ],
 );
 
-/** One call's money from the moment it is set aside. Its id is the id of the call and of the receipt. */
+/**
+ * One call's money from the moment it is set aside. Its id is the id of the call and of the receipt, its bucket
+ * that of its payer.
+ */
 export const ledgerHold = pgTable(
   'ledger_hold',
   {
@@ -72,11 +81,14 @@ export const ledgerHold = pgTable(
 
 /**
  * The journal. One row is two legs of the same amount in the same unit, so every row, and with it every
- * transfer, sums to zero by its shape; the view `ledger_leg` lists the legs with their signs.
+ * transfer, sums to zero by its shape; the view `ledger_leg` lists the legs with their signs. A partition is a
+ * month (UTC) of `created_at`, see `ensureEntryPartitions`; the default one catches what none was made for.
  */
 export const ledgerEntry = pgTable(
   'ledger_entry',
   {
+    /** Of the payer the transfer belongs to; where there is none, of the transfer's id. */
+    bucket: smallint('bucket').notNull(),
     transferId: uuid('transfer_id').notNull(),
     leg: smallint('leg').notNull(),
     kind: text('kind', {
@@ -91,7 +103,7 @@ export const ledgerEntry = pgTable(
     availableAt: time('available_at').notNull().defaultNow(),
   },
   (table) => [
-    primaryKey({ columns: [table.transferId, table.leg, table.createdAt] }),
+    primaryKey({ columns: [table.transferId, table.leg, table.createdAt, table.bucket] }),
     index('ledger_entry_share').on(table.creditId, table.createdAt).where(sql`${table.kind} = 'share'`),
     check('ledger_entry_positive', sql`${table.amount} > 0`),
     check('ledger_entry_two_accounts', sql`${table.debitId} <> ${table.creditId}`),

@@ -1,7 +1,7 @@
 import { bucketOf, type Uuid } from '../core/ids.ts';
 import { invariant } from '../core/invariant.ts';
 import type { Queryable, Sql, Tx } from '../db/index.ts';
-import type { Account } from './account.ts';
+import { type Account, isPayerAccount } from './account.ts';
 import type { ledgerHold } from './schema.ts';
 import type { Transfer } from './transfer.ts';
 
@@ -39,12 +39,19 @@ export async function updatePayer(tx: Tx, accountId: Uuid, row: PayerRow): Promi
 }
 
 export async function insertEntries(tx: Tx, transfer: Transfer): Promise<void> {
+  const bucket = bucketOf(findPayerOf(transfer) ?? transfer.id);
   for (const [leg, entry] of transfer.entries.entries()) {
     const availableAt = entry.availableAt === 'infinity' ? tx`'infinity'` : (entry.availableAt ?? tx`now()`);
-    await tx`INSERT INTO ledger_entry (transfer_id, leg, kind, debit_id, credit_id, unit, amount, available_at)
-      VALUES (${transfer.id}, ${leg}, ${entry.kind}, ${entry.debit.id}, ${entry.credit.id}, ${entry.debit.unit},
+    await tx`INSERT INTO ledger_entry (bucket, transfer_id, leg, kind, debit_id, credit_id, unit, amount, available_at)
+      VALUES (${bucket}, ${transfer.id}, ${leg}, ${entry.kind}, ${entry.debit.id}, ${entry.credit.id}, ${entry.debit.unit},
         ${entry.amount}, ${availableAt})`;
   }
+}
+
+/** The payer whose balance a transfer moves, when there is one: its entries are in the bucket of that account. */
+function findPayerOf({ entries }: Transfer): Uuid | undefined {
+  const accounts = entries.flatMap(({ debit, credit }) => [debit, credit]);
+  return accounts.find(isPayerAccount)?.id;
 }
 
 /** What these transfers credited to an account, less what they debited. */
@@ -76,7 +83,7 @@ export async function insertHold(
   tx: Tx,
   hold: Omit<HoldRow, 'createdAt' | 'closedAt' | 'bucket'>,
 ): Promise<void> {
-  await tx`INSERT INTO ledger_hold ${tx({ ...hold, bucket: bucketOf(hold.id) })}`;
+  await tx`INSERT INTO ledger_hold ${tx({ ...hold, bucket: bucketOf(hold.accountId) })}`;
 }
 
 export async function lockHold(tx: Tx, id: Uuid): Promise<HoldRow | undefined> {

@@ -4,7 +4,8 @@ import { bytea, int8, time } from '../db/columns.ts';
 
 /**
  * The one-time use of a credential or an idempotency key. The id is derived from the rail's own id of the
- * payment, so the primary key is what makes two of the same impossible.
+ * payment, so the primary key is what makes two of the same impossible. Its bucket is of its id and not of its
+ * payer: else one payment could be claimed once in every bucket. Partitioned by hash of the bucket.
  */
 export const paymentClaim = pgTable(
   'payment_claim',
@@ -59,7 +60,7 @@ export const paymentClaim = pgTable(
   ],
 );
 
-/** The answer of a delivered claim, sealed, for who paid; gone after a day. */
+/** The answer of a delivered claim, sealed, for who paid; gone after a day. Partitioned as its claim is. */
 export const paymentAnswer = pgTable(
   'payment_answer',
   {

@@ -91,7 +91,8 @@ async function openLines(caps: Limits[]): Promise<Uuid[]> {
       const set = Object.entries(cap).flatMap(([name, value]): [string, Millicents][] =>
         value === undefined ? [] : [[name, millicents(value)]],
       );
-      await ledger.openCap(tx, ids[index] ?? '', Object.fromEntries(set));
+      const spender = { id: ids[index] ?? '', accountId: newUuid() };
+      await ledger.openCap(tx, spender, Object.fromEntries(set));
     }
   });
   return ids;

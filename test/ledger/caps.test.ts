@@ -26,7 +26,7 @@ const ledger = () => createLedger({ sql: database.sql });
 async function openCap(caps: { perCall?: number; perHour?: number; total?: number }): Promise<Uuid> {
   const id = newUuid();
   const amounts = Object.fromEntries(Object.entries(caps).map(([name, value]) => [name, millicents(value)]));
-  await withTransaction(database.sql, (tx) => ledger().openCap(tx, id, amounts));
+  await withTransaction(database.sql, (tx) => ledger().openCap(tx, { id, accountId: newUuid() }, amounts));
   return id;
 }
 

@@ -19,6 +19,7 @@ import {
   createReceiptsLog,
   createSigner,
   createTestReceipts,
+  PAYER,
   PAYLOAD,
 } from './fixtures.ts';
 
@@ -48,7 +49,13 @@ async function charge(receipts: Receipts, toolId: Uuid, count: number): Promise<
 async function append(receipts: Receipts, toolId: Uuid): Promise<Uuid> {
   const id = newUuid();
   await withTransaction(database.sql, (tx) =>
-    receipts.append(tx, { ...createDraft({ toolId, rail: 'evm' }), id, price: 250n, fee: 50n }),
+    receipts.append(tx, {
+      ...createDraft({ toolId, rail: 'evm' }),
+      id,
+      accountId: PAYER,
+      price: 250n,
+      fee: 50n,
+    }),
   );
   return id;
 }
@@ -180,7 +187,7 @@ describe('a receipt in the receipts log', () => {
     await receipts.sealOpenBatches();
     await receipts.logReceipts();
     // A queue row that came back, as from a restored table, meets the lane that is past it.
-    const rows = ids.map((id) => ({ bucket: bucketOf(id), receipt_id: id }));
+    const rows = ids.map((id) => ({ bucket: bucketOf(PAYER), receipt_id: id }));
     await database.sql`INSERT INTO receipt_unlogged ${database.sql(rows)}`;
     expect(await receipts.logReceipts()).toBe(0);
     expect((await log.readHead()).treeSize).toBe(3);

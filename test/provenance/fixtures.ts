@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { systemClock } from '../../src/core/clock.ts';
-import { newUuid } from '../../src/core/ids.ts';
+import { bucketOf, newUuid, type Uuid } from '../../src/core/ids.ts';
 import { silentLog } from '../../src/core/log.ts';
 import type { Sql, Tx } from '../../src/db/index.ts';
 import type { Rider } from '../../src/ledger/index.ts';
@@ -103,6 +103,10 @@ export function createCall(
   return { id: newUuid(), draft, amount };
 }
 
+/** What `chargeBatch` charges has one payer. */
+export const PAYER: Uuid = newUuid();
+const BUCKET = bucketOf(PAYER);
+
 /** Charges a batch the way the ledger's statement does, with `accepted` made of values. */
 export async function chargeBatch(
   sql: Sql | Tx,
@@ -110,7 +114,7 @@ export async function chargeBatch(
   calls: readonly Call[],
 ): Promise<void> {
   const statement = `WITH accepted AS (
-    SELECT ord, id, amount, amount / 5 AS fee FROM unnest($1::uuid[], $2::bigint[]) WITH ORDINALITY AS t(id, amount, ord)
+    SELECT ord, id, ${BUCKET} AS bucket, amount, amount / 5 AS fee FROM unnest($1::uuid[], $2::bigint[]) WITH ORDINALITY AS t(id, amount, ord)
     WHERE amount IS NOT NULL),
   ${rider.cte(3)}
   SELECT count(*) FROM accepted`;

@@ -17,6 +17,7 @@ import {
   createDraft,
   createSigner,
   createTestReceipts,
+  PAYER,
 } from './fixtures.ts';
 
 const databases: TestDatabase[] = [];
@@ -97,7 +98,13 @@ describe('the count of what a tool sold', () => {
       const calls = amounts.map((amount) => createCall(createDraft({ toolId }), amount));
       await chargeBatch(database.sql, receipts.rider, calls);
       await withTransaction(database.sql, (tx) =>
-        receipts.append(tx, { ...createDraft({ toolId }), id: newUuid(), price: 1n, fee: 0n }),
+        receipts.append(tx, {
+          ...createDraft({ toolId }),
+          id: newUuid(),
+          accountId: PAYER,
+          price: 1n,
+          fee: 0n,
+        }),
       );
     }
     expect(await gateways[0]?.countSold(toolId)).toBe(6n);
@@ -295,7 +302,7 @@ describe('the receipt of a call paid by credential', () => {
       payer: 'eip155:84532:0x1111111111111111111111111111111111111111',
     });
     const { seq } = await withTransaction(database.sql, (tx) =>
-      receipts.append(tx, { ...draft, id, price: 250n, fee: 50n }),
+      receipts.append(tx, { ...draft, id, accountId: PAYER, price: 250n, fee: 50n }),
     );
     expect(await receipts.sealOpenBatches()).toBe(0);
     const { payload, jws, batch } = await get(receipts, id);

@@ -4,7 +4,7 @@ import { InvariantError } from '../../src/core/invariant.ts';
 import { withTransaction } from '../../src/db/index.ts';
 import { appendReceipt, createReceiptRider, newLane } from '../../src/provenance/index.ts';
 import { createTestDatabase, type TestDatabase } from '../harness/database.ts';
-import { type Call, chargeBatch, createCall, createDraft } from './fixtures.ts';
+import { type Call, chargeBatch, createCall, createDraft, PAYER } from './fixtures.ts';
 
 let database: TestDatabase;
 beforeAll(async () => {
@@ -51,19 +51,20 @@ describe('receipts in the statement that charges', () => {
     const call = createCall(draft, 250n);
     await chargeBatch(database.sql, createReceiptRider({ lane }), [call]);
     const [row] = await database.sql`SELECT * FROM receipt WHERE id = ${call.id}`;
-    expect(row).toMatchObject({ ...draft, lane, seq: 1n, price: 250n, fee: 50n, bucket: bucketOf(call.id) });
+    expect(row).toMatchObject({ ...draft, lane, seq: 1n, price: 250n, fee: 50n, bucket: bucketOf(PAYER) });
     expect(Math.abs(Date.now() - Number(row?.issuedAt))).toBeLessThan(5_000);
   });
 
-  it('are in the shard that their id names', async () => {
+  it('are in the bucket of their payer, and their batch says so', async () => {
     const toolId = newUuid();
     const calls = Array.from({ length: 100 }, () => createCall(createDraft({ toolId })));
     await chargeBatch(database.sql, createReceiptRider({ lane: newLane() }), calls);
-    for (const row of await readTool(toolId)) expect(row.bucket).toBe(bucketOf(row.id));
-    const batches = await database.sql<
-      { id: string; bucket: number }[]
-    >`SELECT id, bucket FROM receipt_batch`;
-    for (const batch of batches) expect(batch.bucket).toBe(bucketOf(batch.id));
+    for (const row of await readTool(toolId)) expect(row.bucket).toBe(bucketOf(PAYER));
+    const batches = await database.sql<{ receiptIds: string[]; receiptBuckets: number[] }[]>`
+      SELECT receipt_ids, receipt_buckets FROM receipt_batch`;
+    for (const { receiptIds, receiptBuckets } of batches) {
+      expect(receiptBuckets).toEqual(receiptIds.map(() => bucketOf(PAYER)));
+    }
   });
 
   it('are not written for free, refused or platform calls, which take no number and move no neighbour', async () => {
@@ -136,6 +137,7 @@ describe('the receipt of a call paid by credential', () => {
   const input = (overrides: object = {}) => ({
     ...createDraft({ rail: 'evm', payer: 'eip155:84532:0x11' }),
     id: newUuid(),
+    accountId: PAYER,
     lane: newLane(),
     price: 250n,
     fee: 50n,

@@ -24,16 +24,16 @@ export function createNaiveCharge(deps: NaiveDeps) {
       await tx`UPDATE ledger_payer SET balance = balance - ${request.amount}::bigint WHERE id = ${request.accountId}`;
       await tx`INSERT INTO ledger_hold (bucket, id, account_id, key_id, payee_id, subject, label, amount, fee,
           backing, state, expires_at, closed_at)
-        VALUES (${bucketOf(request.id)}, ${request.id}, ${request.accountId}, ${request.keyId ?? null},
+        VALUES (${bucketOf(request.accountId)}, ${request.id}, ${request.accountId}, ${request.keyId ?? null},
           ${request.payeeId}, ${request.subject ?? null}, ${request.label}, ${request.amount}, ${request.fee},
           'balance', 'captured', now(), now())`;
-      await tx`INSERT INTO ledger_entry (transfer_id, leg, kind, debit_id, credit_id, unit, amount)
-        VALUES (${request.id}, 0, 'share', ${request.accountId}, ${request.payeeId}, 'mc', ${request.amount - request.fee}),
-          (${request.id}, 1, 'fee', ${request.accountId}, ${deps.feeAccountId}, 'mc', ${request.fee})`;
+      await tx`INSERT INTO ledger_entry (bucket, transfer_id, leg, kind, debit_id, credit_id, unit, amount)
+        VALUES (${bucketOf(request.accountId)}, ${request.id}, 0, 'share', ${request.accountId}, ${request.payeeId}, 'mc', ${request.amount - request.fee}),
+          (${bucketOf(request.accountId)}, ${request.id}, 1, 'fee', ${request.accountId}, ${deps.feeAccountId}, 'mc', ${request.fee})`;
       lastSeq += 1n;
       await tx`INSERT INTO receipt (bucket, id, tool_id, version_id, tool_name, lane, seq, payer, price, fee, rail,
           payment_ref, request_hash, response_hash)
-        VALUES (${bucketOf(request.id)}, ${request.id}, ${receipt.toolId}, ${receipt.versionId}, ${receipt.toolName},
+        VALUES (${bucketOf(request.accountId)}, ${request.id}, ${receipt.toolId}, ${receipt.versionId}, ${receipt.toolName},
           ${deps.lane}, ${lastSeq}, ${receipt.payer}, ${request.amount}, ${request.fee}, ${receipt.rail},
           ${receipt.paymentRef}, ${receipt.requestHash}, ${receipt.responseHash})`;
       return true;

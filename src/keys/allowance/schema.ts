@@ -24,6 +24,7 @@ export const freeCounter = pgTable(
 export const freeTake = pgTable(
   'free_take',
   {
+    /** Of the account, as its counters'. */
     bucket: smallint('bucket').notNull(),
     id: uuid('id').notNull(),
     accountId: uuid('account_id').notNull(),

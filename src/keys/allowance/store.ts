@@ -93,7 +93,7 @@ export async function insertTakes(
 ): Promise<void> {
   const { id, accountId, counters, leaseMs } = input;
   await tx`INSERT INTO free_take (bucket, id, account_id, name, period, expires_at)
-    SELECT ${bucketOf(id)}::int, ${id}::uuid, ${accountId}::uuid, name, period,
+    SELECT ${bucketOf(accountId)}::int, ${id}::uuid, ${accountId}::uuid, name, period,
       now() + ${leaseMs}::int * interval '1 millisecond'
     FROM unnest(${namesOf(counters)}::text[], ${periodsOf(counters)}::text[]) AS t(name, period)`;
 }

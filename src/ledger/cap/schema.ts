@@ -9,6 +9,7 @@ import { int8, time } from '../../db/columns.ts';
 export const ledgerCap = pgTable(
   'ledger_cap',
   {
+    /** Of the account. */
     bucket: smallint('bucket').notNull(),
     id: uuid('id').notNull(),
     perCall: int8('per_call'),

@@ -8,9 +8,13 @@ export type CapRow = Omit<typeof ledgerCap.$inferSelect, 'bucket' | 'createdAt'>
 /** SQL for the hour that is now by the database's clock, which all gateways share. */
 export const THIS_HOUR = "date_bin('1 hour', now(), 'epoch'::timestamptz)";
 
-export async function insertCap(tx: Tx, id: Uuid, caps: Caps): Promise<void> {
+export async function insertCap(
+  tx: Tx,
+  { id, accountId }: { id: Uuid; accountId: Uuid },
+  caps: Caps,
+): Promise<void> {
   await tx`INSERT INTO ledger_cap (bucket, id, per_call, per_hour, total, hour_start, hour_spent, spent, held)
-    VALUES (${bucketOf(id)}, ${id}, ${caps.perCall ?? null}, ${caps.perHour ?? null}, ${caps.total ?? null},
+    VALUES (${bucketOf(accountId)}, ${id}, ${caps.perCall ?? null}, ${caps.perHour ?? null}, ${caps.total ?? null},
       ${tx.unsafe(THIS_HOUR)}, 0, 0, 0)`;
 }
 
@@ -30,7 +34,7 @@ export async function lockCaps(tx: Tx, capIds: readonly Uuid[]): Promise<{ caps:
 export async function updateCap(tx: Tx, cap: CapRow): Promise<void> {
   await tx`UPDATE ledger_cap SET hour_start = ${cap.hourStart}, hour_spent = ${cap.hourSpent},
       spent = ${cap.spent}, held = ${cap.held}
-    WHERE id = ${cap.id} AND bucket = ${bucketOf(cap.id)}`;
+    WHERE id = ${cap.id}`;
 }
 
 export async function listCaps(sql: Queryable, capIds: readonly Uuid[]): Promise<CapUse[]> {

@@ -1,4 +1,5 @@
-import { bucketOf, type Uuid } from '../../core/ids.ts';
+import { BUCKETS, bucketOf, type Uuid } from '../../core/ids.ts';
+import { invariant } from '../../core/invariant.ts';
 import type { Millicents } from '../../core/money.ts';
 import type { Sql } from '../../db/index.ts';
 import type { CapRefusal } from '../cap/cap.ts';
@@ -75,16 +76,23 @@ const QUEUE_MAX = 20_000;
 
 /** The hot path of the ledger: holds, charges and captures in exactly-once batches. */
 export function createCharger<Item>(deps: { sql: Sql; parts: StatementParts<Item> }): Charger<Item> {
-  const free = createLane<Item>({
-    charges: (mode) => flushCharges<Item>(deps, mode),
-    closes: (state) => flushCloses<Item>(deps, state),
+  const createLanes = () => ({
+    free: createLane<Item>({
+      charges: (mode) => flushCharges<Item>(deps, mode),
+      closes: (state) => flushCloses<Item>(deps, state),
+    }),
+    capped: createLane<Item>({
+      charges: (mode) => flushCappedCharges<Item>(deps, mode),
+      closes: (state) => flushCappedCloses<Item>(deps, state),
+    }),
   });
-  const capped = createLane<Item>({
-    charges: (mode) => flushCappedCharges<Item>(deps, mode),
-    closes: (state) => flushCappedCloses<Item>(deps, state),
-  });
-  const laneOf = ({ capIds }: { capIds?: readonly Uuid[] | undefined }) =>
-    capIds === undefined || capIds.length === 0 ? free : capped;
+  /** One set where nothing is cut, else one for each bucket. */
+  const shards = Array.from({ length: deps.parts.isCut ? BUCKETS : 1 }, createLanes);
+  const laneOf = ({ accountId, capIds }: Pick<HoldRequest, 'accountId' | 'capIds'>) => {
+    const lanes = shards[deps.parts.isCut ? bucketOf(accountId) : 0];
+    invariant(lanes, 'every bucket has lanes');
+    return capIds === undefined || capIds.length === 0 ? lanes.free : lanes.capped;
+  };
   return {
     hold: (request) => askUntilClear<Item>(laneOf(request).holds.push, { request }),
     charge: (request, receipt) => askUntilClear(laneOf(request).charges.push, { request, receipt }),
@@ -92,7 +100,9 @@ export function createCharger<Item>(deps: { sql: Sql; parts: StatementParts<Item
     release: (hold) => closeUntilClear<Item>(laneOf(hold).releases.push, { hold }),
     async drain() {
       await Promise.all(
-        [free, capped].flatMap((lane) => Object.values(lane).map((batcher) => batcher.drain())),
+        shards.flatMap(({ free, capped }) =>
+          [free, capped].flatMap((lane) => Object.values(lane).map((batcher) => batcher.drain())),
+        ),
       );
     },
   };
@@ -135,15 +145,23 @@ function flushCharges<Item>(deps: { sql: Sql; parts: StatementParts<Item> }, mod
   return async (items: readonly ChargeItem<Item>[]): Promise<ChargeVerdict[]> => {
     const rows = items.map(({ request }) => toRow(request));
     const receipts = items.flatMap(({ receipt }) => (receipt === undefined ? [] : [receipt]));
-    const rider = mode === 'charge' ? deps.parts.rider.parameters(receipts) : [];
+    const rider = mode === 'charge' ? deps.parts.rider.parameters(receipts, shardOf(deps.parts, rows)) : [];
     const statement = rows.length === 1 ? single : batch;
     const answers = await withRetry(() => runCharge(deps.sql, statement, rows, rider));
     return judge(rows, answers);
   };
 }
 
-function toRow(request: HoldRequest): ChargeRow {
-  return { ...request, bucket: bucketOf(request.id) };
+export function toRow(request: HoldRequest): ChargeRow {
+  return { ...request, bucket: bucketOf(request.accountId) };
+}
+
+/** The one bucket of a statement's rows, where charges are cut. */
+export function shardOf<Item>(
+  parts: StatementParts<Item>,
+  rows: readonly { accountId: Uuid }[],
+): number | undefined {
+  return parts.isCut && rows[0] ? bucketOf(rows[0].accountId) : undefined;
 }
 
 /** Turns the statement's rows into verdicts; pure, and the only place that knows what they mean. */
@@ -200,7 +218,8 @@ function flushCloses<Item>(deps: { sql: Sql; parts: StatementParts<Item> }, stat
   return async (items: readonly CloseItem<Item>[]): Promise<CloseVerdict[]> => {
     const rows = items.map(({ hold }) => hold);
     const receipts = items.flatMap(({ receipt }) => (receipt === undefined ? [] : [receipt]));
-    const rider = state === 'captured' ? deps.parts.rider.parameters(receipts) : [];
+    const rider =
+      state === 'captured' ? deps.parts.rider.parameters(receipts, shardOf(deps.parts, rows)) : [];
     const answers = await withRetry(() => runClose(deps.sql, statement, rows, rider));
     const byOrd = toOrdMap(answers);
     return rows.map((_, index) => toCloseVerdict(byOrd.get(BigInt(index + 1)), state));

@@ -1,3 +1,4 @@
+import { bucketOf } from '../../core/ids.ts';
 import type { Sql, Tx } from '../../db/index.ts';
 import { FEE_INCOME, MILLICENT_UNIT } from '../account.ts';
 import { FUNDS_FINAL_MS } from '../finality.ts';
@@ -30,8 +31,11 @@ export type ChargeAnswer = {
 };
 
 export type ChargeMode = 'hold' | 'charge';
-/** What the caller decides of the statement's text. `rider` only rides on a charge. */
-export type StatementParts<Item> = { guard: KeyGuard; rider: Rider<Item> };
+/**
+ * What the caller decides of the statement's text. `rider` only rides on a charge. Where charges are cut by shard
+ * all rows of a statement are of one bucket, which it names: a distributed Postgres then asks one node.
+ */
+export type StatementParts<Item> = { guard: KeyGuard; rider: Rider<Item>; isCut?: boolean };
 
 const COLUMNS = [
   ['account_id', 'uuid'],
@@ -50,7 +54,10 @@ const HOLD = 4;
 const KEY = 5;
 /** How many parameters the rows of a charge take. */
 export const CHARGE_COLUMNS = COLUMNS.length;
-const RIDER_FIRST = CHARGE_COLUMNS + 1;
+const BUCKET = 9;
+const CLOSE_BUCKET = 3;
+/** How many parameters the rows of a close take. */
+export const CLOSE_COLUMNS = 3;
 
 const arrays = COLUMNS.map(([, type], index) => `$${index + 1}::${type}[]`).join(', ');
 /** The requests of a batch as rows. */
@@ -61,16 +68,17 @@ export const ARRAYS = `SELECT * FROM unnest(${arrays}) WITH ORDINALITY AS t(${CO
  * accepted, and the balance moves only by holds really inserted. One statement is one commit.
  */
 export function batchStatement<Item>(mode: ChargeMode, parts: StatementParts<Item>): string {
+  const shard = ofShard(parts, BUCKET);
   return `WITH r AS (${ARRAYS}),
 k AS (${parts.guard(KEY)}),
-a AS MATERIALIZED (SELECT id, balance, held, promo FROM ledger_payer WHERE id = ANY($${ACCOUNT}::uuid[]) ORDER BY id FOR UPDATE),
-e AS (SELECT id, state FROM ledger_hold WHERE id = ANY($${HOLD}::uuid[])),
+a AS MATERIALIZED (SELECT id, balance, held, promo FROM ledger_payer WHERE id = ANY($${ACCOUNT}::uuid[])${shard} ORDER BY id FOR UPDATE),
+e AS (SELECT id, state FROM ledger_hold WHERE id = ANY($${HOLD}::uuid[])${shard}),
 d AS (SELECT r.*, row_number() OVER (PARTITION BY r.id ORDER BY r.ord) AS copy FROM r),
 p AS (SELECT d.*, sum(d.amount) OVER w - d.amount < a.promo AS is_promo, (a.balance - a.held - sum(d.amount) OVER w)::bigint AS rest
   FROM d JOIN a ON a.id = d.account_id
   WHERE d.copy = 1 AND NOT EXISTS (SELECT FROM e WHERE e.id = d.id) AND (d.key_id IS NULL OR d.key_id IN (SELECT id FROM k))
   WINDOW w AS (PARTITION BY d.account_id ORDER BY d.ord)),
-${writeHolds(mode, parts, { firstParameter: RIDER_FIRST, isCapped: false })}
+${writeHolds(mode, parts, { firstParameter: CHARGE_COLUMNS + 1, isCapped: false })}
 SELECT d.ord, p.rest, i.id IS NOT NULL AND d.copy = 1 AS is_accepted, e.state AS existing,
   d.key_id IS NOT NULL AND d.key_id NOT IN (SELECT id FROM k) AS is_key_refused
 FROM d LEFT JOIN p ON p.ord = d.ord LEFT JOIN i ON i.id = d.id LEFT JOIN e ON e.id = d.id ORDER BY d.ord`;
@@ -78,14 +86,15 @@ FROM d LEFT JOIN p ON p.ord = d.ord LEFT JOIN i ON i.id = d.id LEFT JOIN e ON e.
 
 /** The same for a queue of one: no window, no sort, a third less time. */
 export function singleStatement<Item>(mode: ChargeMode, parts: StatementParts<Item>): string {
+  const shard = ofShard(parts, BUCKET);
   const values = COLUMNS.map(([name, type], index) => `($${index + 1}::${type}[])[1] AS ${name}`).join(', ');
   return `WITH k AS (${parts.guard(KEY)}),
-a AS MATERIALIZED (SELECT id, balance, held, promo FROM ledger_payer WHERE id = ($${ACCOUNT}::uuid[])[1] FOR UPDATE),
-e AS (SELECT id, state FROM ledger_hold WHERE id = ($${HOLD}::uuid[])[1]),
+a AS MATERIALIZED (SELECT id, balance, held, promo FROM ledger_payer WHERE id = ($${ACCOUNT}::uuid[])[1]${shard} FOR UPDATE),
+e AS (SELECT id, state FROM ledger_hold WHERE id = ($${HOLD}::uuid[])[1]${shard}),
 d AS (SELECT ${values}, 1::bigint AS ord),
 p AS (SELECT d.*, a.promo > 0 AS is_promo, a.balance - a.held - d.amount AS rest FROM d, a
   WHERE NOT EXISTS (SELECT FROM e) AND (d.key_id IS NULL OR d.key_id IN (SELECT id FROM k))),
-${writeHolds(mode, parts, { firstParameter: RIDER_FIRST, isCapped: false })}
+${writeHolds(mode, parts, { firstParameter: CHARGE_COLUMNS + 1, isCapped: false })}
 SELECT d.ord, p.rest, i.id IS NOT NULL AS is_accepted, e.state AS existing,
   d.key_id IS NOT NULL AND d.key_id NOT IN (SELECT id FROM k) AS is_key_refused
 FROM d LEFT JOIN p ON true LEFT JOIN i ON true LEFT JOIN e ON true`;
@@ -96,8 +105,8 @@ export function closeStatement<Item>(
   state: 'captured' | 'released' | 'expired',
   parts: StatementParts<Item>,
 ): string {
-  return `WITH ${closeEntries(state, parts, { firstParameter: 3, locks: '' })}
-SELECT r.ord, i.id IS NOT NULL AS is_closed, (SELECT state FROM ledger_hold h WHERE h.id = r.id) AS previous
+  return `WITH ${closeEntries(state, parts, { firstParameter: CLOSE_COLUMNS + 1, locks: '' })}
+SELECT r.ord, i.id IS NOT NULL AS is_closed, (SELECT state FROM ledger_hold h WHERE h.id = r.id${ofShard(parts, CLOSE_BUCKET)}) AS previous
 FROM r LEFT JOIN i ON i.ord = r.ord ORDER BY r.ord`;
 }
 
@@ -109,18 +118,19 @@ export function closeEntries<Item>(
 ): string {
   const isCapture = state === 'captured';
   const isCapped = input.locks !== '';
-  return `r AS (SELECT * FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS t(account_id, id, ord)),
-a AS MATERIALIZED (SELECT id, balance, held, promo FROM ledger_payer WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE),
+  const shard = ofShard(parts, CLOSE_BUCKET);
+  return `r AS (SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::smallint[]) WITH ORDINALITY AS t(account_id, id, bucket, ord)),
+a AS MATERIALIZED (SELECT id, balance, held, promo FROM ledger_payer WHERE id = ANY($1::uuid[])${shard} ORDER BY id FOR UPDATE),
 ${isCapped ? `${input.locks},` : ''}
 i AS (UPDATE ledger_hold h SET state = '${state}', closed_at = now() FROM r JOIN a ON a.id = r.account_id
-  WHERE h.id = ANY($2::uuid[]) AND h.id = r.id AND h.account_id = r.account_id AND h.state = 'held' AND h.backing = 'balance'
+  WHERE h.id = ANY($2::uuid[]) AND h.id = r.id AND h.account_id = r.account_id AND h.state = 'held' AND h.backing = 'balance'${ofShard(parts, CLOSE_BUCKET, 'h')}
   ${isCapped ? 'AND (SELECT count(*) FROM c) >= 0' : ''}
-  RETURNING h.id, h.account_id, h.payee_id, h.amount, h.fee, r.ord${isCapped ? ', h.cap_ids, h.cap_hour' : ''}),
+  RETURNING h.id, h.bucket, h.account_id, h.payee_id, h.amount, h.fee, r.ord${isCapped ? ', h.cap_ids, h.cap_hour' : ''}),
 accepted AS (SELECT i.*, sum(i.amount) OVER (PARTITION BY i.account_id ORDER BY i.ord) - i.amount < a.promo AS is_promo
   FROM i JOIN a ON a.id = i.account_id),
 u AS (UPDATE ledger_payer SET held = s.held${isCapture ? ', balance = s.balance, promo = s.promo' : ''} FROM (
   SELECT a.id, a.held - sum(i.amount) AS held, a.balance - sum(i.amount) AS balance, greatest(0, a.promo - sum(i.amount)) AS promo
-  FROM accepted i JOIN a ON a.id = i.account_id GROUP BY a.id, a.held, a.balance, a.promo) s WHERE ledger_payer.id = s.id AND ledger_payer.id = ANY($1::uuid[]))
+  FROM accepted i JOIN a ON a.id = i.account_id GROUP BY a.id, a.held, a.balance, a.promo) s WHERE ledger_payer.id = s.id AND ledger_payer.id = ANY($1::uuid[])${shard})
 ${isCapture ? `, ${entries()}, ${parts.rider.cte(input.firstParameter)}` : ''}`;
 }
 
@@ -135,21 +145,26 @@ export function writeHolds<Item>(
   return `i AS (INSERT INTO ledger_hold (bucket, id, account_id, key_id, payee_id, subject, label, amount, fee, backing, state, expires_at, closed_at${capColumns})
   SELECT bucket, id, account_id, key_id, payee_id, subject, label, amount, fee, 'balance', '${isCharge ? 'captured' : 'held'}',
     now() + lifetime_ms * interval '1 millisecond', ${isCharge ? 'now()' : 'NULL'}${capColumns}
-  FROM p WHERE rest >= 0 ON CONFLICT (id, bucket) DO NOTHING RETURNING id, account_id, payee_id, amount, fee),
+  FROM p WHERE rest >= 0 ON CONFLICT (id, bucket) DO NOTHING RETURNING id, bucket, account_id, payee_id, amount, fee),
 accepted AS (SELECT i.*, p.ord, p.is_promo FROM i JOIN p ON p.id = i.id),
 u AS (UPDATE ledger_payer SET ${isCharge ? 'balance = s.balance, promo = s.promo' : 'held = s.held'} FROM (
   SELECT a.id, a.balance - sum(i.amount) AS balance, a.held + sum(i.amount) AS held, greatest(0, a.promo - sum(i.amount)) AS promo
-  FROM i JOIN a ON a.id = i.account_id GROUP BY a.id, a.balance, a.held, a.promo) s WHERE ledger_payer.id = s.id AND ledger_payer.id = ANY($${ACCOUNT}::uuid[]))
+  FROM i JOIN a ON a.id = i.account_id GROUP BY a.id, a.balance, a.held, a.promo) s WHERE ledger_payer.id = s.id AND ledger_payer.id = ANY($${ACCOUNT}::uuid[])${ofShard(parts, BUCKET)})
 ${isCharge ? `, ${entries()}, ${parts.rider.cte(input.firstParameter)}` : ''}`;
 }
 
 /** CAPTURE of MONEY.md: the publisher's share and the platform's fee, each left out when it is nothing. */
 function entries(): string {
-  return `n AS (INSERT INTO ledger_entry (transfer_id, leg, kind, debit_id, credit_id, unit, amount, available_at)
-  SELECT id, 0, 'share', account_id, payee_id, '${MILLICENT_UNIT}', amount - fee, CASE WHEN is_promo THEN 'infinity' ELSE now() + interval '${FUNDS_FINAL_MS} milliseconds' END
+  return `n AS (INSERT INTO ledger_entry (bucket, transfer_id, leg, kind, debit_id, credit_id, unit, amount, available_at)
+  SELECT bucket, id, 0, 'share', account_id, payee_id, '${MILLICENT_UNIT}', amount - fee, CASE WHEN is_promo THEN 'infinity' ELSE now() + interval '${FUNDS_FINAL_MS} milliseconds' END
   FROM accepted WHERE amount > fee
   UNION ALL
-  SELECT id, 1, 'fee', account_id, '${FEE_INCOME.id}', '${MILLICENT_UNIT}', fee, now() FROM accepted WHERE fee > 0)`;
+  SELECT bucket, id, 1, 'fee', account_id, '${FEE_INCOME.id}', '${MILLICENT_UNIT}', fee, now() FROM accepted WHERE fee > 0)`;
+}
+
+/** The condition that rows are of the statement's bucket, which is that of its first row. */
+export function ofShard<Item>(parts: StatementParts<Item>, parameter: number, table?: string): string {
+  return parts.isCut ? ` AND ${table ? `${table}.` : ''}bucket = ($${parameter}::smallint[])[1]` : '';
 }
 
 /** Runs a prepared charge statement over `rows`. */
@@ -194,7 +209,11 @@ export function chargeParameters(rows: readonly ChargeRow[]): unknown[] {
 }
 
 export function closeParameters(rows: readonly { accountId: string; id: string }[]): unknown[] {
-  return [toArray(rows, (row) => row.accountId), toArray(rows, (row) => row.id)];
+  return [
+    toArray(rows, (row) => row.accountId),
+    toArray(rows, (row) => row.id),
+    toArray(rows, (row) => bucketOf(row.accountId)),
+  ];
 }
 
 /** A Postgres array literal of values that need no quoting. */

@@ -1,5 +1,5 @@
 import type { Clock } from '../../core/clock.ts';
-import { bucketOf, isUuid, type Uuid } from '../../core/ids.ts';
+import { isUuid, type Uuid } from '../../core/ids.ts';
 import { invariant } from '../../core/invariant.ts';
 import type { Log } from '../../core/log.ts';
 import type { Queryable, Sql, Tx } from '../../db/index.ts';
@@ -37,7 +37,7 @@ export type Receipts = {
   /** Writes the receipts of key-paid calls in the statement that charges them. */
   readonly rider: Rider<ReceiptDraft | null>;
   /** Writes the receipt of one credential-paid call; see `appendReceipt`. */
-  append(tx: Tx, receipt: Omit<ReceiptToAppend, 'lane'>): Promise<{ seq: bigint; issuedAt: Date }>;
+  append(tx: Tx, receipt: Omit<ReceiptToAppend, 'lane' | 'isCut'>): Promise<{ seq: bigint; issuedAt: Date }>;
   /** Signs one batch; safe to repeat, and the first seal stays. */
   sealBatch(batchId: Uuid): Promise<void>;
   /** Signs what is committed and not yet sealed, by whichever gateway; answers how many batches. For a job. */
@@ -64,6 +64,8 @@ export type ReceiptsDeps = {
   signer: ReceiptSigner;
   /** `newLane()`, one for each process. */
   lane: string;
+  /** Whether charges are cut by shard: then each shard has a lane of its own. */
+  isCut?: boolean;
   /** The origin of the version log that receipts point into. */
   logOrigin: string;
   /** The log of commitments to receipts. */
@@ -82,7 +84,7 @@ export function createReceipts(deps: ReceiptsDeps): Receipts {
 
   return {
     rider: createReceiptRider({ lane: deps.lane }),
-    append: (tx, receipt) => appendReceipt(tx, { ...receipt, lane: deps.lane }),
+    append: (tx, receipt) => appendReceipt(tx, { ...receipt, lane: deps.lane, isCut: deps.isCut ?? false }),
     ...createSealer({ ...deps, describeVersion }),
     ...createReceiptLogger({ ...deps, describeVersion, issuer: current }),
     countSold: (toolId) => sumLanes(sql, toolId),
@@ -93,7 +95,7 @@ export function createReceipts(deps: ReceiptsDeps): Receipts {
       if (!receipt) return undefined;
       const { batchId, versionId } = receipt;
       const batch = batchId === null ? undefined : await findSealedBatch(sql, { batchId, receiptId: id });
-      const opening = await findOpening(sql, { id, bucket: bucketOf(id) });
+      const opening = await findOpening(sql, { id, bucket: receipt.bucket });
       // What was sealed or logged keeps the issuer it was sealed under, whatever the configuration says today.
       const sealed = batch && readBatchPayload(batch.jws);
       const issuer = opening ? { iss: opening.iss, log: opening.logOrigin } : (sealed ?? current);

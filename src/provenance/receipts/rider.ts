@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto';
-import type { Uuid } from '../../core/ids.ts';
+import { bucketOf, type Uuid } from '../../core/ids.ts';
 import { invariant } from '../../core/invariant.ts';
 import type { Tx } from '../../db/index.ts';
 import type { Rider } from '../../ledger/index.ts';
 import type { ReceiptDraft } from './receipt.ts';
-import { insertReceipt, receiptCte, receiptParameters } from './store.ts';
+import { insertReceipt, type Lane, receiptCte, receiptParameters } from './store.ts';
 
 /** A new lane: one gateway process from its start to its end. */
 export function newLane(): string {
@@ -19,11 +19,25 @@ export function newLane(): string {
 export function createReceiptRider(deps: { lane: string }): Rider<ReceiptDraft | null> {
   return {
     cte: receiptCte,
-    parameters: (drafts) => receiptParameters(deps.lane, drafts),
+    parameters: (drafts, shard) => receiptParameters(laneOf(deps.lane, shard), drafts),
   };
 }
 
-export type ReceiptToAppend = ReceiptDraft & { id: Uuid; lane: string; price: bigint; fee: bigint };
+/** Where charges are cut by shard each shard counts on a lane of its own, as no two of them share a statement. */
+function laneOf(lane: string, shard: number | undefined): Lane {
+  return shard === undefined ? { name: lane, bucket: 0 } : { name: `${lane}.${shard}`, bucket: shard };
+}
+
+export type ReceiptToAppend = ReceiptDraft & {
+  id: Uuid;
+  /** The payer's, whose bucket the receipt is in. */
+  accountId: Uuid;
+  lane: string;
+  /** Whether charges are cut by shard. */
+  isCut?: boolean;
+  price: bigint;
+  fee: bigint;
+};
 
 /**
  * Writes the receipt of one call that a credential paid, in the transaction that captures it: after the
@@ -34,5 +48,6 @@ export async function appendReceipt(
   input: ReceiptToAppend,
 ): Promise<{ seq: bigint; issuedAt: Date }> {
   invariant(input.price > 0n, 'a free call has no receipt');
-  return insertReceipt(tx, input);
+  const bucket = bucketOf(input.accountId);
+  return insertReceipt(tx, { ...input, bucket, lane: laneOf(input.lane, input.isCut ? bucket : undefined) });
 }

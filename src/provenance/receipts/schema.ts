@@ -12,18 +12,26 @@ import {
 } from 'drizzle-orm/pg-core';
 import { bytea, int8, time } from '../../db/columns.ts';
 
-/** The last sequence number of one tool on one lane. A row lock on it is what keeps `seq` gapless. */
+/**
+ * The last sequence number of one tool on one lane. A row lock on it is what keeps `seq` gapless. Where charges are
+ * cut by shard a lane has only receipts of one shard, whose number is its bucket; else that is 0.
+ */
 export const receiptLane = pgTable(
   'receipt_lane',
   {
+    bucket: smallint('bucket').notNull().default(0),
     toolId: uuid('tool_id').notNull(),
     lane: text('lane').notNull(),
     lastSeq: int8('last_seq').notNull(),
   },
-  (table) => [primaryKey({ columns: [table.toolId, table.lane] })],
+  (table) => [primaryKey({ columns: [table.toolId, table.lane, table.bucket] })],
 );
 
-/** One paid and delivered call. Its id is the id of the call and of the hold. */
+/**
+ * One paid and delivered call. Its id is the id of the call and of the hold, its bucket that of its payer.
+ * Partitioned by hash of the bucket. A number is unique in its bucket here, and over all of them in the receipts
+ * log, which takes each once.
+ */
 export const receipt = pgTable(
   'receipt',
   {
@@ -48,7 +56,7 @@ export const receipt = pgTable(
   },
   (table) => [
     primaryKey({ columns: [table.id, table.bucket] }),
-    unique('receipt_seq').on(table.toolId, table.lane, table.seq),
+    unique('receipt_seq').on(table.toolId, table.lane, table.seq, table.bucket),
     check('receipt_seq_positive', sql`${table.seq} > 0`),
     check('receipt_price', sql`${table.price} > 0 AND ${table.fee} >= 0 AND ${table.fee} <= ${table.price}`),
     check(
@@ -65,10 +73,13 @@ export const receipt = pgTable(
 export const receiptBatch = pgTable(
   'receipt_batch',
   {
+    /** As its lane's. */
     bucket: smallint('bucket').notNull(),
     id: uuid('id').notNull(),
     leafCount: integer('leaf_count').notNull(),
     receiptIds: uuid('receipt_ids').array().notNull(),
+    /** Where each receipt is, so that it is looked for in one partition; null in batches sealed before there were any. */
+    receiptBuckets: smallint('receipt_buckets').array(),
     openedAt: time('opened_at').notNull().defaultNow(),
     /** The leaf hashes one after another, so that a path needs no receipt but its own. */
     leafHashes: bytea('leaf_hashes'),

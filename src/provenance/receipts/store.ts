@@ -1,4 +1,4 @@
-import { BUCKETS, bucketOf, type Uuid } from '../../core/ids.ts';
+import type { Uuid } from '../../core/ids.ts';
 import { invariant } from '../../core/invariant.ts';
 import type { Fragment, Queryable, Tx } from '../../db/index.ts';
 import type { Receipt, ReceiptDraft, VersionDescription } from './receipt.ts';
@@ -15,6 +15,9 @@ export type BatchLeavesInput = {
 export type BatchLeavesRow = { id: Uuid; leafHashes: Buffer };
 export type SealedBatchRow = { index: number; leafCount: number; leafHashes: Buffer; jws: string };
 
+/** A lane with the bucket its row and its batches are in. */
+export type Lane = { name: string; bucket: number };
+
 const DRAFT_COLUMNS = [
   ['tool_id', 'uuid'],
   ['version_id', 'uuid'],
@@ -26,9 +29,6 @@ const DRAFT_COLUMNS = [
   ['response_hash', 'bytea'],
 ] as const;
 
-/** `bucketOf` of core/ids.ts, said in SQL. */
-const bucketSql = (id: string): string => `get_byte(uuid_send(${id}), 15) % ${BUCKETS}`;
-
 /**
  * The CTEs that write the receipts of what was `accepted`. Lanes are locked in the order of their tools, and
  * after the accounts that `accepted` locked, so no two statements wait in a circle. The batch's id is drawn
@@ -36,28 +36,29 @@ const bucketSql = (id: string): string => `get_byte(uuid_send(${id}), 15) % ${BU
  */
 export function receiptCte(firstParameter: number): string {
   const names = DRAFT_COLUMNS.map(([name]) => name).join(', ');
-  const arrays = DRAFT_COLUMNS.map(([, type], at) => `$${firstParameter + 1 + at}::${type}[]`).join(', ');
+  const arrays = DRAFT_COLUMNS.map(([, type], at) => `$${firstParameter + 2 + at}::${type}[]`).join(', ');
   return `receipt_draft AS MATERIALIZED (
-  SELECT a.id, a.amount, a.fee, d.* FROM unnest(${arrays}) WITH ORDINALITY AS d(${names}, ord)
+  SELECT a.id, a.bucket, a.amount, a.fee, d.* FROM unnest(${arrays}) WITH ORDINALITY AS d(${names}, ord)
   JOIN accepted a ON a.ord = d.ord WHERE a.amount > 0 AND d.tool_id IS NOT NULL),
-receipt_counter AS (INSERT INTO receipt_lane AS l (tool_id, lane, last_seq)
-  SELECT tool_id, $${firstParameter}::text, count(*) FROM receipt_draft GROUP BY tool_id ORDER BY tool_id
-  ON CONFLICT (tool_id, lane) DO UPDATE SET last_seq = l.last_seq + excluded.last_seq
+receipt_counter AS (INSERT INTO receipt_lane AS l (bucket, tool_id, lane, last_seq)
+  SELECT $${firstParameter + 1}::smallint, tool_id, $${firstParameter}::text, count(*) FROM receipt_draft GROUP BY tool_id ORDER BY tool_id
+  ON CONFLICT (tool_id, lane, bucket) DO UPDATE SET last_seq = l.last_seq + excluded.last_seq
   RETURNING tool_id, lane, last_seq),
 receipt_batch_new AS MATERIALIZED (SELECT gen_random_uuid() AS id),
-receipt_opened AS (INSERT INTO receipt_batch (bucket, id, leaf_count, receipt_ids)
-  SELECT ${bucketSql('b.id')}, b.id, count(*), array_agg(d.id ORDER BY d.ord) FROM receipt_draft d, receipt_batch_new b GROUP BY b.id),
+receipt_opened AS (INSERT INTO receipt_batch (bucket, id, leaf_count, receipt_ids, receipt_buckets)
+  SELECT $${firstParameter + 1}::smallint, b.id, count(*), array_agg(d.id ORDER BY d.ord), array_agg(d.bucket ORDER BY d.ord) FROM receipt_draft d, receipt_batch_new b GROUP BY b.id),
 receipt_written AS (INSERT INTO receipt (bucket, id, lane, seq, price, fee, batch_id, ${names})
-  SELECT ${bucketSql('d.id')}, d.id, c.lane,
+  SELECT d.bucket, d.id, c.lane,
     c.last_seq - count(*) OVER (PARTITION BY tool_id) + row_number() OVER (PARTITION BY tool_id ORDER BY d.ord),
     d.amount, d.fee, b.id, ${names}
   FROM receipt_draft d JOIN receipt_counter c USING (tool_id), receipt_batch_new b)`;
 }
 
-/** The parameters of `receiptCte`: the lane, then one array for each column. */
-export function receiptParameters(lane: string, drafts: readonly (ReceiptDraft | null)[]): unknown[] {
+/** The parameters of `receiptCte`: the lane and its bucket, then one array for each column. */
+export function receiptParameters(lane: Lane, drafts: readonly (ReceiptDraft | null)[]): unknown[] {
   return [
-    lane,
+    lane.name,
+    lane.bucket,
     toArray(drafts, (draft) => draft.toolId),
     toArray(drafts, (draft) => draft.versionId),
     toArray(drafts, (draft) => quote(draft.toolName)),
@@ -85,17 +86,17 @@ export function quoteBytes(bytes: Buffer): string {
 /** Takes the lane's next number and writes the receipt, which then waits to be logged, or answers the one that is there. */
 export async function insertReceipt(
   tx: Tx,
-  row: ReceiptDraft & { id: Uuid; lane: string; price: bigint; fee: bigint },
+  row: ReceiptDraft & { id: Uuid; bucket: number; lane: Lane; price: bigint; fee: bigint },
 ): Promise<{ seq: bigint; issuedAt: Date }> {
   const [written] = await tx<{ seq: bigint; issuedAt: Date }[]>`
-    WITH existing AS (SELECT seq, issued_at FROM receipt WHERE id = ${row.id} AND bucket = ${bucketOf(row.id)}),
-    counter AS (INSERT INTO receipt_lane AS l (tool_id, lane, last_seq)
-      SELECT ${row.toolId}::uuid, ${row.lane}::text, 1 WHERE NOT EXISTS (SELECT FROM existing)
-      ON CONFLICT (tool_id, lane) DO UPDATE SET last_seq = l.last_seq + 1
+    WITH existing AS (SELECT seq, issued_at FROM receipt WHERE id = ${row.id} AND bucket = ${row.bucket}),
+    counter AS (INSERT INTO receipt_lane AS l (bucket, tool_id, lane, last_seq)
+      SELECT ${row.lane.bucket}::smallint, ${row.toolId}::uuid, ${row.lane.name}::text, 1 WHERE NOT EXISTS (SELECT FROM existing)
+      ON CONFLICT (tool_id, lane, bucket) DO UPDATE SET last_seq = l.last_seq + 1
       RETURNING tool_id, lane, last_seq),
     written AS (INSERT INTO receipt (bucket, id, tool_id, version_id, tool_name, lane, seq, payer, price, fee,
         rail, payment_ref, request_hash, response_hash)
-      SELECT ${bucketOf(row.id)}, ${row.id}, tool_id, ${row.versionId}, ${row.toolName}, lane, last_seq,
+      SELECT ${row.bucket}, ${row.id}, tool_id, ${row.versionId}, ${row.toolName}, lane, last_seq,
         ${row.payer}, ${row.price}, ${row.fee}, ${row.rail}, ${row.paymentRef}, ${row.requestHash}, ${row.responseHash}
       FROM counter RETURNING bucket, id, seq, issued_at),
     queued AS (INSERT INTO receipt_unlogged (bucket, receipt_id) SELECT bucket, id FROM written)
@@ -111,11 +112,14 @@ export async function sumLanes(sql: Queryable, toolId: Uuid): Promise<bigint> {
   return row?.sold ?? 0n;
 }
 
-export async function findReceipt(sql: Queryable, id: Uuid): Promise<Receipt | undefined> {
-  const [row] = await sql<Receipt[]>`
+export async function findReceipt(
+  sql: Queryable,
+  id: Uuid,
+): Promise<(Receipt & { bucket: number }) | undefined> {
+  const [row] = await sql<(Receipt & { bucket: number })[]>`
     SELECT id, tool_id, version_id, tool_name, lane, seq, payer, price, fee, rail, payment_ref, request_hash,
-      response_hash, batch_id, issued_at
-    FROM receipt WHERE id = ${id} AND bucket = ${bucketOf(id)}`;
+      response_hash, batch_id, issued_at, bucket
+    FROM receipt WHERE id = ${id}`;
   return row;
 }
 
@@ -127,7 +131,7 @@ export async function findSealedBatch(
   const [row] = await sql<SealedBatchRow[]>`
     SELECT array_position(receipt_ids, ${input.receiptId}::uuid) - 1 AS index, leaf_count, leaf_hashes, jws
     FROM receipt_batch
-    WHERE id = ${input.batchId} AND bucket = ${bucketOf(input.batchId)} AND signed_at IS NOT NULL`;
+    WHERE id = ${input.batchId} AND signed_at IS NOT NULL`;
   return row;
 }
 
@@ -140,14 +144,15 @@ export async function listOpenBatches(sql: Queryable, rowsMax: number): Promise<
 export async function findOpenBatch(sql: Queryable, batchId: Uuid): Promise<OpenBatchRow | undefined> {
   const [row] = await sql<OpenBatchRow[]>`
     SELECT id, leaf_count FROM receipt_batch
-    WHERE id = ${batchId} AND bucket = ${bucketOf(batchId)} AND signed_at IS NULL`;
+    WHERE id = ${batchId} AND signed_at IS NULL`;
   return row;
 }
 
 /** Which versions the receipts of these batches name. */
 export async function listBatchVersions(sql: Queryable, batchIds: readonly Uuid[]): Promise<Uuid[]> {
   const rows = await sql<{ versionId: Uuid }[]>`
-    SELECT DISTINCT r.version_id FROM receipt_batch b, unnest(b.receipt_ids) AS t(id) JOIN receipt r ON r.id = t.id
+    SELECT DISTINCT r.version_id FROM receipt_batch b, unnest(b.receipt_ids, b.receipt_buckets) AS t(id, bucket)
+      JOIN receipt r ON r.id = t.id AND r.bucket = t.bucket
     WHERE b.id = ANY(${toArray(batchIds, (id) => id)}::uuid[])`;
   return rows.map((row) => row.versionId);
 }
@@ -162,7 +167,8 @@ export function readBatchLeaves(sql: Queryable, input: BatchLeavesInput): Promis
   return sql<BatchLeavesRow[]>`
     SELECT b.id, string_agg(sha256('\\x00'::bytea || convert_to(${payloadText(sql)}, 'UTF8')), ''::bytea ORDER BY t.ord)
       AS leaf_hashes
-    FROM receipt_batch b CROSS JOIN unnest(b.receipt_ids) WITH ORDINALITY AS t(id, ord) JOIN receipt r ON r.id = t.id
+    FROM receipt_batch b CROSS JOIN unnest(b.receipt_ids, b.receipt_buckets) WITH ORDINALITY AS t(id, bucket, ord)
+    JOIN receipt r ON r.id = t.id AND r.bucket = t.bucket
     JOIN ${versionRows(sql, versions)} v ON v.id = r.version_id,
     (SELECT to_json(${issuer.iss}::text) AS iss, to_json(${issuer.log}::text) AS log) i
     WHERE b.id = ANY(${toArray(batchIds, (id) => id)}::uuid[]) GROUP BY b.id`;
@@ -213,9 +219,9 @@ export async function sealBatchRows(sql: Queryable, seals: readonly BatchSeal[])
     JOIN (SELECT bucket, id FROM receipt_batch
       WHERE id = ANY(${toArray(seals, (seal) => seal.id)}::uuid[]) AND signed_at IS NULL
       ORDER BY id FOR UPDATE SKIP LOCKED) o ON o.id = s.id
-    WHERE b.id = o.id AND b.bucket = o.bucket RETURNING b.receipt_ids),
+    WHERE b.id = o.id AND b.bucket = o.bucket RETURNING b.receipt_ids, b.receipt_buckets),
     queued AS (INSERT INTO receipt_unlogged (bucket, receipt_id)
-      SELECT get_byte(uuid_send(t.id), 15) % ${BUCKETS}::int, t.id FROM sealed, unnest(receipt_ids) AS t(id)
+      SELECT t.bucket, t.id FROM sealed, unnest(receipt_ids, receipt_buckets) AS t(id, bucket)
       ON CONFLICT (receipt_id, bucket) DO NOTHING)
     SELECT count(*)::int AS sealed FROM sealed`;
   return row?.sealed ?? 0;

@@ -1,4 +1,3 @@
-import { bucketOf } from '../../../core/ids.ts';
 import { invariant } from '../../../core/invariant.ts';
 import type { Sql } from '../../../db/index.ts';
 import type { CapRefusal } from '../../cap/cap.ts';
@@ -7,8 +6,10 @@ import {
   type ChargeVerdict,
   type CloseItem,
   type CloseVerdict,
+  shardOf,
   toCloseVerdict,
   toOrdMap,
+  toRow,
 } from '../charger.ts';
 import { withRetry } from '../retry.ts';
 import type { ChargeMode, StatementParts } from '../store.ts';
@@ -27,15 +28,9 @@ type Deps<Item> = { sql: Sql; parts: StatementParts<Item> };
 export function flushCappedCharges<Item>(deps: Deps<Item>, mode: ChargeMode) {
   const statement = cappedStatement(mode, deps.parts);
   return async (items: readonly ChargeItem<Item>[]): Promise<ChargeVerdict[]> => {
-    const rows = items.map(
-      ({ request }): CappedRow => ({
-        ...request,
-        bucket: bucketOf(request.id),
-        capIds: request.capIds ?? [],
-      }),
-    );
+    const rows = items.map(({ request }): CappedRow => ({ ...toRow(request), capIds: request.capIds ?? [] }));
     const receipts = items.flatMap(({ receipt }) => (receipt === undefined ? [] : [receipt]));
-    const rider = mode === 'charge' ? deps.parts.rider.parameters(receipts) : [];
+    const rider = mode === 'charge' ? deps.parts.rider.parameters(receipts, shardOf(deps.parts, rows)) : [];
     return judgeCapped(rows, await withRetry(() => runCapped(deps.sql, statement, rows, rider)));
   };
 }
@@ -46,7 +41,8 @@ export function flushCappedCloses<Item>(deps: Deps<Item>, state: 'captured' | 'r
   return async (items: readonly CloseItem<Item>[]): Promise<CloseVerdict[]> => {
     const rows = items.map(({ hold }) => ({ ...hold, capIds: hold.capIds ?? [] }));
     const receipts = items.flatMap(({ receipt }) => (receipt === undefined ? [] : [receipt]));
-    const rider = state === 'captured' ? deps.parts.rider.parameters(receipts) : [];
+    const rider =
+      state === 'captured' ? deps.parts.rider.parameters(receipts, shardOf(deps.parts, rows)) : [];
     const byOrd = toOrdMap(await withRetry(() => runCappedClose(deps.sql, statement, rows, rider)));
     return rows.map((_, index) => toCloseVerdict(byOrd.get(BigInt(index + 1)), state));
   };

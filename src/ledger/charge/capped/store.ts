@@ -6,10 +6,12 @@ import {
   type ChargeAnswer,
   type ChargeMode,
   type ChargeRow,
+  CLOSE_COLUMNS,
   type CloseAnswer,
   chargeParameters,
   closeEntries,
   closeParameters,
+  ofShard,
   type StatementParts,
   toArray,
   writeHolds,
@@ -32,13 +34,15 @@ export type CappedAnswer = ChargeAnswer & {
 const PAIR_ORD = CHARGE_COLUMNS + 1;
 const PAIR_CAP = CHARGE_COLUMNS + 2;
 const CAPPED_RIDER_FIRST = CHARGE_COLUMNS + 3;
-const CLOSE_CAPS = 3;
-const CLOSE_RIDER_FIRST = 4;
+const BUCKET = 9;
+const CLOSE_CAPS = CLOSE_COLUMNS + 1;
+const CLOSE_BUCKET = 3;
+const CLOSE_RIDER_FIRST = CLOSE_COLUMNS + 2;
 
 /** The caps of a batch, locked after its accounts: the count over `a` is what waits for them. */
-const lockCaps = (parameter: number) =>
+const lockCaps = (parameter: number, shard: string) =>
   `c AS MATERIALIZED (SELECT id, per_call, per_hour, total, hour_start, hour_spent, spent, held FROM ledger_cap
-  WHERE id = ANY($${parameter}::uuid[]) AND (SELECT count(*) FROM a) >= 0 ORDER BY id FOR UPDATE)`;
+  WHERE id = ANY($${parameter}::uuid[])${shard} AND (SELECT count(*) FROM a) >= 0 ORDER BY id FOR UPDATE)`;
 
 /**
  * The exactly-once batch under caps (MONEY.md, rule 10). What a locked cap or account could not cover even alone
@@ -46,13 +50,14 @@ const lockCaps = (parameter: number) =>
  * cap, has to pass. All that is taken counts in one hour: the present one, or a later one already begun.
  */
 export function cappedStatement<Item>(mode: ChargeMode, parts: StatementParts<Item>): string {
+  const shard = ofShard(parts, BUCKET);
   return `WITH r AS (${ARRAYS}),
 q AS (SELECT * FROM unnest($${PAIR_ORD}::bigint[], $${PAIR_CAP}::uuid[]) AS t(ord, cap_id)),
 k AS (${parts.guard(5)}),
-a AS MATERIALIZED (SELECT id, balance, held, promo FROM ledger_payer WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE),
-${lockCaps(PAIR_CAP)},
+a AS MATERIALIZED (SELECT id, balance, held, promo FROM ledger_payer WHERE id = ANY($1::uuid[])${shard} ORDER BY id FOR UPDATE),
+${lockCaps(PAIR_CAP, shard)},
 h AS (SELECT greatest(${THIS_HOUR}, max(hour_start)) AS hour FROM c),
-e AS (SELECT id, state FROM ledger_hold WHERE id = ANY($4::uuid[])),
+e AS (SELECT id, state FROM ledger_hold WHERE id = ANY($4::uuid[])${shard}),
 d AS (SELECT r.*, row_number() OVER (PARTITION BY r.id ORDER BY r.ord) AS copy FROM r),
 s AS (SELECT id, per_call, per_hour, total, total - spent - held AS total_left,
   per_hour - CASE WHEN hour_start = (SELECT hour FROM h) THEN hour_spent ELSE 0 END AS hour_left FROM c),
@@ -81,7 +86,7 @@ z AS (UPDATE ledger_cap SET hour_start = n.hour, hour_spent = n.hour_spent, ${mo
     ${mode === 'charge' ? 'c.spent' : 'c.held'} + sum(accepted.amount) AS used
   FROM accepted JOIN q ON q.ord = accepted.ord JOIN c ON c.id = q.cap_id
   GROUP BY c.id, c.hour_start, c.hour_spent, c.spent, c.held) n
-  WHERE ledger_cap.id = n.id AND ledger_cap.id = ANY($${PAIR_CAP}::uuid[]))
+  WHERE ledger_cap.id = n.id AND ledger_cap.id = ANY($${PAIR_CAP}::uuid[])${shard})
 SELECT d.ord, p.rest, i.id IS NOT NULL AND d.copy = 1 AS is_accepted, e.state AS existing,
   d.key_id IS NOT NULL AND d.key_id NOT IN (SELECT id FROM k) AS is_key_refused,
   a.balance - a.held AS available, y.cap_id AS refused_by, y.refused_cap, y.cap_limit, y.cap_left,
@@ -96,14 +101,15 @@ export function cappedCloseStatement<Item>(
   parts: StatementParts<Item>,
 ): string {
   const isCapture = state === 'captured';
-  return `WITH ${closeEntries(state, parts, { firstParameter: CLOSE_RIDER_FIRST, locks: lockCaps(CLOSE_CAPS) })},
+  const shard = ofShard(parts, CLOSE_BUCKET);
+  return `WITH ${closeEntries(state, parts, { firstParameter: CLOSE_RIDER_FIRST, locks: lockCaps(CLOSE_CAPS, shard) })},
 x AS (SELECT i.amount, i.cap_hour, unnest(i.cap_ids) AS cap_id FROM i),
 z AS (UPDATE ledger_cap SET held = n.held, ${isCapture ? 'spent = n.spent' : 'hour_spent = n.hour_spent'} FROM (
   SELECT c.id, c.held - sum(x.amount) AS held, c.spent + sum(x.amount) AS spent,
     c.hour_spent - coalesce(sum(x.amount) FILTER (WHERE x.cap_hour = c.hour_start), 0) AS hour_spent
   FROM x JOIN c ON c.id = x.cap_id GROUP BY c.id, c.held, c.spent, c.hour_spent, c.hour_start) n
-  WHERE ledger_cap.id = n.id AND ledger_cap.id = ANY($${CLOSE_CAPS}::uuid[]))
-SELECT r.ord, i.id IS NOT NULL AS is_closed, (SELECT state FROM ledger_hold h WHERE h.id = r.id) AS previous
+  WHERE ledger_cap.id = n.id AND ledger_cap.id = ANY($${CLOSE_CAPS}::uuid[])${shard})
+SELECT r.ord, i.id IS NOT NULL AS is_closed, (SELECT state FROM ledger_hold h WHERE h.id = r.id${shard}) AS previous
 FROM r LEFT JOIN i ON i.ord = r.ord ORDER BY r.ord`;
 }
 

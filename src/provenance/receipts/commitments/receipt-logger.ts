@@ -1,5 +1,5 @@
 import { setImmediate } from 'node:timers/promises';
-import { bucketOf, type Uuid } from '../../../core/ids.ts';
+import type { Uuid } from '../../../core/ids.ts';
 import { invariant } from '../../../core/invariant.ts';
 import type { Log } from '../../../core/log.ts';
 import { type Sql, withTransaction } from '../../../db/index.ts';
@@ -140,7 +140,7 @@ async function prepare(deps: ReceiptLoggerDeps, waiting: readonly WaitingRow[]):
     const tool = versions.get(row.versionId)?.name ?? '';
     const [commit = '', seq] = [commitOf.get(row.id), Number(row.seq)];
     const entry = encodeCommitment({ tool, lane: row.lane, seq, commit });
-    return { ...row, bucket: bucketOf(row.id), entry };
+    return { ...row, entry };
   });
 }
 

@@ -8,7 +8,13 @@ export type LaneKey = { toolId: Uuid; lane: string };
 export type QueuedLane = LaneKey & { queued: number; lastId: Uuid };
 export type LaneRow = LaneKey & { loggedSeq: bigint };
 /** A receipt that waits, with how far its lane was logged when it was read. */
-export type WaitingRow = LaneRow & { id: Uuid; seq: bigint; versionId: Uuid; batchId: Uuid | null };
+export type WaitingRow = LaneRow & {
+  id: Uuid;
+  bucket: number;
+  seq: bigint;
+  versionId: Uuid;
+  batchId: Uuid | null;
+};
 export type LaneCount = LaneKey & { lastSeq: bigint };
 export type Issuer = { iss: string; log: string };
 export type CommitmentRow = LaneKey & {
@@ -60,7 +66,7 @@ export function listWaiting(
   return sql<WaitingRow[]>`
     SELECT g.tool_id, g.lane, g.logged_seq, w.*
     FROM ${laneRows(sql, lanes)} t JOIN receipt_lane_logged g ON g.tool_id = t.tool_id AND g.lane = t.lane
-    CROSS JOIN LATERAL (SELECT r.id, r.seq, r.version_id, r.batch_id
+    CROSS JOIN LATERAL (SELECT r.id, r.bucket, r.seq, r.version_id, r.batch_id
       FROM receipt r JOIN receipt_unlogged u ON u.receipt_id = r.id AND u.bucket = r.bucket
       WHERE r.tool_id = g.tool_id AND r.lane = g.lane AND r.seq > g.logged_seq AND r.seq <= g.logged_seq + ${rowsMax}
       ORDER BY r.seq LIMIT ${rowsMax}) w LIMIT ${rowsMax}`;
@@ -77,7 +83,7 @@ export async function listSeals(
 }
 
 export type CommitInput = {
-  receipts: readonly { id: Uuid; salt: Buffer; issuer: Issuer }[];
+  receipts: readonly { id: Uuid; bucket: number; salt: Buffer; issuer: Issuer }[];
   versions: readonly (VersionDescription & { id: Uuid })[];
 };
 
@@ -86,12 +92,13 @@ export function readCommits(sql: Queryable, input: CommitInput): Promise<{ id: U
   const { receipts, versions } = input;
   return sql<{ id: Uuid; commit: Buffer }[]>`
     SELECT r.id, sha256(i.salt || convert_to(${payloadText(sql)}, 'UTF8')) AS commit
-    FROM (SELECT id, salt, to_json(iss) AS iss, to_json(log) AS log FROM unnest(
+    FROM (SELECT id, bucket, salt, to_json(iss) AS iss, to_json(log) AS log FROM unnest(
       ${toArray(receipts, ({ id }) => id)}::uuid[],
+      ${toArray(receipts, ({ bucket }) => String(bucket))}::smallint[],
       ${toArray(receipts, ({ salt }) => quoteBytes(salt))}::bytea[],
       ${toArray(receipts, ({ issuer }) => quote(issuer.iss))}::text[],
-      ${toArray(receipts, ({ issuer }) => quote(issuer.log))}::text[]) AS t(id, salt, iss, log)) i
-    JOIN receipt r ON r.id = i.id JOIN ${versionRows(sql, versions)} v ON v.id = r.version_id`;
+      ${toArray(receipts, ({ issuer }) => quote(issuer.log))}::text[]) AS t(id, bucket, salt, iss, log)) i
+    JOIN receipt r ON r.id = i.id AND r.bucket = i.bucket JOIN ${versionRows(sql, versions)} v ON v.id = r.version_id`;
 }
 
 /** Locks those of these lanes that nobody else is logging, and says how far each is. */
