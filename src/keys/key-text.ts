@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { hmacSha256, sha256 } from '../core/bytes.ts';
+import { hmacSha256, sha256, sha256Hex } from '../core/bytes.ts';
 
 const PREFIX = 'mcp_';
 const SECRET_BYTES = 24;
@@ -26,4 +26,9 @@ export function parseKey(text: string | undefined): string | undefined {
 /** What the database knows of a key. Finding it by this hash tells nothing by its duration. */
 export function hashKey(text: string): Buffer {
   return sha256(text);
+}
+
+/** The same in hex: what a key that is in use is remembered by. */
+export function nameKey(text: string): string {
+  return sha256Hex(text);
 }

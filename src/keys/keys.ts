@@ -27,6 +27,8 @@ export type Keys = {
   issue(tx: Tx, key: KeyToIssue): Promise<{ id: Uuid }>;
   /** Undefined for whatever is not a valid key: unknown, malformed, revoked or expired. */
   resolve(keyText: string): Promise<Principal | undefined>;
+  /** The same without asking the database: undefined also for a valid key that nobody used within the second. */
+  recall(keyText: string): Principal | undefined;
   /** Enters a key that spends its parent's account and may do no more than its parent. */
   issueChild(tx: Tx, parent: Principal, child: ChildToIssue): Promise<IssuedChild>;
   /** The keys within reach, newest first. */
@@ -45,6 +47,7 @@ export function createKeys(deps: { sql: Sql; clock: Clock }): Keys {
   return {
     issue: issueKey,
     resolve: async (keyText) => (parseKey(keyText) ? lookup.find(keyText) : undefined),
+    recall: lookup.recall,
     issueChild,
     async list(reach) {
       const rows = await listKeys(sql, { ...reach, rowsMax: LISTED_KEYS_MAX });

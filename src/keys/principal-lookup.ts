@@ -1,7 +1,7 @@
 import type { Clock } from '../core/clock.ts';
 import type { Uuid } from '../core/ids.ts';
 import type { Sql } from '../db/index.ts';
-import { hashKey } from './key-text.ts';
+import { nameKey } from './key-text.ts';
 import type { Principal } from './principal.ts';
 import { createPrincipalCache, type Known } from './principal-cache.ts';
 import { isScope } from './scope.ts';
@@ -10,6 +10,8 @@ import { findKeyByHash } from './store.ts';
 /** Finds who a well-formed key speaks for, mostly without asking the database. */
 export type PrincipalLookup = {
   find(keyText: string): Promise<Principal | undefined>;
+  /** Who it speaks for, when that is remembered; asks nobody. */
+  recall(keyText: string): Principal | undefined;
   /** Keys were revoked or got other secrets: nothing that was read before is used after. */
   forget(keyIds: readonly Uuid[]): void;
 };
@@ -24,10 +26,10 @@ export function createPrincipalLookup(deps: { sql: Sql; clock: Clock }): Princip
   const running = new Map<string, Promise<Known | undefined>>();
 
   /** One query for everyone who asks for the same key at the same time. Misses are not remembered. */
-  function ask(hash: Buffer, name: string): Promise<Known | undefined> {
+  function ask(name: string): Promise<Known | undefined> {
     const asked = running.get(name);
     if (asked) return asked;
-    const answer = findKnown(sql, hash)
+    const answer = findKnown(sql, Buffer.from(name, 'hex'))
       .then((known) => {
         // `forget` clears `running`: what was read before it must not be remembered after it.
         if (known && running.get(name) === answer) cache.set(name, known, clock.now().getTime());
@@ -40,13 +42,21 @@ export function createPrincipalLookup(deps: { sql: Sql; clock: Clock }): Princip
     return answer;
   }
 
+  /** A remembered key may have come to its end meanwhile. */
+  function whileValid(known: Known | undefined, now: Date): Principal | undefined {
+    const isExpired = known?.expiresAt !== undefined && known.expiresAt <= now;
+    return isExpired ? undefined : known?.principal;
+  }
+
   return {
     async find(keyText) {
-      const hash = hashKey(keyText);
-      const name = hash.toString('hex');
-      const known = cache.get(name, clock.now().getTime()) ?? (await ask(hash, name));
-      const isExpired = known?.expiresAt !== undefined && known.expiresAt <= clock.now();
-      return isExpired ? undefined : known?.principal;
+      const name = nameKey(keyText);
+      const known = cache.get(name, clock.now().getTime()) ?? (await ask(name));
+      return whileValid(known, clock.now());
+    },
+    recall(keyText) {
+      const now = clock.now();
+      return whileValid(cache.get(nameKey(keyText), now.getTime()), now);
     },
     forget(keyIds) {
       cache.forget(keyIds);
