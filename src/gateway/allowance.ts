@@ -120,7 +120,8 @@ async function runTaken(
   throw new Problem(failure.problem, { detail: failure.detail, isUncharged: true });
 }
 
-function hasAllowance({ price, freeAllowance }: Sale): boolean {
+/** Whether an account may have calls of it for nothing. */
+export function hasAllowance({ price, freeAllowance }: Sale): boolean {
   return price > 0n && freeAllowance !== undefined;
 }
 

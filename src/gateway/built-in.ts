@@ -17,7 +17,7 @@ import {
 } from '../provenance/index.ts';
 import type { GatewayDeps } from './deps.ts';
 import { EXAMPLE_PRICE, runExample } from './example.ts';
-import type { Sale } from './sale.ts';
+import { hashResult, type Sale } from './sale.ts';
 
 /** The platform as a publisher: what it sells itself is its own income. */
 export const PLATFORM_PUBLISHER: Uuid = uuidFrom('publisher', 'millicent');
@@ -113,6 +113,10 @@ export function isExample(request: Pick<Sale['request'], 'server'>): boolean {
 
 /** One call of `/v1/example`. */
 export function exampleSale(deps: Pick<GatewayDeps, 'settings'>, input: { [key: string]: Json }): Sale {
+  const runInstantly = () => {
+    const result = runExample(input);
+    return { result, responseHash: hashResult(result) };
+  };
   return {
     toolId: EXAMPLE.toolId,
     versionId: EXAMPLE.versionId,
@@ -121,13 +125,13 @@ export function exampleSale(deps: Pick<GatewayDeps, 'settings'>, input: { [key: 
     tier: 'platform',
     price: EXAMPLE_PRICE,
     scope: 'example',
-    isInstant: true,
     request: { server: EXAMPLE.name, tool: 'example', arguments: input },
     resource: { url: `${deps.settings.publicUrl}/v1/example`, description: 'The example call' },
     runTimeoutMs: 1_000,
     repairedAt: NEVER_REPAIRED,
+    runInstantly,
     async run() {
-      return { kind: 'delivered', result: runExample(input), runMs: 0 };
+      return { kind: 'delivered', result: runInstantly().result, runMs: 0 };
     },
   };
 }

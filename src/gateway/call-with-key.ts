@@ -24,8 +24,16 @@ import { type Demand, demandPayment } from './demand.ts';
 import type { GatewayDeps } from './deps.ts';
 import { noteFailure, refuseIfBlocked, toProblem } from './failure.ts';
 import { guardClaim } from './guard-claim.ts';
-import { commitCovered, type Delivered, releaseRun, runSale, withdrawRun } from './run-sale.ts';
-import { hashRequest, hashResult, type RunTerms, type Sale, toDemand, toHoldRequest } from './sale.ts';
+import { commitCovered, releaseRun, runSale, withdrawRun } from './run-sale.ts';
+import {
+  hashRequest,
+  hashResult,
+  type InstantRun,
+  type RunTerms,
+  type Sale,
+  toDemand,
+  toHoldRequest,
+} from './sale.ts';
 
 /** A delivered call that a key paid; free tools have no receipt. */
 export type KeyAnswer = {
@@ -42,12 +50,11 @@ export type KeyAnswer = {
 type Wanted = { sale: Sale; carried: Carried };
 type Ordered = { sale: Sale; demand: Demand };
 
-/** One call paid from the balance of a bearer key: hold, run, capture; or nothing at all (rule 8). */
-export async function callWithKey(
-  deps: GatewayDeps,
-  wanted: Wanted,
-  principal: Principal,
-): Promise<KeyAnswer> {
+/**
+ * One call paid from the balance of a bearer key: hold, run, capture; or nothing at all (rule 8). Most calls come
+ * by here, so no promise is made on the way that nothing waits for.
+ */
+export function callWithKey(deps: GatewayDeps, wanted: Wanted, principal: Principal): Promise<KeyAnswer> {
   const { sale } = wanted;
   const payer = payerOf(principal);
   refuseIfBlocked(deps, sale, payer);
@@ -55,8 +62,20 @@ export async function callWithKey(
   const { accountId, keyId } = principal;
   const hold = toHoldRequest(sale, { id, accountId, keyId, price: sale.price, hasClaim: false });
   const request = principal.capIds.length === 0 ? hold : { ...hold, capIds: principal.capIds };
-  if (sale.isInstant) return chargeInstant(deps, wanted, principal, request);
-  const { rest } = await requireHeld(deps, { ...wanted, principal }, await deps.charger.hold(request));
+  const asked = { wanted, principal, request };
+  return sale.runInstantly ? chargeInstant(deps, asked, sale.runInstantly()) : chargeRun(deps, asked);
+}
+
+/** A call by key on its way: what is set aside for it, and by whom. */
+type Call = { wanted: Wanted; principal: Principal; request: HoldRequest };
+
+/** A tool that takes its time: the money is set aside before it runs, and taken when it delivered. */
+async function chargeRun(deps: GatewayDeps, { wanted, principal, request }: Call): Promise<KeyAnswer> {
+  const { sale } = wanted;
+  const { id } = request;
+  const payer = payerOf(principal);
+  const hold = await deps.charger.hold(request);
+  if (hold.kind !== 'held') throw await refusal(deps, wanted, principal, hold);
   const outcome = await runSale(deps, sale, keyTerms(principal));
   if (outcome.kind === 'failed') {
     await deps.charger.release(request);
@@ -64,8 +83,10 @@ export async function callWithKey(
     await noteFailure(deps, sale, payer, failure);
     throw new Problem(failure.problem, { detail: failure.detail, isUncharged: true });
   }
-  const receipt = toReceipt(deps, sale, principal, id, outcome);
-  const capture = await orUnknown(id, () => deps.charger.capture(request, receipt));
+  const receipt = toReceipt(deps, sale, principal, { id, responseHash: hashResult(outcome.result) });
+  const capture = await deps.charger
+    .capture(request, receipt)
+    .catch((cause: unknown) => throwUnknown(id, cause));
   if (capture.kind === 'not-open') {
     throw new Problem('unavailable', {
       detail: 'The call took longer than its hold lasts.',
@@ -73,40 +94,35 @@ export async function callWithKey(
     });
   }
   deps.reliability.noteDelivered(payer, sale.toolId);
-  return { result: outcome.result, receiptId: id, charged: sale.price, balance: rest };
+  return { result: outcome.result, receiptId: id, charged: sale.price, balance: hold.rest };
 }
 
-/** A tool that runs in this process: its answer is held back until one statement has charged for it. */
-async function chargeInstant(
-  deps: GatewayDeps,
-  wanted: Wanted,
-  principal: Principal,
-  request: HoldRequest,
-): Promise<KeyAnswer> {
+/** A tool that has run in this process: its answer is held back until one statement has charged for it. */
+async function chargeInstant(deps: GatewayDeps, call: Call, run: InstantRun): Promise<KeyAnswer> {
+  const { wanted, principal, request } = call;
   const { sale } = wanted;
-  const outcome = await runSale(deps, sale, keyTerms(principal));
-  invariant(outcome.kind === 'delivered', 'an instant tool cannot fail');
   const { id } = request;
-  const receipt = toReceipt(deps, sale, principal, id, outcome);
-  const charge = await orUnknown(id, () => deps.charger.charge(request, receipt));
-  const { rest } = await requireHeld(deps, { ...wanted, principal }, charge);
-  return { result: outcome.result, receiptId: id, charged: sale.price, balance: rest };
+  const receipt = toReceipt(deps, sale, principal, { id, responseHash: run.responseHash });
+  let charge: HoldResult;
+  try {
+    charge = await deps.charger.charge(request, receipt);
+  } catch (cause) {
+    return throwUnknown(id, cause);
+  }
+  if (charge.kind !== 'held') throw await refusal(deps, wanted, principal, charge);
+  return { result: run.result, receiptId: id, charged: sale.price, balance: charge.rest };
 }
 
 /** A charge whose answer got lost was made or was not, and only the receipt tells. */
-async function orUnknown<T>(id: Uuid, charge: () => Promise<T>): Promise<T> {
-  try {
-    return await charge();
-  } catch (cause) {
-    if (cause instanceof Problem) throw cause;
-    throw new Problem('outcome-unknown', {
-      detail:
-        'The database did not answer. If the call was charged, its receipt says so; if there is none, it was not.',
-      cause,
-      retryAfterSeconds: 5,
-      members: { receipt_id: id },
-    });
-  }
+function throwUnknown(id: Uuid, cause: unknown): never {
+  if (cause instanceof Problem) throw cause;
+  throw new Problem('outcome-unknown', {
+    detail:
+      'The database did not answer. If the call was charged, its receipt says so; if there is none, it was not.',
+    cause,
+    retryAfterSeconds: 5,
+    members: { receipt_id: id },
+  });
 }
 
 /** The same with an `Idempotency-Key`: one execution, and its stored answer to whoever repeats it. */
@@ -127,7 +143,7 @@ export async function callWithIdempotencyKey(
     invariant(claim, `claim ${claimId} is missing`);
     return answerStoredCall(deps, demand, claim, principal);
   }
-  await requireHeld(deps, { ...wanted, principal }, opened.hold);
+  if (opened.hold.kind !== 'held') throw await refusal(deps, wanted, principal, opened.hold);
   return guardClaim(deps, demand, claimId, async () => {
     const { free } = opened;
     const call = await runCovered(deps, { sale, demand, free }, principal, claimId);
@@ -251,8 +267,7 @@ function toReceipt(
   deps: GatewayDeps,
   sale: Sale,
   principal: Principal,
-  callId: Uuid,
-  outcome: Delivered,
+  { id, responseHash }: { id: Uuid; responseHash: Buffer },
 ): ReceiptDraft {
   return {
     toolId: sale.toolId,
@@ -260,9 +275,9 @@ function toReceipt(
     toolName: sale.request.tool,
     payer: nameInReceipts(deps, principal),
     rail: 'key',
-    paymentRef: callId,
-    requestHash: hashRequest(sale.request),
-    responseHash: hashResult(outcome.result),
+    paymentRef: id,
+    requestHash: sale.requestHash ?? hashRequest(sale.request),
+    responseHash,
   };
 }
 
@@ -277,18 +292,10 @@ function nameInReceipts(deps: GatewayDeps, principal: Principal): string {
   return name;
 }
 
-type Held = Extract<HoldResult, { kind: 'held' }>;
-
-type Asked = Wanted & { principal: Principal };
-
-async function requireHeld(deps: GatewayDeps, asked: Asked, hold: HoldResult): Promise<Held> {
-  if (hold.kind !== 'held') throw await refusal(deps, asked, hold);
-  return hold;
-}
-
 async function refusal(
   deps: GatewayDeps,
-  { sale, carried, principal }: Asked,
+  { sale, carried }: Wanted,
+  principal: Principal,
   hold: Exclude<HoldResult, { kind: 'held' }>,
 ): Promise<Problem> {
   switch (hold.kind) {

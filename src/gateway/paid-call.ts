@@ -2,7 +2,7 @@ import type { Uuid } from '../core/ids.ts';
 import { Problem } from '../core/problem.ts';
 import { hasScope, mayCall, type Principal } from '../keys/index.ts';
 import type { Carried, Claim } from '../payments/index.ts';
-import { callFreeTool, callUnderAllowance, type FreeAnswer } from './allowance.ts';
+import { callFreeTool, callUnderAllowance, type FreeAnswer, hasAllowance } from './allowance.ts';
 import { callWithCredential } from './call-with-credential.ts';
 import { callWithIdempotencyKey, callWithKey, type KeyAnswer } from './call-with-key.ts';
 import { spendableBy } from './child-keys.ts';
@@ -53,7 +53,8 @@ export async function paidCall(
     return toFreeAnswer(await callFreeTool(deps, sale, { principal, address }));
   }
   // Most calls are paid by a key and need neither the demand nor a signal: what is not needed is not made.
-  const credential = await readCredential(deps, input.carried, () => toDemand(sale, input.carried));
+  const reading = readCredential(deps, input.carried, () => toDemand(sale, input.carried));
+  const credential = reading instanceof Promise ? await reading : reading;
   if (credential) {
     const answer = await callWithCredential(deps, input, credential, client());
     return guardClaim(deps, toDemand(sale, input.carried), answer.claim.id, () =>
@@ -61,7 +62,7 @@ export async function paidCall(
     );
   }
   if (!principal) return demandPayment(deps, toDemand(sale, input.carried));
-  if (input.idempotencyKey === undefined) {
+  if (input.idempotencyKey === undefined && hasAllowance(sale)) {
     const free = await callUnderAllowance(deps, sale, principal);
     if (free) return toFreeAnswer(free);
   }
@@ -88,14 +89,21 @@ export async function tellCredentialPaid(
   };
 }
 
-/** What a call that a key paid is answered with. */
-export async function tellKeyPaid(
+/** What a call that a key paid is answered with; nothing has to be waited for unless it wants its receipt. */
+export function tellKeyPaid(
   deps: GatewayDeps,
   { wantsReceipt }: Pick<PaidCallInput, 'wantsReceipt'>,
-  { receiptId, ...answer }: KeyAnswer,
-): Promise<PaidCallAnswer> {
-  const receipt = wantsReceipt && receiptId ? await inlineReceipt(deps, receiptId) : undefined;
-  return { ...answer, receiptId, receipt, claim: undefined };
+  answer: KeyAnswer,
+): PaidCallAnswer | Promise<PaidCallAnswer> {
+  const { receiptId } = answer;
+  if (!wantsReceipt || receiptId === undefined) return toKeyPaid(answer, undefined);
+  return inlineReceipt(deps, receiptId).then((receipt) => toKeyPaid(answer, receipt));
+}
+
+/** Without a spread, which costs more here than the rest of the answer. */
+function toKeyPaid(answer: KeyAnswer, receipt: string | undefined): PaidCallAnswer {
+  const { result, charged, receiptId, balance, freeCallsLeft } = answer;
+  return { result, charged, receiptId, receipt, balance, freeCallsLeft, claim: undefined };
 }
 
 /** What the key's owner did not allow it, whoever pays: a credential pays, and the key authorises (rule 13). */

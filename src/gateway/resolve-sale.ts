@@ -185,7 +185,6 @@ function toSale(deps: GatewayDeps, listing: Listing, tool: ToolDefinition, input
     freeAllowance: listing.freeAllowanceOf(tool.name),
     scope: 'invoke',
     resource: toResource(deps, server.name, tool.name),
-    isInstant: false,
     runTimeoutMs: limitsOf(version).runTimeoutMs,
     repairedAt: server.updatedAt,
     run: (signal, terms) => runCall(deps, { listing, tool, input }, terms, signal),

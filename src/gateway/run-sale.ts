@@ -23,7 +23,7 @@ export async function runSale(
 ): Promise<Outcome | { kind: 'failed'; cause: unknown }> {
   try {
     // The client's signal is not handed on: leaving never stops a call that is being paid (rule 6).
-    const bound = sale.isInstant ? NEVER : AbortSignal.timeout(sale.runTimeoutMs + RUN_SLACK_MS);
+    const bound = sale.runInstantly ? NEVER : AbortSignal.timeout(sale.runTimeoutMs + RUN_SLACK_MS);
     return await sale.run(bound, terms);
   } catch (cause) {
     deps.log.warn({ err: cause, tool: sale.request.tool }, 'a call could not run');

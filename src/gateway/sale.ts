@@ -26,8 +26,9 @@ export type CallRequest = {
 /** One validated call that can be sold: what it costs, who is paid, and how to run it. */
 export type Sale = {
   request: CallRequest;
-  /** `digestCall` of the request, where it is the same for every call. */
+  /** Of the request, where it is the same for every call: `digestCall` and `hashRequest`. */
   digest?: string;
+  requestHash?: Buffer;
   toolId: Uuid;
   versionId: Uuid;
   version: string;
@@ -41,13 +42,16 @@ export type Sale = {
   /** What a bearer key must be allowed. */
   scope: Scope;
   resource: { url: string; description: string };
-  /** Runs in this process and cannot fail: it may run first and be charged in one statement. */
-  isInstant: boolean;
+  /** Runs in this process at once and cannot fail, so it may run first and be charged in one statement. */
+  runInstantly?: () => InstantRun;
   runTimeoutMs: number;
   /** When the tool was last published: older failures do not count against it. */
   repairedAt: Date;
   run(signal: AbortSignal, terms: RunTerms): Promise<Outcome>;
 };
+
+/** What a tool of this process delivered, and the hash of it for the receipt. */
+export type InstantRun = { result: unknown; responseHash: Buffer };
 
 /** How a run is paid, as far as it changes what may leave the tool before its result does. */
 export type RunTerms = {
@@ -81,9 +85,18 @@ export function digestCall(request: CallRequest): string {
   return sha256Hex('call', hashRequest(request));
 }
 
-/** A sale that is made again and again with the same request: what follows from it is worked out once. */
+/**
+ * A sale that is made again and again with the same request: what follows from it is worked out once, the result
+ * too when the tool is instant, because those are pure.
+ */
 export function fixSale(sale: Sale): Sale {
-  return { ...sale, digest: digestCall(sale.request) };
+  const run = sale.runInstantly?.();
+  return {
+    ...sale,
+    digest: digestCall(sale.request),
+    requestHash: hashRequest(sale.request),
+    ...(run ? { runInstantly: () => run } : {}),
+  };
 }
 
 /** What a payment for this sale has to cover, and the one request it is good for. */
