@@ -6,10 +6,15 @@ import { carriedBy } from './payment.ts';
 
 /** A JSON answer to who paid with a credential: with the wires' receipts, and watched until it is delivered. */
 export function answerPaid(deps: HttpDeps, c: Ctx, claim: Claim, body: Record<string, unknown>): Response {
+  announcePayment(deps, c, claim);
+  return c.json(body);
+}
+
+/** What the answer to who paid with a credential carries besides its body. */
+export function announcePayment(deps: HttpDeps, c: Ctx, claim: Claim): void {
   watchDelivery(deps, c, claim);
   for (const [name, value] of paymentHeaders(deps, claim, carriedBy(deps, c)))
     c.header(name, value, { append: true });
-  return c.json(body);
 }
 
 /** An answer that never left is owed: the payer's next try gets it without paying again. */
@@ -27,7 +32,7 @@ export function watchDelivery(deps: HttpDeps, c: Ctx, claim: Claim): void {
 }
 
 /** Aborts when the client is gone before it was answered. */
-export function clientSignal(c: Ctx): AbortSignal {
+export function clientSignal(c: Pick<Ctx, 'env'>): AbortSignal {
   const controller = new AbortController();
   const outgoing = c.env?.outgoing;
   if (outgoing?.destroyed) controller.abort();

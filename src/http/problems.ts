@@ -10,7 +10,7 @@ const RETRY_AFTER_SECONDS = 5;
 export function answerProblem(log: Log, thrown: unknown, c: Ctx): Response {
   const problem = recogniseProblem(log, thrown, c);
   const { requestId = '', outgoing } = c.env;
-  const headers = toHeaders(problem);
+  const headers = problemHeaders(problem);
   // On a socket the envelope has said it.
   if (!outgoing) headers['x-request-id'] = requestId;
   return new Response(spellProblem(problem, requestId), { status: problem.status, headers });
@@ -18,8 +18,17 @@ export function answerProblem(log: Log, thrown: unknown, c: Ctx): Response {
 
 /** What was thrown, as a `Problem` that is in the log. */
 export function recogniseProblem(log: Log, thrown: unknown, c: Ctx): Problem {
+  return noteProblem(log, thrown, { requestId: c.env.requestId ?? '', path: c.req.path });
+}
+
+/** The same of a request that does not come by Hono. */
+export function noteProblem(
+  log: Log,
+  thrown: unknown,
+  request: { requestId: string; path: string },
+): Problem {
   const problem = toProblem(thrown);
-  note(log, problem, { requestId: c.env.requestId ?? '', path: c.req.path, problem: problem.type });
+  note(log, problem, { ...request, problem: problem.type });
   return problem;
 }
 
@@ -27,7 +36,7 @@ export function recogniseProblem(log: Log, thrown: unknown, c: Ctx): Problem {
  * A plain object with one value for each name, several joined the way RFC 9110 (5.3) lets anyone join them:
  * `Headers` would join them too, and costs more than all the rest of the answer.
  */
-function toHeaders(problem: Problem): Record<string, string> {
+export function problemHeaders(problem: Problem): Record<string, string> {
   const { headers = [], retryAfterSeconds } = problem.options;
   const joined: Record<string, string> = { 'content-type': 'application/problem+json' };
   for (const [name, value] of headers) {

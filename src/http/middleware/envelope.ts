@@ -4,6 +4,8 @@ import type { Env } from '../env.ts';
 import { CORS_HEADERS } from './cors.ts';
 
 const GIVEN = /^[A-Za-z0-9._-]{8,64}$/;
+const NOT_KEPT = ['cache-control', 'no-store'] as const;
+const PUBLIC = CORS_HEADERS.flat();
 
 /**
  * Names a request, so that an answer and our log can be held side by side, and puts on the socket's response
@@ -13,12 +15,21 @@ const GIVEN = /^[A-Za-z0-9._-]{8,64}$/;
  */
 export function openEnvelope(request: Request, env: Env['Bindings']): void {
   const { incoming, outgoing } = env;
-  const given = incoming?.headers['x-request-id'];
-  env.requestId = typeof given === 'string' && GIVEN.test(given) ? given : randomUUID();
+  env.requestId = nameRequest(incoming?.headers['x-request-id']);
   if (!outgoing) return;
   outgoing.setHeader('x-request-id', env.requestId);
-  outgoing.setHeader('cache-control', 'no-store');
+  outgoing.setHeader(...NOT_KEPT);
   // The path as Hono routes it, with what was percent-encoded decoded.
   if (getPath(request).startsWith('/v1/admin/')) return;
   for (const [name, value] of CORS_HEADERS) outgoing.setHeader(name, value);
+}
+
+/** The caller's own name for its request when it is a plain one, or else a new one. */
+export function nameRequest(given: string | string[] | undefined): string {
+  return typeof given === 'string' && GIVEN.test(given) ? given : randomUUID();
+}
+
+/** The envelope as `writeHead` takes it, for an answer that is written at once. */
+export function spellEnvelope(requestId: string): string[] {
+  return ['x-request-id', requestId, ...NOT_KEPT, ...PUBLIC];
 }

@@ -7,8 +7,6 @@ import {
   answerEarlierCall,
   type BuiltInServer,
   type CallInput,
-  exampleSale,
-  fixSale,
   type PaidCallAnswer,
   paidCall,
   refuseOtherBuiltIn,
@@ -17,11 +15,11 @@ import {
 } from '../../gateway/index.ts';
 import { type Principal, reachOf } from '../../keys/index.ts';
 import { answerPaid, clientSignal } from '../answer.ts';
-import { readPrincipal, requirePrincipal } from '../auth.ts';
+import { requirePrincipal } from '../auth.ts';
 import { BODY_BYTES_MAX, jsonObject, readBody } from '../body.ts';
 import { decodeCallCursor, encodeCallCursor } from '../cursor.ts';
 import type { App, Ctx, Env, HttpDeps } from '../env.ts';
-import { carriedBy } from '../payment.ts';
+import { readPayment } from '../payment.ts';
 import { answerProblem } from '../problems.ts';
 import { readToolsHash } from '../tools-hash.ts';
 
@@ -40,22 +38,9 @@ const listSchema = z.strictObject({
   cursor: z.string().optional(),
 });
 
-const HEAD_REFUSAL = {
-  detail: 'HEAD would pay for an answer without a body.',
-  headers: [['allow', 'GET, POST']] as const,
-};
-
-/** Calling tools: the example of every installation, and what publishers listed. */
+/** Calling the tools that publishers listed, and the list of what was called. */
 export function callRoutes(deps: HttpDeps): App {
   const app = new Hono<Env>();
-  const plainExample = fixSale(exampleSale(deps, {}));
-  app.on(['GET', 'POST'], '/v1/example', async (c) => {
-    // Hono answers HEAD by the handler of GET: it would charge for a body that is never sent.
-    if (c.req.raw.method === 'HEAD') throw new Problem('method-not-allowed', HEAD_REFUSAL);
-    if (c.req.method === 'GET') return answerExample(deps, c, plainExample);
-    const body = await readBody(c, jsonObject, BODY_BYTES_MAX.key);
-    return answerExample(deps, c, exampleSale(deps, body));
-  });
   app.post('/invoke/:id', async (c) => {
     const body = await readBody(c, callSchema, BODY_BYTES_MAX.call);
     const { tool, arguments: given, version } = body;
@@ -134,7 +119,8 @@ function consents(c: Ctx, body: z.infer<typeof callSchema>): boolean {
 }
 
 async function answerCall(deps: HttpDeps, c: Ctx, sale: Sale): Promise<Response> {
-  const answer = await pay(deps, c, sale);
+  const input = { sale, ...(await readPayment(deps, c)) };
+  const answer = await paidCall(deps, input, () => clientSignal(c));
   return answer instanceof Problem ? answerProblem(deps.log, answer, c) : toAnswer(deps, c, answer);
 }
 
@@ -158,49 +144,6 @@ function toAnswer(deps: HttpDeps, c: Ctx, answer: PaidCallAnswer): Response {
     ...(answer.balance === undefined ? {} : { balance_mcents: toWireNumber(answer.balance) }),
   };
   return answer.claim ? answerPaid(deps, c, answer.claim, body) : c.json(body);
-}
-
-/** The example keeps the shape that users of pay-per-call templates know: a bare message. */
-async function answerExample(deps: HttpDeps, c: Ctx, sale: Sale): Promise<Response> {
-  const answer = await pay(deps, c, sale);
-  if (answer instanceof Problem) return answerProblem(deps.log, answer, c);
-  const { message } = exampleResultSchema.parse(answer.result).structuredContent;
-  const body = {
-    ok: true,
-    message,
-    charged_mcents: toWireNumber(answer.charged),
-    receipt_id: answer.receiptId,
-    // What is undefined is not in the JSON.
-    receipt: answer.receipt,
-    balance_mcents: answer.balance === undefined ? undefined : toWireNumber(answer.balance),
-  };
-  return answer.claim ? answerPaid(deps, c, answer.claim, body) : c.json(body);
-}
-
-const exampleResultSchema = z.object({ structuredContent: z.object({ message: z.string() }) });
-
-async function pay(deps: HttpDeps, c: Ctx, sale: Sale): Promise<PaidCallAnswer | Problem> {
-  const input = { sale, ...(await readPayment(deps, c)) };
-  return paidCall(deps, input, () => clientSignal(c));
-}
-
-/** What a request brings to pay with, and how it wants to be answered. */
-async function readPayment(deps: HttpDeps, c: Ctx) {
-  return {
-    principal: await readPrincipal(deps, c),
-    carried: carriedBy(deps, c),
-    idempotencyKey: readIdempotencyKey(c),
-    wantsReceipt: /\breceipt\b/i.test(c.req.header('prefer') ?? ''),
-  };
-}
-
-function readIdempotencyKey(c: Ctx): string | undefined {
-  const key = c.req.header('idempotency-key');
-  if (key === undefined || (key.length >= 1 && key.length <= 255)) return key;
-  throw new Problem('malformed-request', {
-    detail: 'Idempotency-Key is 1 to 255 characters.',
-    isUncharged: true,
-  });
 }
 
 function toCallFields(

@@ -1,0 +1,116 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { Problem, spellProblem } from '../core/problem.ts';
+import { type PaidCallAnswer, paidCall, type Sale } from '../gateway/index.ts';
+import type { Carried } from '../payments/index.ts';
+import { addressOf } from './address.ts';
+import { clientSignal } from './answer.ts';
+import { principalOf } from './auth.ts';
+import type { Env, HttpDeps } from './env.ts';
+import { refuseAddress } from './limits.ts';
+import { nameRequest, spellEnvelope } from './middleware/envelope.ts';
+import { noteProblem, problemHeaders } from './problems.ts';
+import { plainExample, spellExample } from './routes/example.ts';
+
+/** Answers a request before Hono sees it, or leaves it to Hono: true when it is answered here. */
+export type DirectWay = (incoming: IncomingMessage, outgoing: ServerResponse) => boolean;
+
+const PATH = '/v1/example';
+
+/**
+ * A plain call of the example by key, without a router and without making a `Request`, a `Response` and their
+ * headers: those cost as much as the call. Only what a request may not do without is looked at here; it is
+ * admitted, charged and answered by the functions that the general way uses. Whatever is the least unusual goes
+ * that way: another method, a query, a body, a header that is not in `PLAIN`, or one that came twice.
+ */
+export function directWay(deps: HttpDeps): DirectWay {
+  const sale = plainExample(deps);
+  return (incoming, outgoing) => {
+    if (incoming.url !== PATH || incoming.method !== 'GET') return false;
+    const keyText = readPlainKey(incoming);
+    if (keyText === undefined) return false;
+    void answer(deps, sale, { incoming, outgoing, keyText });
+    return true;
+  };
+}
+
+/** Headers that say nothing about the call, and the key's own. No wire has its credential in any of them. */
+const PLAIN = new Set([
+  ...['host', 'connection', 'user-agent', 'accept', 'accept-encoding', 'accept-language', 'sec-fetch-mode'],
+  ...['authorization', 'x-request-id', 'traceparent', 'tracestate', 'cache-control', 'pragma'],
+  ...['forwarded', 'via', 'x-forwarded-for', 'x-forwarded-host', 'x-forwarded-port', 'x-forwarded-proto'],
+  'x-real-ip',
+]);
+/** The hosts that the adaptor takes as they are; it parses others, and refuses some. */
+const PLAIN_HOST = /^[a-z0-9._-]+(?::(?:[1-5]\d{3,4}|[6-9]\d{3}))?$/;
+const PLAIN_KEY = /^Bearer (mcp_[0-9a-f]{48})$/;
+
+function readPlainKey({ headers, rawHeaders }: IncomingMessage): string | undefined {
+  let count = 0;
+  for (const name in headers) {
+    if (!PLAIN.has(name)) return undefined;
+    count += 1;
+  }
+  // Of some headers that came twice Node keeps the first only.
+  if (rawHeaders.length !== 2 * count || !PLAIN_HOST.test(headers.host ?? '')) return undefined;
+  return PLAIN_KEY.exec(headers.authorization ?? '')?.[1];
+}
+
+type Asked = { incoming: IncomingMessage; outgoing: ServerResponse; keyText: string };
+
+async function answer(deps: HttpDeps, sale: Sale, { incoming, outgoing, keyText }: Asked): Promise<void> {
+  const requestId = nameRequest(incoming.headers['x-request-id']);
+  const env: Env['Bindings'] = { incoming, outgoing, requestId };
+  try {
+    const refusal = refuseAddress(deps, env);
+    if (refusal) throw refusal;
+    const found = principalOf(deps, env, keyText);
+    const principal = found instanceof Promise ? await found : found;
+    const carried = new PlainRequest(deps, incoming);
+    const input = { sale, principal, carried, idempotencyKey: undefined, wantsReceipt: false };
+    const told = await paidCall(deps, input, () => clientSignal({ env }));
+    if (told instanceof Problem) throw told;
+    writeAnswer(outgoing, requestId, told);
+  } catch (thrown) {
+    writeProblem(outgoing, requestId, noteProblem(deps.log, thrown, { requestId, path: PATH }));
+  }
+}
+
+function writeAnswer(outgoing: ServerResponse, requestId: string, answer: PaidCallAnswer): void {
+  const body = spellExample(answer);
+  const headers = spellEnvelope(requestId);
+  headers.push('content-type', 'application/json', 'content-length', String(Buffer.byteLength(body)));
+  outgoing.writeHead(200, headers);
+  outgoing.end(body);
+}
+
+function writeProblem(outgoing: ServerResponse, requestId: string, problem: Problem): void {
+  const body = spellProblem(problem, requestId);
+  const headers = spellEnvelope(requestId);
+  headers.push(...Object.entries(problemHeaders(problem)).flat());
+  headers.push('content-length', String(Buffer.byteLength(body)));
+  outgoing.writeHead(problem.status, headers);
+  outgoing.end(body);
+}
+
+/** What the wires see of a plain request. A class, because an object with functions of its own costs more. */
+class PlainRequest implements Carried {
+  readonly method = 'GET';
+  readonly #deps: HttpDeps;
+  readonly #incoming: IncomingMessage;
+
+  constructor(deps: HttpDeps, incoming: IncomingMessage) {
+    this.#deps = deps;
+    this.#incoming = incoming;
+  }
+
+  header(name: string): string | undefined {
+    const key = name.toLowerCase();
+    // It holds the key and nothing else: there is no credential to look for.
+    return key === 'authorization' ? undefined : this.#incoming.headers[key]?.toString();
+  }
+
+  get address(): string | undefined {
+    const { headers, socket } = this.#incoming;
+    return addressOf(this.#deps, socket.remoteAddress, headers['x-forwarded-for']?.toString());
+  }
+}
