@@ -1,6 +1,7 @@
 import { BlockList, isIP } from 'node:net';
 import { z } from 'zod';
 import { type BuildConfig, buildEnvironment, readBuild } from './config/build.ts';
+import { type ChargingConfig, chargingEnvironment, readCharging } from './config/charging.ts';
 import { ConfigError } from './config/config-error.ts';
 import { dockerEnvironment, readDocker } from './config/docker.ts';
 import { type EvmConfig, evmEnvironment, readEvm } from './config/evm.ts';
@@ -14,6 +15,7 @@ import { readStripe, type StripeConfig, stripeEnvironment } from './config/strip
 import { readTempo, type TempoConfig, tempoEnvironment } from './config/tempo.ts';
 import { readTiers, tiersEnvironment } from './config/tiers.ts';
 import { readTraffic, type TrafficConfig, trafficEnvironment } from './config/traffic.ts';
+import { readWorkers, workersEnvironment } from './config/workers.ts';
 import { createMemo } from './core/memo.ts';
 import { type Millicents, millicents } from './core/money.ts';
 
@@ -47,6 +49,7 @@ export const environmentSchema = z.object({
   SIGNUP_CREDIT_MCENTS: mcents(10_000),
   SIGNUPS_PER_HOUR: integer(1_000, 1, 1_000_000),
   MINTS_PER_HOUR: integer(10, 1, 1_000_000),
+  ...chargingEnvironment,
   ...provenanceEnvironment,
   ...sandboxEnvironment,
   ...dockerEnvironment,
@@ -58,6 +61,7 @@ export const environmentSchema = z.object({
   ...lightningEnvironment,
   ...stripeEnvironment,
   ...tiersEnvironment,
+  ...workersEnvironment,
   ...trafficEnvironment,
 });
 
@@ -75,6 +79,7 @@ export type Config = Readonly<{
   dataDir: string;
   databaseUrl: string | undefined;
   databasePoolMax: number;
+  charging: ChargingConfig;
   adminKey: string | undefined;
   /** Hex; the first seals and every one opens. Made on first start in development. */
   secrets: readonly string[];
@@ -97,6 +102,8 @@ export type Config = Readonly<{
   tempo: TempoConfig | undefined;
   lightning: LightningConfig | undefined;
   stripe: StripeConfig | undefined;
+  /** How many processes answer on the port. */
+  workers: { count: number };
   /** How many free calls an account has a day. */
   tiers: ReturnType<typeof readTiers>;
   /** Who may call how fast, and how much is taken at once. */
@@ -130,6 +137,7 @@ export function readConfig(environment: Record<string, string | undefined> = pro
     dataDir: env.MILLICENT_DATA_DIR,
     databaseUrl: env.DATABASE_URL,
     databasePoolMax: env.DATABASE_POOL_MAX,
+    charging: readCharging(env),
     adminKey: env.ADMIN_KEY,
     secrets: [env.SECRET, env.SECRET_PREVIOUS].filter((value) => value !== undefined),
     receiptKeyPem: readPem(env.RECEIPT_KEY),
@@ -148,6 +156,7 @@ export function readConfig(environment: Record<string, string | undefined> = pro
     lightning: readLightning(env),
     stripe: readStripe(env),
     tiers: readTiers(env),
+    workers: readWorkers(env),
     traffic: readTraffic(env),
   });
 }

@@ -1,28 +1,21 @@
 import { mkdirSync } from 'node:fs';
-import { join, resolve } from 'node:path';
-import { createCatalog, type Layers } from './catalog/index.ts';
 import type { Config } from './config.ts';
-import { deriveKey } from './core/bytes.ts';
 import { type Clock, systemClock } from './core/clock.ts';
 import type { Log } from './core/log.ts';
 import { millicents } from './core/money.ts';
 import { createSharedTimeout } from './core/shared-timeout.ts';
-import {
-  isAnswering,
-  migrate,
-  openDatabase,
-  type Sql,
-  startEmbeddedPostgres,
-  withTransaction,
-} from './db/index.ts';
-import { type WiredExecution, wireExecution } from './deps/execution.ts';
-import { type WiredProvenance, wireProvenance } from './deps/provenance.ts';
+import { NO_SIBLINGS, type Siblings } from './core/siblings.ts';
+import { withTransaction } from './db/index.ts';
+import { wireDomains } from './deps/domains.ts';
+import { wireExecution } from './deps/execution.ts';
+import { wireProvenance } from './deps/provenance.ts';
 import { wireRails } from './deps/rails.ts';
-import type { WiredRail } from './deps/wired-rail.ts';
+import { readReadiness } from './deps/readiness.ts';
+import { takeShare } from './deps/share.ts';
+import { openStore, prepareStore, reachServer } from './deps/store.ts';
 import {
   createFreeCalls,
   createMarketplace,
-  describeBuiltIn,
   type GatewayDeps,
   type GatewaySettings,
   publishBuiltIns,
@@ -30,32 +23,19 @@ import {
 } from './gateway/index.ts';
 import { createMcpSessions, type HttpDeps } from './http/index.ts';
 import type { Job } from './jobs/index.ts';
-import { createKeys, keyGuard } from './keys/index.ts';
-import { CHARGE_SETTINGS, createCharger, createLedger, DEFAULT_RISK_LIMITS } from './ledger/index.ts';
-import { createAnswers, createPending, createQuoteSealer, startWorker, type Wire } from './payments/index.ts';
+import { CHARGE_SETTINGS, DEFAULT_RISK_LIMITS } from './ledger/index.ts';
+import { startWorker, type Wire } from './payments/index.ts';
 import { createL402Wire } from './payments/wires/l402/index.ts';
 import { createMppWire } from './payments/wires/mpp/index.ts';
 import { createX402Wire } from './payments/wires/x402/index.ts';
-import {
-  createReceiptSigner,
-  createReceipts,
-  createReleaseKeys,
-  type Logs,
-  newLane,
-} from './provenance/index.ts';
 import { createReliability } from './reliability/index.ts';
-import { readSecrets, type Secrets } from './secrets.ts';
+import { readSecrets } from './secrets.ts';
 import { createTraffic } from './traffic/index.ts';
 
-const MIGRATIONS = resolve(import.meta.dirname, '../migrations');
 const CHALLENGE_BOUND_MS = 25_000;
-const QUOTE_LIFETIME_MS = 5 * 60 * 1000;
 const VERSION = '0.1.0';
-const ISSUED_KEY = 'issued-key';
-/** One for each of hold, charge, capture and release, which are batched apart. */
 /** Calls of publishers' own servers that nobody pays for, under way at once. */
 const FREE_ENDPOINT_CALLS_MAX = 256;
-const CHARGE_POOL_MAX = 4;
 
 /** A gateway's parts, wired; `close` gives everything back in the reverse order. */
 export type Deps = {
@@ -71,14 +51,20 @@ export type DepsInput = {
   /** The address callers reach us at, known once we listen. */
   publicUrl: string;
   isDraining(): boolean;
+  /** The other workers of this one's supervisor; none when left out. */
+  siblings?: Siblings;
 };
 
 /** Chooses every adapter and wires the parts together: the one place that knows them all. */
-export async function createDeps({ config, log, publicUrl, isDraining }: DepsInput): Promise<Deps> {
+export async function createDeps({ config: whole, log, ...input }: DepsInput): Promise<Deps> {
+  const { publicUrl, isDraining, siblings = NO_SIBLINGS } = input;
+  const config = takeShare(whole);
   const clock = systemClock;
   mkdirSync(config.dataDir, { recursive: true });
   const secrets = readSecrets(config);
-  const database = await openStore(config, log);
+  // Among workers the supervisor has prepared it.
+  const prepared = await (siblings.count > 1 ? reachServer(config, log) : prepareStore(config, log));
+  const database = openStore(config, prepared, CHARGE_SETTINGS);
   const { sql, chargeSql } = database;
   const wired = wireExecution({ config, sql, clock, log, publicUrl, secrets: secrets.masters });
   const { execution } = wired;
@@ -87,7 +73,7 @@ export async function createDeps({ config, log, publicUrl, isDraining }: DepsInp
   const { logs } = provenance;
   const parts = wireDomains({
     ...{ secrets, sql, chargeSql, clock, log, publicUrl },
-    ...{ logs, layers: wired.layers },
+    ...{ logs, layers: wired.layers, isCut: config.charging.isCut },
   });
   const worker = await startWorker(sql);
   const gateway: GatewayDeps = {
@@ -128,6 +114,7 @@ export async function createDeps({ config, log, publicUrl, isDraining }: DepsInp
       isTrustedProxy: config.isTrustedProxy,
       checkout: rails.stripe?.checkout,
       stripeWebhook: rails.stripe?.webhook,
+      siblings,
       mcpSessions: createMcpSessions({ secrets: secrets.masters, clock }),
       didDocument: () => parts.signer.didDocument(),
       jwks: () => ({ keys: [...parts.signer.jwks().keys, ...wired.jwks().keys] }),
@@ -153,13 +140,6 @@ function wireFreeCalls({ sandbox }: Config) {
   };
 }
 
-type Store = {
-  sql: Sql;
-  /** For the charge statements alone: they want plans of their own. */
-  chargeSql: Sql;
-  close(): Promise<void>;
-};
-
 /**
  * In the order in which their challenges stand. Clients of MPP look at whether the joined `WWW-Authenticate`
  * begins with `Payment`; clients of L402 find their own wherever it stands.
@@ -178,74 +158,6 @@ type WireParts = {
   signStatement(statement: object): string;
 };
 
-async function openStore(config: Config, log: Log): Promise<Store> {
-  const embedded =
-    config.databaseUrl === undefined
-      ? await startEmbeddedPostgres({ dataDir: join(config.dataDir, 'pg'), log })
-      : undefined;
-  const url = config.databaseUrl ?? embedded?.url ?? '';
-  await migrate({ url, folder: MIGRATIONS, log });
-  const database = openDatabase({ url, poolMax: config.databasePoolMax, applicationName: 'millicent' });
-  const charging = openDatabase({
-    ...{ url, poolMax: CHARGE_POOL_MAX, applicationName: 'millicent-charge', settings: CHARGE_SETTINGS },
-  });
-  return {
-    sql: database.sql,
-    chargeSql: charging.sql,
-    async close() {
-      await charging.close();
-      await database.close();
-      await embedded?.close();
-    },
-  };
-}
-
-type WireInput = {
-  secrets: Secrets;
-  sql: Sql;
-  chargeSql: Sql;
-  clock: Clock;
-  log: Log;
-  publicUrl: string;
-  layers: Layers;
-  logs: Logs;
-};
-
-function wireDomains(input: WireInput) {
-  const { secrets, sql, chargeSql, clock, log, publicUrl, layers, logs } = input;
-  const [master, ...formerMasters] = secrets.masters;
-  const catalog = createCatalog({ sql, clock, openLayer: layers.open });
-  const retired = secrets.receiptKeyPreviousPem;
-  const signer = createReceiptSigner({
-    issuer: publicUrl,
-    privateKey: secrets.receiptKeyPem,
-    retiredPublicKeys: retired === undefined ? [] : [retired],
-  });
-  const logOrigin = logs.versions.origin;
-  const receipts = createReceipts({
-    ...{ sql, clock, log, signer, lane: newLane(), logOrigin },
-    receiptsLog: logs.receipts,
-    describeVersion: async (id) => (await catalog.describeVersion(id)) ?? (await describeBuiltIn(sql, id)),
-  });
-  return {
-    catalog,
-    signer,
-    receipts,
-    releaseKeys: createReleaseKeys({ sql, clock, logOrigin, publicUrl }),
-    ledger: createLedger({ sql }),
-    charger: createCharger({ sql: chargeSql, parts: { guard: keyGuard, rider: receipts.rider } }),
-    keys: createKeys({ sql, clock }),
-    quotes: createQuoteSealer({ secrets: secrets.masters, clock, lifetimeMs: QUOTE_LIFETIME_MS }),
-    answers: createAnswers({ sql, clock, secrets: secrets.masters }),
-    pending: createPending({ sql, secrets: secrets.masters }),
-    keySecrets: [
-      deriveKey(master, ISSUED_KEY),
-      ...formerMasters.map((former) => deriveKey(former, ISSUED_KEY)),
-    ] as const,
-    payerSalt: deriveKey(master, 'opaque-payer'),
-  };
-}
-
 function toSettings(config: Config, publicUrl: string): GatewaySettings {
   return {
     publicUrl,
@@ -260,31 +172,5 @@ function toSettings(config: Config, publicUrl: string): GatewaySettings {
     outcomeWaitMs: 25_000,
     settleTimeoutMs: 25_000,
     allowsLoopbackEndpoints: config.remote.allowLoopback,
-  };
-}
-
-type Watched = {
-  sql: Sql;
-  wired: WiredExecution;
-  provenance: WiredProvenance;
-  rails: readonly WiredRail[];
-};
-
-async function readReadiness({ sql, wired, provenance, rails }: Watched, isDraining: () => boolean) {
-  const database = (await isAnswering(sql)) ? 'ok' : 'down';
-  const sandbox = await wired.execution.status();
-  const isReady = database === 'ok' && !isDraining();
-  return {
-    isReady,
-    checks: {
-      database,
-      // Without a sandbox hosted calls answer 503; everything else works, so the gateway stays in service.
-      sandbox: sandbox.kind === 'ready' ? 'ok' : sandbox.detail,
-      ...wired.health(),
-      // A log that diverged is an alarm and no reason to stop selling: what was signed stays provable.
-      ...provenance.health(),
-      ...Object.assign({}, ...rails.map(({ health }) => health?.() ?? {})),
-      ...(isDraining() ? { draining: 'yes' } : {}),
-    },
   };
 }

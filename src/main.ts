@@ -1,60 +1,91 @@
-import type { HttpBindings } from '@hono/node-server';
 import { pino } from 'pino';
-import { createApp } from './app.ts';
-import { ConfigError, readConfig } from './config.ts';
-import { createDeps } from './deps.ts';
-import { adoptOrphans, noteOpenings } from './gateway/index.ts';
-import type { App, HttpDeps } from './http/index.ts';
-import { listJobs, startJobs } from './jobs/index.ts';
-import { createServer, drain, listen } from './server.ts';
+import { type Config, ConfigError, readConfig } from './config.ts';
+import type { Log } from './core/log.ts';
+import { joinSupervisor, startSupervisor, WORKER_FLAG, WorkerStartError } from './workers/index.ts';
 
-const OPENINGS_MS = 3_000;
-
-/** The process: configuration, deps, jobs, listen, and a drain on SIGTERM that fails no call in flight. */
+/** The process: a gateway, or the supervisor of several, or one of those. It ends on SIGTERM and fails no call. */
 async function main(): Promise<void> {
   const config = readConfig();
+  const worker = process.argv.find((argument) => argument.startsWith(WORKER_FLAG));
+  if (worker !== undefined) return runWorker(config, Number(worker.slice(WORKER_FLAG.length)));
   const log = pino({ level: config.logLevel, base: null });
-  let app: App | undefined;
-  let isDraining = false;
-  const server = createServer((request, env) => {
-    // A client that keeps its connection would be served on and on: while draining this answer is its last.
-    if (isDraining && 'shouldKeepAlive' in env.outgoing) env.outgoing.shouldKeepAlive = false;
-    return app ? app.fetch(request, env as HttpBindings) : new Response('starting', { status: 503 });
-  });
-  const port = await listen(server, config);
-  const publicUrl = config.publicUrl ?? `http://${config.host}:${port}`;
-  const deps = await createDeps({ config, log, publicUrl, isDraining: () => isDraining });
-  // The heartbeat first: with much to adopt, others would otherwise take us for gone meanwhile.
-  const jobs = startJobs([...listJobs(deps.http), ...deps.jobs], log);
-  await adoptOrphans(deps.http);
-  await noteOpeningsOrLater(deps.http);
-  app = createApp(deps.http);
-  // Builds the sandbox's root now rather than under the first call; what is missing shows on /ready.
-  void deps.http.execution.status();
-  log.info({ url: publicUrl, rails: deps.http.rails.map(({ name }) => name) }, 'millicent is ready');
-  process.send?.({ kind: 'ready', url: publicUrl });
-  const stop = async () => {
-    if (isDraining) return;
-    isDraining = true;
-    log.info({}, 'draining');
-    await drain(server);
-    await jobs.close();
-    await deps.close();
-    process.exit(0);
-  };
-  process.on('SIGTERM', stop);
-  process.on('SIGINT', stop);
+  return config.workers.count === 1 ? runAlone(config, log) : runSupervisor(config, log);
 }
 
-/** Before the first payment where the rails answer at once; else the job of that name does it. */
-async function noteOpeningsOrLater(deps: HttpDeps): Promise<void> {
-  await noteOpenings(deps, AbortSignal.timeout(OPENINGS_MS)).catch((cause: unknown) => {
-    deps.log.warn({ err: cause }, 'could not note the openings of the rails yet');
+async function runAlone(config: Config, log: Log): Promise<void> {
+  const [{ serve }, { listen }] = await Promise.all([import('./serve.ts'), import('./server.ts')]);
+  const { url, stop } = await serve({
+    ...{ config, log },
+    open: async (server) => {
+      const port = await listen(server, config);
+      return config.publicUrl ?? `http://${config.host}:${port}`;
+    },
   });
+  endOn(['SIGTERM', 'SIGINT'], stop);
+  process.send?.({ kind: 'ready', url });
+}
+
+async function runSupervisor(config: Config, log: Log): Promise<void> {
+  let closeStore = async () => {};
+  const supervisor = await startSupervisor({
+    main: import.meta.filename,
+    count: config.workers.count,
+    address: { host: config.host, port: config.port },
+    ...{ publicUrl: config.publicUrl, log },
+    async prepare() {
+      const [{ prepareStore }, { readSecrets }] = await Promise.all([
+        import('./deps/store.ts'),
+        import('./secrets.ts'),
+      ]);
+      readSecrets(config);
+      closeStore = (await prepareStore(config, log)).close;
+    },
+  });
+  endOn(['SIGTERM', 'SIGINT'], async () => {
+    await supervisor.stop();
+    await closeStore();
+  });
+  log.info({ url: supervisor.publicUrl, workers: config.workers.count }, 'all workers are ready');
+  process.send?.({ kind: 'ready', url: supervisor.publicUrl });
+}
+
+/** Ends when the supervisor says so or is gone; a signal only asks it for leave, as connections may be on their way. */
+async function runWorker(config: Config, number: number): Promise<void> {
+  const log = pino({ level: config.logLevel, base: { worker: number } });
+  const worker = joinSupervisor(config.workers.count);
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, worker.retire);
+  const starting = import('./serve.ts');
+  const begun = await Promise.race([worker.begun, worker.drained]);
+  // Let go before there was anything to do.
+  if (!begun) process.exit(0);
+  const { serve } = await starting;
+  const { stop } = await serve({
+    ...{ config, log, siblings: worker.siblings },
+    open: async (server) => {
+      worker.serve(server);
+      return begun.publicUrl;
+    },
+  });
+  worker.sayReady();
+  await worker.drained;
+  await stop();
+  process.exit(0);
+}
+
+function endOn(signals: readonly NodeJS.Signals[], stop: () => Promise<void>): void {
+  let isStopping = false;
+  const end = async () => {
+    if (isStopping) return;
+    isStopping = true;
+    await stop();
+    process.exit(0);
+  };
+  for (const signal of signals) process.on(signal, end);
 }
 
 main().catch((cause: unknown) => {
   // A mistake in the configuration is told in one line; anything else with its trace.
-  console.error(cause instanceof ConfigError ? `millicent: ${cause.message}` : cause);
+  if (cause instanceof ConfigError) console.error(`millicent: ${cause.message}`);
+  else console.error(cause instanceof WorkerStartError ? `millicent: ${cause.message}` : cause);
   process.exit(1);
 });

@@ -1,10 +1,9 @@
-import { createPrivateKey, randomBytes } from 'node:crypto';
+import { createPrivateKey, generateKeyPairSync, randomBytes } from 'node:crypto';
 import { linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { type Config, ConfigError } from './config.ts';
 import { deriveKey } from './core/bytes.ts';
-import { newReceiptKeyPem } from './provenance/index.ts';
 
 /** What only this installation knows. */
 export type Secrets = {
@@ -47,6 +46,10 @@ export function readSecrets(config: Config): Secrets {
   };
 }
 
+function makeEd25519Pem(): string {
+  return generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
+}
+
 /** In development the logs' key follows from the secret; in production it is given. */
 function deriveEd25519Pem(secret: Buffer, purpose: string): string {
   const pkcs8 = Buffer.concat([ED25519_PKCS8_PREFIX, deriveKey(secret, purpose).subarray(0, 32)]);
@@ -60,7 +63,7 @@ function readOrMakeFile(dataDir: string): SecretsFile {
   if (existing) return existing;
   const made: SecretsFile = {
     secret: randomBytes(32).toString('hex'),
-    receiptKeyPem: newReceiptKeyPem(),
+    receiptKeyPem: makeEd25519Pem(),
     adminKey: `admin_${randomBytes(24).toString('hex')}`,
   };
   mkdirSync(dataDir, { recursive: true });

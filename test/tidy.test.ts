@@ -51,7 +51,7 @@ const isIndex = (to: string) => /^[a-z]+\/index\.ts$/.test(to);
 function refuse({ from, to, isTypeOnly }: Import): string | undefined {
   const [room, target] = [roomOf(from), roomOf(to)];
   // The wiring knows everything: `deps.ts`, and what it is made of.
-  if (['deps.ts', 'deps', 'main.ts'].includes(room)) return undefined;
+  if (['deps.ts', 'deps', 'main.ts', 'serve.ts'].includes(room)) return undefined;
   if (!isOurs(to)) return refusePackage(room, from, to);
   if (room === target || target === 'core') return undefined;
   if (room === 'core') return 'core imports nothing of ours';
@@ -94,6 +94,8 @@ function refuse({ from, to, isTypeOnly }: Import): string | undefined {
         : 'knows core and types of ports';
     case 'workers':
       return ['server.ts', 'config.ts'].includes(to) ? undefined : 'steers connections and knows no domain';
+    case 'server.ts':
+      return to === 'traffic/index.ts' ? undefined : 'guards connections and knows no other domain';
     case 'secrets.ts':
       return to === 'config.ts' || isIndex(to) ? undefined : 'reads configuration';
     default:

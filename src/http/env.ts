@@ -1,5 +1,6 @@
 import type { HttpBindings } from '@hono/node-server';
 import type { Context, Hono } from 'hono';
+import type { Siblings } from '../core/siblings.ts';
 import type { BuiltInServers, GatewayDeps } from '../gateway/index.ts';
 import type { Checkout, WebhookReader } from '../payments/index.ts';
 import type { McpSessions } from './mcp/index.ts';
@@ -32,6 +33,8 @@ export type HttpDeps = GatewayDeps & {
   jwks(): object;
   /** The keys of the receipts as the DID document of this gateway's address. */
   didDocument(): object;
+  /** The other processes behind the same port. */
+  siblings: Siblings;
   /** What clients of MCP told of themselves, in their session ids. */
   mcpSessions: McpSessions;
 };

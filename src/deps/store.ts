@@ -1,0 +1,52 @@
+import { join, resolve } from 'node:path';
+import type { Config } from '../config.ts';
+import type { Log } from '../core/log.ts';
+import { migrate, openDatabase, type Sql, startEmbeddedPostgres } from '../db/index.ts';
+
+const MIGRATIONS = resolve(import.meta.dirname, '../../migrations');
+/** One for each of hold, charge, capture and release, which are batched apart. */
+const CHARGE_POOL_MAX = 4;
+
+export type Store = {
+  sql: Sql;
+  /** For the charge statements alone: they want plans of their own. */
+  chargeSql: Sql;
+  close(): Promise<void>;
+};
+
+/** What a gateway's pools reach, and its tables as this release wants them. */
+export type PreparedStore = { url: string; close(): Promise<void> };
+
+/** Starts the embedded server where no other is named, and brings the tables up to date. */
+export async function prepareStore(config: Config, log: Log): Promise<PreparedStore> {
+  const server = await reachServer(config, log);
+  await migrate({ url: server.url, folder: MIGRATIONS, log });
+  return server;
+}
+
+/**
+ * The embedded server is there for as long as any process that reached it: a worker whose supervisor was killed
+ * still has it until it has drained, and then stops it.
+ */
+export async function reachServer(config: Config, log: Log): Promise<PreparedStore> {
+  if (config.databaseUrl !== undefined) return { url: config.databaseUrl, close: async () => {} };
+  return startEmbeddedPostgres({ dataDir: join(config.dataDir, 'pg'), log });
+}
+
+/** The pools of one gateway process over a store that is prepared. */
+export function openStore(config: Config, prepared: PreparedStore, settings: Record<string, string>): Store {
+  const { url } = prepared;
+  const database = openDatabase({ url, poolMax: config.databasePoolMax, applicationName: 'millicent' });
+  const charging = openDatabase({
+    ...{ url, poolMax: CHARGE_POOL_MAX, applicationName: 'millicent-charge', settings },
+  });
+  return {
+    sql: database.sql,
+    chargeSql: charging.sql,
+    async close() {
+      await charging.close();
+      await database.close();
+      await prepared.close();
+    },
+  };
+}

@@ -1,0 +1,28 @@
+import type { Fleet } from './fleet.ts';
+import type { FromWorker } from './messages.ts';
+
+/** Topics that the supervisor answers itself. */
+export const SUPERVISOR_TOPIC = 'supervisor';
+
+export type SupervisorState = { ready: number; restarts: number };
+
+/** Passes on what workers say to and ask of each other. */
+export function createExchange(fleet: Pick<Fleet, 'ready' | 'find' | 'restarts'>) {
+  return {
+    pass(worker: number, message: FromWorker): void {
+      switch (message.kind) {
+        case 'said':
+        case 'asked':
+          for (const other of fleet.ready()) {
+            if (other === worker) continue;
+            fleet.find(other)?.send(message.kind === 'asked' ? { ...message, from: worker } : message);
+          }
+          return;
+        case 'answered':
+          fleet.find(message.to)?.send(message);
+          return;
+        default:
+      }
+    },
+  };
+}
