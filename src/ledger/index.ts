@@ -9,6 +9,7 @@ export {
   type HoldResult,
 } from './charge/charger.ts';
 export { checkLedger, type LedgerReport } from './check/check.ts';
+export { checkRunning, type RunningCheck, type RunningCheckOptions } from './check/running.ts';
 export {
   assessRisk,
   DEFAULT_RISK_LIMITS,

@@ -1,3 +1,4 @@
+import { BUCKETS } from '../../core/ids.ts';
 import { inTransaction, type Sql, type Tx } from '../../db/index.ts';
 
 export type Discrepancy = { rule: string; subject: string; detail: string };
@@ -93,4 +94,89 @@ export async function findWrongCaps(tx: Tx): Promise<Discrepancy[]> {
       '; holds say ' || s.held || ', ' || s.spent || ', ' || s.hour_spent AS detail
     FROM ledger_cap c JOIN s ON s.id = c.id
     WHERE c.held <> s.held OR c.spent <> s.spent OR c.hour_spent <> s.hour_spent LIMIT ${ROWS_MAX}`;
+}
+
+/** How far entries are added up; `upTo` as the database spells it, which is finer than a Date. */
+export type Mark = { upTo: string; horizon: string; isFresh: boolean; isFullDue: boolean };
+
+/** Locks the mark for this transaction; undefined when nothing was ever added up. */
+export async function lockMark(
+  tx: Tx,
+  bounds: { settledAfterMs: number; everyMs: number; fullEveryMs: number },
+): Promise<Mark | 'locked' | undefined> {
+  const horizon = tx`now() - ${bounds.settledAfterMs} * interval '1 millisecond'`;
+  const [mark] = await tx<Mark[]>`SELECT up_to::text, (${horizon})::text AS horizon,
+      up_to > ${horizon} - ${bounds.everyMs} * interval '1 millisecond' AS is_fresh,
+      full_at < now() - ${bounds.fullEveryMs} * interval '1 millisecond' AS is_full_due
+    FROM ledger_verified_mark WHERE id = 1 FOR UPDATE SKIP LOCKED`;
+  if (mark) return mark;
+  const rows = await tx`SELECT FROM ledger_verified_mark WHERE id = 1`;
+  return rows.length > 0 ? 'locked' : undefined;
+}
+
+/** Payers whose stored balance is not what was added up before and the entries since come to. */
+export async function findMovedBalances(tx: Tx, since: string): Promise<Discrepancy[]> {
+  return tx<Discrepancy[]>`
+    WITH r AS (SELECT account_id, sum(signed) AS balance FROM ledger_leg
+      WHERE created_at >= ${since}::text::timestamptz AND unit = 'mc' GROUP BY account_id)
+    SELECT 'payer-balance' AS rule, p.id::text AS subject,
+      'stored ' || p.balance || ', entries say ' || coalesce(v.balance, 0) + coalesce(r.balance, 0) AS detail
+    FROM ledger_payer p LEFT JOIN ledger_verified v ON v.account_id = p.id AND v.unit = 'mc'
+      LEFT JOIN r ON r.account_id = p.id
+    WHERE p.balance <> coalesce(v.balance, 0) + coalesce(r.balance, 0) LIMIT ${ROWS_MAX}`;
+}
+
+/** The same as `findWrongCaptures` of what was captured since; a capture is one commit, so its times are one. */
+export async function findNewCaptures(tx: Tx, since: string): Promise<Discrepancy[]> {
+  return tx<Discrepancy[]>`
+    WITH e AS (SELECT transfer_id, sum(amount) AS amount FROM ledger_entry
+        WHERE created_at >= ${since}::text::timestamptz AND kind IN ('share', 'fee') GROUP BY transfer_id),
+      c AS (SELECT id FROM ledger_hold WHERE state = 'captured' AND closed_at >= ${since}::text::timestamptz
+        AND created_at >= ${since}::text::timestamptz - interval '1 day')
+    SELECT 'capture' AS rule, e.transfer_id::text AS subject, 'entries without their hold' AS detail
+      FROM e LEFT JOIN ledger_hold h ON h.id = e.transfer_id
+      WHERE h.state IS DISTINCT FROM 'captured' OR h.amount <> e.amount
+    UNION ALL
+    SELECT 'capture', c.id::text, 'a captured hold without entries' FROM c
+      WHERE NOT EXISTS (SELECT FROM e WHERE e.transfer_id = c.id)
+    LIMIT ${ROWS_MAX}`;
+}
+
+/** The same as `findWrongUnits` of the entries since. */
+export async function findNewUnits(tx: Tx, since: string): Promise<Discrepancy[]> {
+  return tx<Discrepancy[]>`
+    SELECT 'unit' AS rule, l.transfer_id::text AS subject, 'leg in ' || l.unit AS detail
+    FROM (SELECT DISTINCT ON (account_id, unit) account_id, unit, transfer_id FROM ledger_leg
+      WHERE created_at >= ${since}::text::timestamptz) l
+    LEFT JOIN ledger_account a ON a.id = l.account_id
+    WHERE a.unit IS DISTINCT FROM l.unit LIMIT ${ROWS_MAX}`;
+}
+
+/** `bucketOf` of core/ids.ts. */
+const BUCKET = `(get_byte(uuid_send(account_id), 15) % ${BUCKETS})::smallint`;
+
+/** Moves the mark on to its horizon, and what lies between into the sums. */
+export async function addVerified(tx: Tx, mark: Mark): Promise<void> {
+  await tx`INSERT INTO ledger_verified AS v (bucket, account_id, unit, balance)
+    SELECT ${tx.unsafe(BUCKET)}, account_id, unit, sum(signed) FROM ledger_leg
+    WHERE created_at >= ${mark.upTo}::text::timestamptz AND created_at < ${mark.horizon}::text::timestamptz
+    GROUP BY account_id, unit
+    ON CONFLICT (account_id, unit, bucket) DO UPDATE SET balance = v.balance + EXCLUDED.balance`;
+  await tx`UPDATE ledger_verified_mark SET up_to = greatest(up_to, ${mark.horizon}::text::timestamptz) WHERE id = 1`;
+}
+
+/** Says that everything was looked at so long ago. */
+export async function postponeFull(tx: Tx, agoMs: number): Promise<void> {
+  await tx`UPDATE ledger_verified_mark SET full_at = now() - ${agoMs} * interval '1 millisecond' WHERE id = 1`;
+}
+
+/** Adds everything up anew. Two that do so at once for the first time meet at the mark's key. */
+export async function rebuildVerified(tx: Tx, { settledAfterMs }: { settledAfterMs: number }): Promise<void> {
+  const horizon = tx`now() - ${settledAfterMs} * interval '1 millisecond'`;
+  await tx`INSERT INTO ledger_verified_mark (id, up_to, full_at) VALUES (1, ${horizon}, now())
+    ON CONFLICT (id) DO UPDATE SET up_to = EXCLUDED.up_to, full_at = EXCLUDED.full_at`;
+  await tx`DELETE FROM ledger_verified`;
+  await tx`INSERT INTO ledger_verified (bucket, account_id, unit, balance)
+    SELECT ${tx.unsafe(BUCKET)}, account_id, unit, sum(signed) FROM ledger_leg
+    WHERE created_at < ${horizon} GROUP BY account_id, unit`;
 }
