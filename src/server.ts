@@ -1,23 +1,200 @@
-import type { Server } from 'node:http';
-import { createAdaptorServer, type Http2Bindings, type HttpBindings } from '@hono/node-server';
+import {
+  createServer as createHttpServer,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+} from 'node:http';
+import type { Socket } from 'node:net';
+import { getRequestListener, type Http2Bindings, type HttpBindings } from '@hono/node-server';
+import {
+  createConnectionCount,
+  createLoadGate,
+  createStalledReaders,
+  type LoadGate,
+  READER_BOUNDS,
+  type ReaderBounds,
+  type RequestKind,
+  refuseWith,
+  type StaticRefusal,
+  spellRefusal,
+} from './traffic/index.ts';
 
+/** How long a head may take, and a whole request. */
 const HEADERS_TIMEOUT_MS = 15_000;
 const REQUEST_TIMEOUT_MS = 60_000;
+/** Longer than the minute after which load balancers drop idle connections, so that they do it and not we. */
+const KEEP_ALIVE_TIMEOUT_MS = 65_000;
+/** All headers and the request line together. */
+const HEAD_BYTES_MAX = 16 * 1024;
+const HEADERS_MAX = 100;
+/** Requests that one connection may have sent ahead of their answers. */
+const PIPELINED_MAX = 64;
+const SWEEP_MS = 2_000;
+const LOOP_SAMPLE_MS = 100;
 /** Longer than a call that waits for a place, runs, and settles. */
 const DRAIN_MS = 60_000;
+const DRAIN_ROUND_MS = 250;
 
 export type Bindings = HttpBindings | Http2Bindings;
 export type Fetch = (request: Request, env: Bindings) => Response | Promise<Response>;
 
-/** The HTTP server around an app: time limits for callers who are slow on purpose. */
-export function createServer(fetch: Fetch): Server {
-  // The adaptor's type covers HTTP/2 too; without options it makes a plain HTTP/1.1 server.
-  const server = createAdaptorServer({ fetch }) as Server;
-  server.headersTimeout = HEADERS_TIMEOUT_MS;
-  server.requestTimeout = REQUEST_TIMEOUT_MS;
-  server.maxHeadersCount = 100;
+export type ServerOptions = {
+  connectionsMax?: number;
+  connectionsPerAddressMax?: number;
+  inFlightMax?: number;
+  /** 0 switches the guard off. */
+  loopDelayMaxMs?: number;
+  isTrustedProxy?(address: string): boolean;
+  /** Answers a request without the app, or leaves it to it: true when it did. */
+  direct?(incoming: IncomingMessage, outgoing: ServerResponse): boolean;
+  /** For tests, which cannot wait for a minute. */
+  headersTimeoutMs?: number;
+  requestTimeoutMs?: number;
+  readers?: ReaderBounds;
+};
+
+/** The HTTP server around an app: what it refuses, it refuses before the app, and mostly before the body. */
+export function createServer(fetch: Fetch, options: ServerOptions = {}): Server {
+  const gate = createLoadGate({
+    inFlightMax: options.inFlightMax ?? 2_048,
+    loopDelayMaxMs: options.loopDelayMaxMs ?? 500,
+  });
+  // Without a host a request of HTTP/1.0 is still one: load balancers ask for our health so.
+  const listener = getRequestListener(fetch, { hostname: 'localhost' });
+  const server = createHttpServer({
+    maxHeaderSize: HEAD_BYTES_MAX,
+    headersTimeout: options.headersTimeoutMs ?? HEADERS_TIMEOUT_MS,
+    requestTimeout: options.requestTimeoutMs ?? REQUEST_TIMEOUT_MS,
+    keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
+    connectionsCheckingInterval: Math.min(SWEEP_MS, options.headersTimeoutMs ?? SWEEP_MS),
+    insecureHTTPParser: false,
+  });
+  // Node would drop what is too many and serve the rest: a request is refused as a whole.
+  server.maxHeadersCount = 0;
+  const pipelines = createPipelines();
+  const answer = (incoming: IncomingMessage, outgoing: ServerResponse, isExpected: boolean) => {
+    if (draining.has(server)) outgoing.shouldKeepAlive = false;
+    const refusal = refuse(incoming, outgoing, { gate, pipelines });
+    if (refusal) return refuseWith(refusal, incoming, outgoing);
+    if (isExpected) outgoing.writeContinue();
+    outgoing.on('close', gate.leave);
+    if (!options.direct?.(incoming, outgoing)) void listener(incoming, outgoing);
+  };
+  server.on('request', (incoming, outgoing) => answer(incoming, outgoing, false));
+  // Who asks first whether to send the body is not told to send one that is refused.
+  server.on('checkContinue', (incoming, outgoing) => answer(incoming, outgoing, true));
+  guardConnections(server, gate, options);
   return server;
 }
+
+/** What a gateway at its limit says. */
+const BUSY = spellRefusal(503, {
+  ...{ type: 'unavailable', title: 'Not available right now' },
+  detail: 'The gateway has as much to do as it can. Send the same again shortly.',
+});
+const MANY_HEADERS = spellRefusal(431, {
+  ...{ type: 'malformed-request', title: 'The request cannot be read' },
+  detail: `A request has ${HEADERS_MAX} headers at most.`,
+});
+
+const PROBES = /^\/(?:v1\/health|ready|metrics)(?:\?|$)/;
+const CREDENTIAL = /^(?:payment|l402|lsat)\s/i;
+
+function refuse(
+  incoming: IncomingMessage,
+  outgoing: ServerResponse,
+  { gate, pipelines }: { gate: LoadGate; pipelines: Pipelines },
+): StaticRefusal | undefined {
+  if (incoming.rawHeaders.length > 2 * HEADERS_MAX) {
+    outgoing.shouldKeepAlive = false;
+    return MANY_HEADERS;
+  }
+  // It has no socket yet: an earlier one of its connection is still to be answered.
+  if (!outgoing.socket && !pipelines.enter(incoming.socket, outgoing)) {
+    outgoing.shouldKeepAlive = false;
+    return BUSY;
+  }
+  if (gate.enter('plain') || gate.enter(kindOf(incoming))) return undefined;
+  return BUSY;
+}
+
+/** Whoever shows a credential, or a name to repeat a call under, may have paid before. MCP has both in its body. */
+function kindOf({ url = '', headers }: IncomingMessage): RequestKind {
+  if (PROBES.test(url)) return 'probe';
+  const isPaid =
+    headers['idempotency-key'] !== undefined ||
+    headers['payment-signature'] !== undefined ||
+    headers['x-payment'] !== undefined ||
+    headers['payment-authorization'] !== undefined ||
+    CREDENTIAL.test(headers.authorization ?? '');
+  return isPaid ? 'maybe-paid' : 'plain';
+}
+
+/** How many requests of each connection wait behind others. */
+type Pipelines = { enter(socket: Socket, outgoing: ServerResponse): boolean };
+
+function createPipelines(): Pipelines {
+  const waiting = new WeakMap<Socket, number>();
+  return {
+    enter(socket, outgoing) {
+      const count = waiting.get(socket) ?? 0;
+      if (count >= PIPELINED_MAX) return false;
+      waiting.set(socket, count + 1);
+      outgoing.on('close', () => waiting.set(socket, (waiting.get(socket) ?? 1) - 1));
+      return true;
+    },
+  };
+}
+
+/** What ends connections: too many of them, readers that do not read, and the delay of the event loop as it is. */
+function guardConnections(server: Server, gate: LoadGate, options: ServerOptions): void {
+  const count = createConnectionCount({
+    connectionsMax: options.connectionsMax ?? 10_000,
+    connectionsPerAddressMax: options.connectionsPerAddressMax ?? 2_000,
+    isTrustedProxy: options.isTrustedProxy ?? (() => false),
+  });
+  const readers = createStalledReaders(options.readers);
+  const sockets = new Set<Socket>();
+  let idleClosedAtMs = 0;
+  server.on('connection', (socket: Socket) => {
+    const address = socket.remoteAddress ?? '';
+    const entry = count.enter(address);
+    if (entry !== 'entered') {
+      // Who says nothing gives way to who does; once a second, as it looks at all of them.
+      if (entry === 'full' && performance.now() - idleClosedAtMs > 1_000) {
+        idleClosedAtMs = performance.now();
+        server.closeIdleConnections();
+      }
+      socket.end(BUSY.raw);
+      socket.destroySoon();
+      return;
+    }
+    sockets.add(socket);
+    socket.once('close', () => {
+      sockets.delete(socket);
+      count.leave(address);
+    });
+  });
+  open.set(server, sockets);
+  const sweepMs = Math.min(SWEEP_MS, (options.readers ?? READER_BOUNDS).stallMs / 2);
+  const sweep = setInterval(() => readers.sweep(sockets, performance.now()), sweepMs);
+  let expectedMs = performance.now() + LOOP_SAMPLE_MS;
+  const sample = setInterval(() => {
+    const now = performance.now();
+    gate.noteDelay(now - expectedMs);
+    expectedMs = now + LOOP_SAMPLE_MS;
+  }, LOOP_SAMPLE_MS);
+  sweep.unref();
+  sample.unref();
+  server.once('close', () => {
+    clearInterval(sweep);
+    clearInterval(sample);
+  });
+}
+
+/** The connections of each server of this process, and the servers that take no more. */
+const open = new WeakMap<Server, ReadonlySet<Socket>>();
+const draining = new WeakSet<Server>();
 
 /** Resolves with the port. */
 export function listen(server: Server, address: { host: string; port: number }): Promise<number> {
@@ -30,14 +207,27 @@ export function listen(server: Server, address: { host: string; port: number }):
   });
 }
 
-/** Takes no new connection, lets requests under way finish, and gives up on them after a bound. */
+/**
+ * Takes no new connection, lets requests under way finish, and gives up on them after a bound. Every answer from
+ * here on says that it is its connection's last, so that no client sends another request into a closing one.
+ */
 export function drain(server: Server): Promise<void> {
+  draining.add(server);
+  for (const socket of open.get(server) ?? []) sayLast(socket);
   return new Promise((resolve) => {
+    const round = setInterval(() => server.closeIdleConnections(), DRAIN_ROUND_MS);
     const timer = setTimeout(() => server.closeAllConnections(), DRAIN_MS);
     server.close(() => {
+      clearInterval(round);
       clearTimeout(timer);
       resolve();
     });
     server.closeIdleConnections();
   });
+}
+
+/** The answer that a connection is busy with, as Node keeps it; it is no part of the types. */
+function sayLast(socket: Socket): void {
+  const { _httpMessage: answer } = socket as Socket & { _httpMessage?: ServerResponse | null };
+  if (answer && !answer.headersSent) answer.shouldKeepAlive = false;
 }

@@ -1,14 +1,13 @@
 import { mkdtempSync, rmSync } from 'node:fs';
-import type { Server } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createAdaptorServer } from '@hono/node-server';
 import { createApp } from '../../src/app.ts';
 import { readConfig } from '../../src/config.ts';
 import { silentLog } from '../../src/core/log.ts';
 import { createDeps, type Deps } from '../../src/deps.ts';
 import { adoptOrphans, noteOpenings } from '../../src/gateway/index.ts';
 import { listJobs, startJobs } from '../../src/jobs/index.ts';
+import { createServer } from '../../src/server.ts';
 import type { Anvil } from './chain.ts';
 import type { TestDatabase } from './database.ts';
 
@@ -60,10 +59,12 @@ export function gatewayEnvironment(
 export async function startTestGateway(options: TestGatewayOptions): Promise<TestGateway> {
   const dataDir = mkdtempSync(join(tmpdir(), 'millicent-test-'));
   const config = readConfig(gatewayEnvironment(options, dataDir));
-  // The adaptor's type covers HTTP/2 too; without options it makes a plain HTTP/1.1 server.
   const around = options.around ?? ((_request, answer) => answer());
   const fetchApp = (request: Request, env: object) => around(request, () => app.fetch(request, env));
-  const server = createAdaptorServer({ fetch: fetchApp }) as Server;
+  const server = createServer(fetchApp, {
+    ...config.traffic.server,
+    isTrustedProxy: config.isTrustedProxy,
+  });
   await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
   const address = server.address();
   const url = `http://127.0.0.1:${typeof address === 'object' && address ? address.port : 0}`;
