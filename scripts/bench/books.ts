@@ -11,6 +11,8 @@ export type Books = {
 };
 
 export type BooksInput = {
+  /** What the books are called in the report. */
+  name?: string;
   /** The label of the calls to count. */
   label: string;
   acknowledged: number;
@@ -24,12 +26,17 @@ export async function proveBooks(sql: Sql, input: BooksInput): Promise<Books> {
   const [row] = await sql<{ captured: number }[]>`
     SELECT count(*)::int AS captured FROM ledger_hold WHERE label = ${input.label} AND state = 'captured'`;
   const captured = row?.captured ?? 0;
-  const unheard = captured - input.acknowledged;
   return {
-    label: input.label,
+    label: input.name ?? input.label,
     acknowledged: input.acknowledged,
     captured,
-    isRight: isBalanced && unheard >= 0 && unheard <= input.cutOffMax,
+    isRight: isBalanced && isCountRight({ ...input, captured }),
     discrepancies: discrepancies.map(({ rule, subject, detail }) => `${rule} ${subject}: ${detail}`),
   };
+}
+
+/** Nothing that was acknowledged is missing, and nothing was charged that nobody can have asked for. */
+export function isCountRight(input: { captured: number; acknowledged: number; cutOffMax: number }): boolean {
+  const unheard = input.captured - input.acknowledged;
+  return unheard >= 0 && unheard <= input.cutOffMax;
 }

@@ -1,20 +1,30 @@
-import { measureCharges } from './charges/charge-rows.ts';
-import { measureHttp } from './http/http-rows.ts';
-import { measureLog } from './log/log-rows.ts';
+import { readFile } from 'node:fs/promises';
 import { type Plan, readPlan, USAGE } from './plan.ts';
 import { startThrowAwayPostgres } from './postgres.ts';
-import { measureRemote } from './remote/remote-rows.ts';
-import { describeMachine, formatReport, type Report, toJson } from './report.ts';
-import { measureSandbox } from './sandbox/sandbox-rows.ts';
-import { ROW_NAMES } from './targets.ts';
+import { writeReadme } from './readme.ts';
+import { faultsOf, formatReport, type Report, readReport, toJson } from './report.ts';
+import { runPlan } from './run.ts';
 
-/** `npm run bench`: figures as ratios against peers measured in the same run. Fails when the books are wrong. */
+/**
+ * `npm run bench`: figures beside peers that are measured in the same run. Fails when the books are wrong or a row
+ * could not be measured; a missed floor is said in the table.
+ */
 async function main(): Promise<void> {
   const plan = readPlanOrExplain();
   if (!plan) return;
-  const report = await measure(plan);
+  const report =
+    plan.from === undefined ? await measure(plan) : readReport(await readFile(plan.from, 'utf8'));
   console.log(plan.isJson ? toJson(report) : `\n${formatReport(report)}`);
-  if (report.books.some(({ isRight }) => !isRight)) process.exitCode = 1;
+  const faults = faultsOf(report);
+  for (const fault of faults) console.error(`bench: ${fault}`);
+  if (faults.length > 0) process.exitCode = 1;
+  if (!plan.writesReadme) return;
+  try {
+    await writeReadme(report);
+  } catch (cause) {
+    console.error(`bench: ${cause instanceof Error ? cause.message : cause}`);
+    process.exitCode = 1;
+  }
 }
 
 function readPlanOrExplain(): Plan | undefined {
@@ -40,16 +50,7 @@ async function measure(plan: Plan): Promise<Report> {
   };
   process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
   try {
-    const charges = await measureCharges({ postgres, progress }, plan);
-    const http = await measureHttp({ postgres, progress }, plan);
-    const remote = await measureRemote({ progress }, plan);
-    const sandbox = await measureSandbox({ progress }, plan);
-    const log = await measureLog({ postgres, progress }, plan);
-    const findings = [...charges.findings, ...http.findings, ...remote, ...sandbox, ...log].sort(
-      (a, b) => ROW_NAMES.indexOf(a.row) - ROW_NAMES.indexOf(b.row),
-    );
-    const machine = describeMachine(postgres.version);
-    return { machine, load: http.load, findings, books: [...charges.books, ...http.books] };
+    return await runPlan({ postgres, progress }, plan);
   } finally {
     await postgres.close();
   }

@@ -1,6 +1,6 @@
 import { mkdtemp, realpath, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { dirname, join, resolve } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { silentLog } from '../../src/core/log.ts';
 import { migrate, openDatabase, startEmbeddedPostgres } from '../../src/db/index.ts';
 
@@ -32,14 +32,18 @@ export async function startThrowAwayPostgres(): Promise<ThrowAwayPostgres> {
     async close() {
       await admin.close();
       await server.close();
-      // What root starts has its data in a folder of the system's, which the link leads to.
-      const target = await realpath(dataDir);
-      if (target !== (await realpath(folder).then((path) => join(path, 'pg')))) {
-        await rm(dirname(target), { recursive: true, force: true });
-      }
+      await removeCluster(dataDir);
       await rm(folder, { recursive: true, force: true });
     },
   };
+}
+
+/** Removes what an embedded PostgreSQL left. What root starts has its data in a folder of the system's. */
+export async function removeCluster(dataDir: string): Promise<void> {
+  const target = await realpath(dataDir).catch(() => undefined);
+  if (target === undefined) return;
+  const isLink = target !== join(await realpath(dirname(dataDir)), basename(dataDir));
+  await rm(isLink ? dirname(target) : target, { recursive: true, force: true });
 }
 
 /** A charge that is not on disk is not a charge: without fsync the figures would mean nothing. */

@@ -1,11 +1,14 @@
-/** A ratio over all rounds: each round's own ratio, because a machine's pace changes between rounds. */
-export type Ratio = { median: number; min: number; max: number };
+/** What was measured over all rounds. */
+export type Spread = { median: number; min: number; max: number };
 
-/** `ours` over `peer`, round by round. */
-export function compareRounds(ours: readonly number[], peer: readonly number[]): Ratio {
+/** `ours` over `peer`, round by round: each round's own ratio, because a machine's pace changes between rounds. */
+export function compareRounds(ours: readonly number[], peer: readonly number[]): Spread {
   if (ours.length === 0 || ours.length !== peer.length) throw new RangeError('every round measures both');
-  const ratios = ours.map((value, round) => value / (peer[round] ?? Number.NaN));
-  return { median: median(ratios), min: Math.min(...ratios), max: Math.max(...ratios) };
+  return spreadOf(ours.map((value, round) => value / (peer[round] ?? Number.NaN)));
+}
+
+export function spreadOf(values: readonly number[]): Spread {
+  return { median: median(values), min: Math.min(...values), max: Math.max(...values) };
 }
 
 export function median(values: readonly number[]): number {

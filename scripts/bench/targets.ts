@@ -1,10 +1,20 @@
-import type { Ratio } from './ratios.ts';
+import type { Spread } from './ratios.ts';
 
 /** The lines of the report, in its order. */
 export const ROW_NAMES = [
   'paid-64',
   'paid-512',
   'paid-rate-512',
+  'paid-do',
+  'crypto-share',
+  'crypto-share-receipt',
+  'crypto-share-402',
+  'workers-1',
+  'workers-2',
+  'workers-4',
+  'memory-1m',
+  'bytes-per-call',
+  'start-up',
   'charges-hot',
   'charges-spread',
   'challenge-x402',
@@ -26,14 +36,18 @@ export const ROW_NAMES = [
 ] as const;
 export type RowName = (typeof ROW_NAMES)[number];
 
+/** What a figure is counted in; a ratio when nothing else is said. */
+export type Unit = 'x' | '%' | 's' | 'bytes';
+
 /** What a row says, and from where it is good. */
 export type Target = {
   what: string;
+  unit?: Unit;
   better: 'smaller' | 'larger';
   /** Beyond it the gateway is not what it promises; none where there is no promise. */
   floor?: number;
   goal?: number;
-  /** Told and not judged: rates depend on what else the machine does, CPU per request hardly. */
+  /** Told and not judged. */
   isTold?: true;
 };
 
@@ -48,7 +62,47 @@ export const TARGETS: Record<RowName, Target> = {
   },
   'paid-rate-512': {
     what: 'paid calls by key per second, over a bare Hono JSON route (c=512)',
-    ...{ better: 'larger', floor: 0.5, goal: 0.8, isTold: true },
+    ...{ better: 'larger', floor: 0.5, goal: 0.8 },
+  },
+  'paid-do': {
+    what: 'paid calls by key per second, over a Worker with one Durable Object in miniflare (c=512)',
+    ...{ better: 'larger', floor: 8, goal: 20 },
+  },
+  'crypto-share': {
+    what: 'hashes, signatures and MACs: share of the CPU of a paid call by key (c=64)',
+    ...{ unit: '%', better: 'smaller', floor: 25, goal: 10 },
+  },
+  'crypto-share-receipt': {
+    what: 'the same where each answer carries its receipt as a JWS (`Prefer: receipt`)',
+    ...{ unit: '%', better: 'smaller', isTold: true },
+  },
+  'crypto-share-402': {
+    what: 'the same of a 402 with every wire',
+    ...{ unit: '%', better: 'smaller', isTold: true },
+  },
+  'workers-1': {
+    what: 'paid calls by key per second of one process, 32 keys (c=64), over itself',
+    ...{ better: 'larger', isTold: true },
+  },
+  'workers-2': {
+    what: 'the same with GATEWAY_WORKERS=2, over one process',
+    ...{ better: 'larger', isTold: true },
+  },
+  'workers-4': {
+    what: 'the same with GATEWAY_WORKERS=4, over one process',
+    ...{ better: 'larger', isTold: true },
+  },
+  'memory-1m': {
+    what: 'resident memory of the gateway after 1,000,000 paid calls, over after 10,000',
+    ...{ better: 'smaller', floor: 1.3, goal: 1.05 },
+  },
+  'bytes-per-call': {
+    what: 'bytes on disk for each paid call by key: tables and indexes, after VACUUM',
+    ...{ unit: 'bytes', better: 'smaller', isTold: true },
+  },
+  'start-up': {
+    what: '`npm start` to ready with the embedded database, second start',
+    ...{ unit: 's', better: 'smaller', floor: 5, goal: 2 },
   },
   'charges-hot': {
     what: 'exactly-once charges per second, over the naive transaction (one key, C=512)',
@@ -124,17 +178,50 @@ export const TARGETS: Record<RowName, Target> = {
   },
 };
 
-/** One row as it was measured: the ratio, and what it is a ratio of. */
-export type Measured = { row: RowName; ratio: Ratio; ours: string; peer: string };
+/** One row as it was measured: the figure, and what it came from. */
+export type Measured = { row: RowName; measured: Spread; ours: string; peer: string };
+/** Left out because of what the machine lacks. */
 export type Skipped = { row: RowName; skipped: string };
-export type Finding = Measured | Skipped;
+/** Not measured because something went wrong: the run fails. */
+export type Failed = { row: RowName; failed: string };
+export type Finding = Measured | Skipped | Failed;
 
-export type Verdict = 'meets the goal' | 'meets the floor' | 'MISSES THE FLOOR' | 'told';
+export type Verdict =
+  | 'meets the goal'
+  | 'meets the floor'
+  | 'MISSES THE FLOOR'
+  | 'told'
+  | 'skipped'
+  | 'FAILED';
 
-/** Where a measured ratio stands. */
-export function judge(target: Target, ratio: number): Verdict {
+/** Where a figure stands. */
+export function judge(target: Target, figure: number): Verdict {
   if (target.isTold || target.floor === undefined || target.goal === undefined) return 'told';
-  const reaches = (bound: number) => (target.better === 'smaller' ? ratio <= bound : ratio >= bound);
+  const reaches = (bound: number) => (target.better === 'smaller' ? figure <= bound : figure >= bound);
   if (reaches(target.goal)) return 'meets the goal';
   return reaches(target.floor) ? 'meets the floor' : 'MISSES THE FLOOR';
+}
+
+export function verdictOf(finding: Finding): Verdict {
+  if ('skipped' in finding) return 'skipped';
+  if ('failed' in finding) return 'FAILED';
+  return judge(TARGETS[finding.row], finding.measured.median);
+}
+
+/** Finds each row by itself: what goes wrong with one is its own finding and hides no other. */
+export function findEach<Row extends RowName>(
+  rows: readonly Row[],
+  find: (row: Row) => Omit<Measured, 'row'> | Omit<Skipped, 'row'>,
+): Finding[] {
+  return rows.map((row) => {
+    try {
+      return { row, ...find(row) };
+    } catch (cause) {
+      return toFailed(row, cause);
+    }
+  });
+}
+
+export function toFailed(row: RowName, cause: unknown): Failed {
+  return { row, failed: cause instanceof Error ? cause.message : String(cause) };
 }

@@ -7,8 +7,8 @@ import { type Books, proveBooks } from '../books.ts';
 import type { Plan } from '../plan.ts';
 import type { ThrowAwayPostgres } from '../postgres.ts';
 import { compareRounds, median } from '../ratios.ts';
-import { measureRounds, type Progress, type Variant } from '../rounds.ts';
-import type { Finding, RowName } from '../targets.ts';
+import { measureRounds, type Progress, type Samples } from '../rounds.ts';
+import { type Finding, findEach, type Measured, type RowName } from '../targets.ts';
 import { openPayers, type Payer } from './accounts.ts';
 import { newCall, type Tool } from './call.ts';
 import { drive } from './drive.ts';
@@ -51,7 +51,7 @@ export async function measureCharges(
       peer: await withNaive(naive.sql, tool),
     };
     const rates = await measureRates(rows, contenders, payers, { plan, progress: deps.progress });
-    const findings = rows.map((row) => toFinding(row, rates));
+    const findings = findEach(rows, (row) => toFigure(row, rates));
     deps.progress('checking the books');
     const books: Books[] = [];
     for (const { label, acknowledged } of Object.values(contenders)) {
@@ -90,25 +90,24 @@ async function withNaive(sql: Sql, tool: Tool): Promise<Contender> {
   };
 }
 
-type Rates = Map<string, number[]>;
-
 async function measureRates(
   rows: readonly ChargeRow[],
   contenders: Record<'ours' | 'peer', Contender>,
   payers: readonly Payer[],
   { plan, progress }: { plan: Plan; progress: Progress },
-): Promise<Rates> {
+): Promise<Samples<number>> {
   const variants = rows.flatMap((row) =>
-    (['ours', 'peer'] as const).map((side): Variant<number> & { warm(): Promise<unknown> } => {
+    (['ours', 'peer'] as const).map((side) => {
       const contender = contenders[side];
       const among = row === 'charges-hot' ? payers.slice(0, 1) : payers;
       const run = async (seconds: number) => {
-        const driven = await drive(() => contender.charge(pick(among)), {
-          concurrency: CONCURRENCY,
-          seconds,
-        });
-        contender.acknowledged += driven.acknowledged;
-        return driven.perSecond;
+        const charge = async () => {
+          const isCharged = await contender.charge(pick(among));
+          // Counted one by one, so that the books can be proven also when a later charge fails.
+          if (isCharged) contender.acknowledged++;
+          return isCharged;
+        };
+        return (await drive(charge, { concurrency: CONCURRENCY, seconds })).perSecond;
       };
       return {
         name: `${row} ${side}`,
@@ -117,10 +116,6 @@ async function measureRates(
       };
     }),
   );
-  for (const variant of variants) {
-    progress(`warming ${variant.name}`);
-    await variant.warm();
-  }
   return measureRounds(variants, { rounds: plan.rounds, progress });
 }
 
@@ -130,8 +125,8 @@ function pick(payers: readonly Payer[]): Payer {
   return payer;
 }
 
-function toFinding(row: ChargeRow, rates: Rates): Finding {
-  const [ours = [], peer = []] = [rates.get(`${row} ours`), rates.get(`${row} peer`)];
+function toFigure(row: ChargeRow, rates: Samples<number>): Omit<Measured, 'row'> {
+  const [ours, peer] = [rates.of(`${row} ours`), rates.of(`${row} peer`)];
   const spell = (values: readonly number[]) => `${Math.round(median(values)).toLocaleString('en')}/s`;
-  return { row, ratio: compareRounds(ours, peer), ours: spell(ours), peer: spell(peer) };
+  return { measured: compareRounds(ours, peer), ours: spell(ours), peer: spell(peer) };
 }

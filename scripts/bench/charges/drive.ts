@@ -15,7 +15,10 @@ export async function drive(
       acknowledged++;
     }
   };
-  await Promise.all(Array.from({ length: options.concurrency }, loop));
+  const loops = await Promise.allSettled(Array.from({ length: options.concurrency }, loop));
+  // Thrown once no charge is under way any more: what is measured next has the machine to itself.
+  const failed = loops.find((outcome) => outcome.status === 'rejected');
+  if (failed) throw failed.reason;
   // Until the last answer: the tail that is still under way at the end belongs to the time it took.
   return { acknowledged, perSecond: acknowledged / ((performance.now() - started) / 1_000) };
 }

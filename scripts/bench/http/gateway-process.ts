@@ -2,16 +2,17 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { z } from 'zod';
+import { environmentSchema } from '../../../src/config.ts';
 import { silentLog } from '../../../src/core/log.ts';
 import { newReceiptKeyPem } from '../../../src/provenance/index.ts';
-import { startAnvil } from '../../dev/anvil.ts';
+import { type Anvil, startAnvil } from '../../dev/anvil.ts';
 import { startLightning } from '../../dev/lightning.ts';
 import { startTempo } from '../../dev/tempo.ts';
 import { type ServerProcess, startServer } from './server-process.ts';
 
 /** The gateway as it runs in production, on a database of the bench's own. */
 export type GatewayProcess = ServerProcess & {
-  /** A key with as much balance as an operator may give. */
+  /** A key with as much balance as an operator may give: 1,000,000 calls of the example. */
   mint(): Promise<string>;
 };
 
@@ -19,6 +20,11 @@ export type GatewayOptions = {
   databaseUrl: string;
   dataDir: string;
   pin: string[];
+  /** Rails for every wire of its 402, on chains of its own. */
+  withRails?: boolean;
+  /** Modules that are loaded before it. */
+  preload?: string[];
+  env?: Record<string, string>;
   /** Mints a Lightning invoice with every challenge, at an embedded node of its own. */
   withInvoices?: boolean;
 };
@@ -28,57 +34,87 @@ const PAY_TO = '0x00000000000000000000000000000000000000aa';
 /** Everything the limits on minting would keep from being measured. */
 const UNLIMITED = { LIGHTNING_MINTS_PER_ADDRESS: '100000', LIGHTNING_MINTS_PER_MINUTE: '1000000' };
 
+const RATE = '1000000';
+
 const mintedSchema = z.object({ key: z.string() });
 
 export async function startGateway(options: GatewayOptions): Promise<GatewayProcess> {
   const adminKey = randomBytes(24).toString('hex');
   const port = await findFreePort();
-  const anvil = await startAnvil({ log: silentLog });
-  const tempo = await startTempo({ log: silentLog });
+  const anvil = options.withRails ? await startAnvil({ log: silentLog }) : undefined;
+  const tempo = options.withRails ? await startTempo({ log: silentLog }) : undefined;
   const lightning = options.withInvoices
     ? await startLightning({ dataDir: options.dataDir, log: silentLog })
     : undefined;
+  const stopRails = async () => {
+    await Promise.all([anvil?.close(), tempo?.close(), lightning?.close()]);
+  };
   const server = await startServer({
     script: 'src/main.ts',
-    pin: options.pin,
+    ...{ pin: options.pin, preload: options.preload ?? [] },
     env: {
-      ...{
-        // The embedded node is not for production, and nothing else tells the two apart here.
-        NODE_ENV: lightning ? 'test' : 'production',
-        HOST: '127.0.0.1',
-        PORT: String(port),
-        LOG_LEVEL: 'error',
-        SANDBOX: 'none',
-      },
+      // The embedded node is not for production, and nothing else tells the two apart here.
+      NODE_ENV: lightning ? 'test' : 'production',
+      ...{ HOST: '127.0.0.1', PORT: String(port), LOG_LEVEL: 'error', SANDBOX: 'none' },
       ...{ DATABASE_URL: options.databaseUrl, MILLICENT_DATA_DIR: options.dataDir },
-      ...{ PUBLIC_URL: `http://127.0.0.1:${port}`, ADMIN_KEY: adminKey, MINTS_PER_HOUR: '1000' },
+      ...{ PUBLIC_URL: `http://127.0.0.1:${port}`, ADMIN_KEY: adminKey, MINTS_PER_HOUR: '100000' },
       ...{ SECRET: randomBytes(32).toString('hex'), RECEIPT_KEY: newReceiptKeyPem() },
       LOG_KEY: newReceiptKeyPem(),
-      ...{ EVM_RPC_URL: anvil.rpcUrl, EVM_CHAIN_ID: String(anvil.chainId), EVM_TOKEN: anvil.token },
-      ...{ EVM_TOKEN_NAME: anvil.tokenName, EVM_TOKEN_VERSION: anvil.tokenVersion },
-      ...{ EVM_PAY_TO: PAY_TO, EVM_WALLET_KEY: anvil.gatewayWalletKey },
-      // A rail whose node does not answer is not on the challenge.
-      ...{ TEMPO_RPC_URL: tempo.rpcUrl, TEMPO_CHAIN_ID: String(tempo.chainId) },
-      ...{ TEMPO_CURRENCY: tempo.currency, TEMPO_RECIPIENT: PAY_TO },
-      ...(lightning && {
-        ...{ LIGHTNING_PROVIDER: 'embedded', LIGHTNING_RATE: 'fixed:100000', ...UNLIMITED },
-        ...{ LIGHTNING_EMBEDDED_URL: lightning.provider.url },
-        ...{ LIGHTNING_EMBEDDED_TOKEN: lightning.provider.token },
-      }),
+      ...highRates(),
+      ...(anvil && toEvmEnvironment(anvil)),
+      ...(tempo && toTempoEnvironment(tempo)),
+      ...(lightning && toLightningEnvironment(lightning)),
+      ...options.env,
     },
+  }).catch(async (cause: unknown) => {
+    await stopRails();
+    throw cause;
   });
   return {
     ...server,
-    mint: () => mint(server.url, adminKey),
+    mint: () => mintKey(server.url, adminKey),
     async stop() {
       await server.stop();
-      await Promise.all([anvil.close(), tempo.close(), lightning?.close()]);
+      await stopRails();
     },
   };
 }
 
+function toEvmEnvironment(anvil: Anvil): Record<string, string> {
+  return {
+    ...{ EVM_RPC_URL: anvil.rpcUrl, EVM_CHAIN_ID: String(anvil.chainId), EVM_TOKEN: anvil.token },
+    ...{ EVM_TOKEN_NAME: anvil.tokenName, EVM_TOKEN_VERSION: anvil.tokenVersion },
+    ...{ EVM_PAY_TO: PAY_TO, EVM_WALLET_KEY: anvil.gatewayWalletKey },
+  };
+}
+
+/** A rail whose node does not answer is not on the challenge. */
+function toTempoEnvironment(tempo: Awaited<ReturnType<typeof startTempo>>): Record<string, string> {
+  return {
+    ...{ TEMPO_RPC_URL: tempo.rpcUrl, TEMPO_CHAIN_ID: String(tempo.chainId) },
+    ...{ TEMPO_CURRENCY: tempo.currency, TEMPO_RECIPIENT: PAY_TO },
+  };
+}
+
+function toLightningEnvironment({
+  provider,
+}: Awaited<ReturnType<typeof startLightning>>): Record<string, string> {
+  return {
+    ...{ LIGHTNING_PROVIDER: 'embedded', LIGHTNING_RATE: 'fixed:100000', ...UNLIMITED },
+    ...{ LIGHTNING_EMBEDDED_URL: provider.url, LIGHTNING_EMBEDDED_TOKEN: provider.token },
+  };
+}
+
+/**
+ * The rate limits as high as they go: every request is still counted against each of them, and none is refused.
+ */
+function highRates(): Record<string, string> {
+  const rates = Object.keys(environmentSchema.shape).filter((name) => name.startsWith('RATE_'));
+  return Object.fromEntries(rates.map((name) => [name, RATE]));
+}
+
 /** Production is told its own address, so the port has to be known before it listens. */
-async function findFreePort(): Promise<number> {
+export async function findFreePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   const address = server.address();
@@ -88,7 +124,8 @@ async function findFreePort(): Promise<number> {
   return address.port;
 }
 
-async function mint(url: string, adminKey: string): Promise<string> {
+/** A key with as much balance as an operator may give. */
+export async function mintKey(url: string, adminKey: string): Promise<string> {
   const response = await fetch(`${url}/v1/admin/mint`, {
     method: 'POST',
     headers: { 'content-type': 'application/json', 'x-admin-key': adminKey },

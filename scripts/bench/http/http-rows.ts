@@ -1,76 +1,84 @@
-import type { Books } from '../books.ts';
+import { type DurableObjectPeer, installDurableObject } from '../durable-object/install.ts';
 import type { Plan } from '../plan.ts';
-import type { ThrowAwayPostgres } from '../postgres.ts';
 import { compareRounds, median } from '../ratios.ts';
-import { measureRounds, type Progress } from '../rounds.ts';
-import type { Finding } from '../targets.ts';
-import { chooseLoadGenerator } from './load.ts';
+import { measureRounds, type Samples } from '../rounds.ts';
+import type { Part, RunDeps } from '../run.ts';
+import { findEach, type Measured, type Skipped } from '../targets.ts';
+import { chooseLoadGenerator, describeLoad } from './load.ts';
 import type { HttpSample } from './measure.ts';
 import { choosePins } from './pins.ts';
-import { hasProcessCpu } from './process-cpu.ts';
+import { hasProcessCpu, NO_PROCESS_CPU } from './process-cpu.ts';
 import { startStand } from './stand.ts';
-import { COMPARISONS, type HttpRow, variantsOf } from './variants.ts';
-
-export type HttpFindings = { findings: Finding[]; books: Books[]; load: string | undefined };
+import { COMPARISONS, type HttpRow, partsOf, variantsOf } from './variants.ts';
 
 /** The gateway's process against the same answers without a gateway, all started before the first round. */
-export async function measureHttp(
-  deps: { postgres: ThrowAwayPostgres; progress: Progress },
-  plan: Plan,
-): Promise<HttpFindings> {
+export async function measureHttp(deps: RunDeps, plan: Plan): Promise<Part> {
   const { postgres, progress } = deps;
   const asked = plan.rows.filter((row): row is HttpRow => row in COMPARISONS);
-  const skipped = asked.flatMap((row) => skip(row) ?? []);
-  const rows = asked.filter((row) => !skipped.some((finding) => finding.row === row));
-  if (rows.length === 0) return { findings: skipped, books: [], load: undefined };
+  if (asked.includes('paid-do')) progress('installing miniflare where it is missing');
+  const peer = asked.includes('paid-do') ? await installDurableObject() : undefined;
+  const reasons = new Map(asked.map((row) => [row, whySkip(row, peer)]));
+  const rows = asked.filter((row) => reasons.get(row) === undefined);
+  const skipped = asked.flatMap((row) => ({ row, skipped: reasons.get(row) ?? '' })).filter((f) => f.skipped);
+  if (rows.length === 0) return { findings: skipped };
   const pins = choosePins();
   const generator = chooseLoadGenerator(pins.load);
   const variants = variantsOf(rows);
   progress('starting the servers');
-  const stand = await startStand({ postgres, generator, pin: pins.server, variants, runs: plan.rounds + 1 });
+  const stand = await startStand({
+    ...{ postgres, generator, pin: pins.server },
+    kinds: [...new Set(variants.map((variant) => partsOf(variant).kind))],
+    durableObjectNode: peer && 'node' in peer ? peer.node : undefined,
+  });
   try {
-    for (const variant of variants) {
-      progress(`warming ${variant}`);
-      await stand.measure(variant, plan.warmSeconds);
-    }
     const samples = await measureRounds(
-      variants.map((name) => ({ name, measure: () => stand.measure(name, plan.seconds) })),
+      variants.map((name) => ({
+        name,
+        warm: async () => stand.measure(name, plan.warmSeconds),
+        measure: async () => stand.measure(name, plan.seconds),
+      })),
       { rounds: plan.rounds, progress },
     );
     progress('checking the books');
     return {
-      findings: [...rows.map((row) => toFinding(row, samples)), ...skipped],
+      findings: [...findEach(rows, (row) => toFigure(row, samples)), ...skipped],
       books: await stand.prove(),
-      load: `${generator.name}, ${pins.areOn ? 'servers and load pinned to a core each' : 'nothing pinned'}`,
+      load: describeLoad(generator, pins),
     };
   } finally {
     await stand.stop();
   }
 }
 
-function skip(row: HttpRow): Finding | undefined {
-  if (!hasProcessCpu) return { row, skipped: 'the CPU of a process is read from /proc, which is not here' };
+function whySkip(row: HttpRow, peer: DurableObjectPeer | undefined): string | undefined {
+  if (!hasProcessCpu) return NO_PROCESS_CPU;
+  if (row === 'paid-do') return peer && 'missing' in peer ? peer.missing : undefined;
   if (row !== 'challenge-x402') return undefined;
   try {
     import.meta.resolve('@x402/hono');
     return undefined;
   } catch {
-    return { row, skipped: '@x402/hono is not installed' };
+    return '@x402/hono is not installed';
   }
 }
 
-function toFinding(row: HttpRow, samples: ReadonlyMap<string, HttpSample[]>): Finding {
+function toFigure(row: HttpRow, samples: Samples<HttpSample>): Omit<Measured, 'row'> | Omit<Skipped, 'row'> {
   const { over, by, ours } = COMPARISONS[row];
-  const [upper = [], lower = []] = over.map((name) => samples.get(name)?.map((sample) => sample[by]) ?? []);
-  const texts = [upper, lower].map((values) => spell(median(values), by));
+  const [upper, lower] = [samples.of(over[0]), samples.of(over[1])];
+  const texts = [upper, lower].map((side) => spellSide(side, by));
   return {
-    row,
-    ratio: compareRounds(upper, lower),
+    measured: compareRounds(
+      upper.map((sample) => sample[by]),
+      lower.map((sample) => sample[by]),
+    ),
     ours: texts[ours] ?? '',
     peer: texts[1 - ours] ?? '',
   };
 }
 
-function spell(value: number, by: 'cpuMicros' | 'perSecond'): string {
-  return by === 'cpuMicros' ? `${value.toFixed(1)} us` : `${Math.round(value).toLocaleString('en')}/s`;
+/** Where rates are compared the CPU of a call is told beside them, because it hardly depends on what else runs. */
+function spellSide(side: readonly HttpSample[], by: 'cpuMicros' | 'perSecond'): string {
+  const micros = `${median(side.map(({ cpuMicros }) => cpuMicros)).toFixed(1)} us`;
+  if (by === 'cpuMicros') return micros;
+  return `${Math.round(median(side.map(({ perSecond }) => perSecond))).toLocaleString('en')}/s, ${micros}`;
 }

@@ -14,13 +14,6 @@ const answerSchema = z.object({
 
 /** One run of the generator that needs nothing installed. */
 export async function runUndici(request: LoadRequest, pin: string[]): Promise<LoadAnswer> {
-  const output = await runToEnd([
-    ...pin,
-    process.execPath,
-    '--import',
-    'tsx',
-    CHILD,
-    JSON.stringify(request),
-  ]);
-  return answerSchema.parse(JSON.parse(output));
+  const command = [process.execPath, '--import', 'tsx', CHILD, JSON.stringify(request)];
+  return answerSchema.parse(JSON.parse(await runToEnd([...pin, ...command], request.seconds)));
 }

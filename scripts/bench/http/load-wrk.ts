@@ -1,12 +1,25 @@
+import { join } from 'node:path';
 import type { LoadAnswer, LoadRequest } from './load.ts';
 import { runToEnd } from './run-to-end.ts';
 
-/** One run of wrk with one thread. */
+const SCRIPT = join(import.meta.dirname, 'keys.lua');
+
+/** One run of wrk: with one thread, or with one for each key, because its threads share no connection. */
 export async function runWrk(request: LoadRequest, pin: string[]): Promise<LoadAnswer> {
-  const headers = Object.entries(request.headers).flatMap(([name, value]) => ['-H', `${name}: ${value}`]);
-  const amount = ['-t1', `-c${request.connections}`, `-d${toDuration(request.seconds)}`, '--timeout', '10s'];
-  const output = await runToEnd([...pin, 'wrk', ...amount, ...headers, request.url]);
+  const { keys, connections } = request;
+  const [first, ...others] = keys;
+  const isSpread = others.length > 0;
+  const sent = first === undefined || isSpread ? request.headers : withKey(request.headers, first);
+  const headers = Object.entries(sent).flatMap(([name, value]) => ['-H', `${name}: ${value}`]);
+  const threads = Math.max(1, keys.length);
+  const amount = [`-t${threads}`, `-c${connections}`, `-d${toDuration(request.seconds)}`, '--timeout', '10s'];
+  const script = isSpread ? ['-s', SCRIPT, request.url, '--', ...keys] : [request.url];
+  const output = await runToEnd([...pin, 'wrk', ...amount, ...headers, ...script], request.seconds);
   return readWrk(output);
+}
+
+function withKey(headers: Record<string, string>, key: string): Record<string, string> {
+  return { ...headers, authorization: `Bearer ${key}` };
 }
 
 /** wrk takes whole seconds only. */

@@ -1,11 +1,15 @@
 import { findOnPath } from '../../dev/bound-child.ts';
 import { runUndici } from './load-undici.ts';
 import { runWrk } from './load-wrk.ts';
+import type { Pins } from './pins.ts';
 
 /** What is asked for, by how many connections, and for how long. */
 export type LoadRequest = {
   url: string;
   headers: Record<string, string>;
+  /** Bearer keys: each is a caller's with connections of its own, as many as the others'. */
+  keys: readonly string[];
+  /** In all. */
   connections: number;
   seconds: number;
 };
@@ -27,4 +31,9 @@ export function chooseLoadGenerator(pin: string[]): LoadGenerator {
   return findOnPath('wrk') === undefined
     ? { name: 'built in (undici); wrk is not installed', run: (request) => runUndici(request, pin) }
     : { name: 'wrk', run: (request) => runWrk(request, pin) };
+}
+
+/** For the report: which generator it was, and whether it and the servers had a core each. */
+export function describeLoad({ name }: LoadGenerator, { areOn }: Pins): string {
+  return `${name}, ${areOn ? 'servers and load pinned to a core each' : 'nothing pinned'}`;
 }

@@ -1,5 +1,5 @@
-import type { LoadGenerator, LoadRequest } from './load.ts';
-import { readCpuMicros } from './process-cpu.ts';
+import type { LoadAnswer, LoadGenerator, LoadRequest } from './load.ts';
+import { readTreeCpuMicros } from './process-cpu.ts';
 import type { ServerProcess } from './server-process.ts';
 
 /** What one run of load cost the server, and how quick it was. */
@@ -10,17 +10,20 @@ export type MeasureInput = {
   generator: LoadGenerator;
   request: Omit<LoadRequest, 'url'>;
   expects: 'answers' | 'refusals';
+  /** Told what the callers saw, before it is judged. */
+  counted?(load: LoadAnswer): void;
   /** Resolves once the server has done what its answers left to do. */
-  settled?: () => Promise<void>;
+  settled?(): Promise<void>;
 };
 
-/** One run: the CPU of the server's process, from the first request until nothing is left of the last. */
+/** One run: the CPU of the server and its workers, from the first request until nothing is left of the last. */
 export async function measureLoad(input: MeasureInput): Promise<HttpSample> {
   const { server, generator, request, expects } = input;
-  const before = readCpuMicros(server.pid);
+  const before = readTreeCpuMicros(server.pid);
   const load = await generator.run({ ...request, url: `${server.url}/v1/example` });
+  input.counted?.(load);
   await input.settled?.();
-  const spent = readCpuMicros(server.pid) - before;
+  const spent = readTreeCpuMicros(server.pid) - before;
   const wrong = expects === 'answers' ? load.refused : load.answers - load.refused;
   if (wrong > 0 || load.broken > 0 || load.answers === 0) {
     throw new Error(`${load.answers} answers, ${wrong} of them not as they should be, ${load.broken} broken`);

@@ -6,34 +6,55 @@ const TICK_MICROS = 10_000;
 /** Whether the kernel tells what CPU a process has used. */
 export const hasProcessCpu = existsSync('/proc/self/stat');
 
+/** Why a row is left out where it does not. */
+export const NO_PROCESS_CPU = 'the CPU of a process is read from /proc, which is not here';
+
 /** User and system time of a process, all threads together, in microseconds. */
 export function readCpuMicros(pid: number): number {
   const fields = readStat(pid);
   if (!fields) throw new Error(`process ${pid} is gone`);
-  return (Number(fields[11]) + Number(fields[12])) * TICK_MICROS;
+  return readMicros(fields);
 }
 
-/** The same for all children of a process: Postgres has one for each connection. */
-export function readChildrenCpuMicros(parent: number): number {
-  const pids = readdirSync('/proc').filter((name) => /^[0-9]+$/.test(name));
-  return pids.reduce((sum, name) => {
-    const fields = readStat(Number(name));
-    return Number(fields?.[1]) === parent
-      ? sum + (Number(fields?.[11]) + Number(fields?.[12])) * TICK_MICROS
-      : sum;
-  }, 0);
+/** The same for a process and all that come from it: workers, or a simulator's runtime. */
+export function readTreeCpuMicros(root: number): number {
+  const parents = new Map<number, number>();
+  for (const name of readdirSync('/proc')) {
+    const fields = /^[0-9]+$/.test(name) ? readStat(Number(name)) : undefined;
+    if (fields) parents.set(Number(name), Number(fields[1]));
+  }
+  const isBelow = (pid: number | undefined): boolean =>
+    pid !== undefined && (pid === root || isBelow(parents.get(pid)));
+  const below = [...parents.keys()].filter((pid) => pid !== root && isBelow(pid));
+  return below.reduce((sum, pid) => sum + readMicros(readStat(pid)), readCpuMicros(root));
 }
 
-export function readParent(pid: number): number {
-  return Number(readStat(pid)?.[1]);
+/** The first thread of a process alone, where its JavaScript runs. */
+export function readMainThreadCpuMicros(pid: number): number {
+  return readMicros(readFields(`/proc/${pid}/task/${pid}/stat`));
+}
+
+/** Resident memory of a process in bytes. */
+export function readResidentBytes(pid: number): number {
+  const kilobytes = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
+  if (kilobytes === undefined) throw new Error(`process ${pid} tells no resident memory`);
+  return Number(kilobytes) * 1024;
+}
+
+function readStat(pid: number): string[] | undefined {
+  return readFields(`/proc/${pid}/stat`);
 }
 
 /** The fields of proc_pid_stat(5) from the third on: the second may itself hold blanks and parentheses. */
-function readStat(pid: number): string[] | undefined {
+function readFields(path: string): string[] | undefined {
   try {
-    const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    const text = readFileSync(path, 'utf8');
     return text.slice(text.lastIndexOf(')') + 2).split(' ');
   } catch {
     return undefined;
   }
+}
+
+function readMicros(fields: string[] | undefined): number {
+  return fields ? (Number(fields[11]) + Number(fields[12])) * TICK_MICROS : 0;
 }

@@ -1,22 +1,18 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { openDatabase } from '../../../src/db/index.ts';
 import { newKeyText } from '../../../src/keys/index.ts';
-import { type Books, proveBooks } from '../books.ts';
+import type { Books } from '../books.ts';
+import { startDurableObject } from '../durable-object/peer.ts';
 import type { ThrowAwayPostgres } from '../postgres.ts';
-import { startGateway } from './gateway-process.ts';
 import type { LoadGenerator } from './load.ts';
 import { type HttpSample, measureLoad } from './measure.ts';
-import { type ServerProcess, startServer } from './server-process.ts';
-import { type HttpVariant, partsOf } from './variants.ts';
+import { type PaidGateway, startPaidGateway } from './paid-gateway.ts';
+import { startServer } from './server-process.ts';
+import { type HttpKind, type HttpVariant, partsOf } from './variants.ts';
 
 /** Every server that the rows need, running side by side. */
 export type HttpStand = {
   /** One run of load against the server of this variant. */
   measure(variant: HttpVariant, seconds: number): Promise<HttpSample>;
-  /** Whether the gateway's ledger agrees with what its callers were told; none when nobody called. */
+  /** Whether the ledgers agree with what callers were told. */
   prove(): Promise<Books[]>;
   stop(): Promise<void>;
 };
@@ -26,83 +22,93 @@ export type StandOptions = {
   generator: LoadGenerator;
   /** What keeps a server on its core. */
   pin: string[];
-  variants: readonly HttpVariant[];
-  /** How often each variant will be measured. */
-  runs: number;
+  kinds: readonly HttpKind[];
+  /** The Node for the simulator of the durable object. */
+  durableObjectNode: string | undefined;
 };
 
-const SEALED_WITHIN_MS = 30_000;
-const POLL_MS = 50;
+type Load = { connections: number; seconds: number };
+/** Who takes the load of a kind; its books, where it keeps any. */
+type Seat = {
+  run(load: Load): Promise<HttpSample>;
+  prove?(): Promise<Books[]>;
+  stop(): Promise<void>;
+};
 
 export async function startStand(options: StandOptions): Promise<HttpStand> {
-  const { postgres, generator, pin, variants } = options;
-  const databaseUrl = await postgres.createDatabase('bench_gateway');
-  const dataDir = await mkdtemp(join(tmpdir(), 'millicent-bench-gateway-'));
-  const { sql, close } = openDatabase({ url: databaseUrl, poolMax: 2, applicationName: 'millicent-bench' });
-  const servers = new Map<string, ServerProcess>();
-  const stop = async () => {
-    await Promise.all([...servers.values()].map((server) => server.stop()));
-    await close();
-    await rm(dataDir, { recursive: true, force: true });
+  const starts = new Map<HttpKind, () => Promise<Seat>>();
+  const needs = (kind: HttpKind) => options.kinds.includes(kind);
+  let shared: Promise<PaidGateway> | undefined;
+  // One gateway with all rails sells and demands, as it does in production.
+  const share = () => {
+    shared ??= startGatewayFor(options, { name: 'gateway' });
+    return shared;
   };
-  const keys: string[] = [];
-  try {
-    const gateway = await startGateway({ databaseUrl, dataDir, pin });
-    for (const kind of ['paid', 'challenge']) servers.set(kind, gateway);
-    if (variants.some((variant) => partsOf(variant).kind === 'invoice')) {
-      const ownUrl = await postgres.createDatabase('bench_invoices');
-      const ownDir = join(dataDir, 'invoices');
-      servers.set(
-        'invoice',
-        await startGateway({ databaseUrl: ownUrl, dataDir: ownDir, pin, withInvoices: true }),
-      );
-    }
-    for (const kind of ['bare', 'x402', 'mppx']) {
-      if (!variants.some((variant) => partsOf(variant).kind === kind)) continue;
-      servers.set(kind, await startServer({ script: `scripts/bench/children/${kind}-hono.ts`, pin }));
-    }
-    // Each paid run has a key of its own, because no key may hold what all of them spend.
-    const paidRuns = variants.filter((variant) => partsOf(variant).kind === 'paid').length * options.runs;
-    for (let run = 0; run < paidRuns; run++) keys.push(await gateway.mint());
-  } catch (cause) {
-    await stop();
-    throw cause;
+  if (needs('paid')) starts.set('paid', async () => seatPaid(await share()));
+  if (needs('challenge')) starts.set('challenge', async () => seatChallenge(await share()));
+  if (needs('invoice')) {
+    starts.set('invoice', async () =>
+      seatChallenge(await startGatewayFor(options, { name: 'invoices', withInvoices: true })),
+    );
   }
-  const called = { acknowledged: 0, cutOffMax: 0 };
+  if (needs('do')) starts.set('do', () => seatDurableObject(options));
+  for (const kind of ['bare', 'x402', 'mppx'] as const) {
+    if (needs(kind)) starts.set(kind, () => seatPeer(options, kind));
+  }
+  // One that does not start is told where it is measured, and takes no other row with it.
+  const seats = new Map<HttpKind, Seat | { failure: unknown }>();
+  for (const [kind, start] of starts) {
+    seats.set(kind, await start().catch((failure: unknown) => ({ failure })));
+  }
+  const started = [...seats.values()].filter((seat) => 'run' in seat);
   return {
-    async measure(variant, seconds) {
+    measure(variant, seconds) {
       const { kind, connections } = partsOf(variant);
-      const server = servers.get(kind);
-      if (!server) throw new Error(`there is no server for ${variant}`);
-      const isRefused = ['challenge', 'invoice', 'x402', 'mppx'].includes(kind);
-      // The bare route is sent a key too: reading a request of the same size is part of both.
-      const key = kind === 'paid' ? keys.pop() : newKeyText();
-      const headers: Record<string, string> = isRefused ? {} : { authorization: `Bearer ${key}` };
-      const sample = await measureLoad({
-        ...{ server, generator, request: { headers, connections, seconds } },
-        expects: isRefused ? 'refusals' : 'answers',
-        ...(kind === 'paid' ? { settled: untilSealed } : {}),
-      });
-      if (kind === 'paid') {
-        called.acknowledged += sample.answers;
-        // The load generator hangs up amid its last requests: those are charged, and counted by nobody.
-        called.cutOffMax += connections;
-      }
-      return sample;
+      const seat = seats.get(kind);
+      if (!seat) throw new Error(`there is no server for ${variant}`);
+      if ('failure' in seat) throw seat.failure;
+      return seat.run({ connections, seconds });
     },
-    prove: async () =>
-      called.acknowledged === 0 ? [] : [await proveBooks(sql, { label: 'example', ...called })],
-    stop,
+    prove: async () => (await Promise.all(started.map((seat) => seat.prove?.() ?? []))).flat(),
+    stop: async () => {
+      await Promise.all(started.map((seat) => seat.stop()));
+    },
   };
+}
 
-  /** Signing receipts is part of what a paid call costs, although it happens after the answer. */
-  async function untilSealed(): Promise<void> {
-    const deadline = Date.now() + SEALED_WITHIN_MS;
-    while (Date.now() < deadline) {
-      const open = await sql`SELECT 1 FROM receipt_batch WHERE signed_at IS NULL LIMIT 1`;
-      if (open.length === 0) return;
-      await sleep(POLL_MS);
-    }
-    throw new Error(`receipts were not signed within ${SEALED_WITHIN_MS / 1_000} seconds`);
-  }
+function startGatewayFor(
+  { postgres, generator, pin }: StandOptions,
+  kind: { name: string; withInvoices?: boolean },
+): Promise<PaidGateway> {
+  return startPaidGateway({ postgres, generator, pin, withRails: true, ...kind });
+}
+
+/** Each paid run has a key of its own, because no key may hold what all of them spend. */
+function seatPaid(paid: PaidGateway): Seat {
+  return {
+    run: async (load) => paid.pay({ ...load, keys: [await paid.gateway.mint()] }),
+    prove: paid.prove,
+    stop: paid.stop,
+  };
+}
+
+function seatChallenge({ challenge, stop }: PaidGateway): Seat {
+  return { run: challenge, stop };
+}
+
+async function seatDurableObject({ generator, pin, durableObjectNode }: StandOptions): Promise<Seat> {
+  if (durableObjectNode === undefined) throw new Error('there is no Node for miniflare');
+  const { pay, prove, stop } = await startDurableObject({ node: durableObjectNode, pin, generator });
+  return { run: pay, prove, stop };
+}
+
+async function seatPeer({ generator, pin }: StandOptions, kind: 'bare' | 'x402' | 'mppx'): Promise<Seat> {
+  const server = await startServer({ script: `scripts/bench/children/${kind}-hono.ts`, pin });
+  // The bare route is sent a key too: reading a request of the same size is part of both.
+  const [keys, expects] =
+    kind === 'bare' ? ([[newKeyText()], 'answers'] as const) : ([[], 'refusals'] as const);
+  return {
+    run: (load) => measureLoad({ server, generator, expects, request: { ...load, keys, headers: {} } }),
+    stop: server.stop,
+  };
 }

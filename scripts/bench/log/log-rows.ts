@@ -17,7 +17,7 @@ import type { Plan } from '../plan.ts';
 import type { ThrowAwayPostgres } from '../postgres.ts';
 import { compareRounds, median } from '../ratios.ts';
 import { measureRounds, type Progress, type Variant } from '../rounds.ts';
-import type { Finding, RowName } from '../targets.ts';
+import { type Finding, findEach, type Measured, type RowName } from '../targets.ts';
 
 type LogRow = Extract<RowName, `log-${string}`>;
 /** What one round saw of single steps, milliseconds. */
@@ -57,7 +57,7 @@ export async function measureLog(
     // Every append of the rounds is in the tree that the last signature recomputes.
     const checkpoint = await log.sign();
     const note = `${plan.leaves.toLocaleString('en')} leaves, then ${checkpoint?.treeSize.toLocaleString('en')}; ${loading}`;
-    return rows.map((row) => toFinding(row, samples.get(row) ?? [], note));
+    return findEach(rows, (row) => toFigure(samples.of(row), note));
   } finally {
     await close();
   }
@@ -117,15 +117,7 @@ async function proveConsistency(log: TransparencyLog, { treeSize }: Checkpoint):
 }
 
 function toVariant(name: LogRow, step: () => Promise<void>, plan: Plan): Variant<Latency> {
-  let isSettled = false;
-  return {
-    name,
-    async measure() {
-      if (!isSettled) await time(step, plan.warmSeconds);
-      isSettled = true;
-      return time(step, plan.seconds);
-    },
-  };
+  return { name, warm: () => time(step, plan.warmSeconds), measure: () => time(step, plan.seconds) };
 }
 
 async function time(step: () => Promise<void>, seconds: number): Promise<Latency> {
@@ -140,12 +132,11 @@ async function time(step: () => Promise<void>, seconds: number): Promise<Latency
   return { p50: median(taken), p95: taken[Math.ceil(taken.length * 0.95) - 1] ?? Number.NaN };
 }
 
-function toFinding(row: LogRow, samples: readonly Latency[], note: string): Finding {
+function toFigure(samples: readonly Latency[], note: string): Omit<Measured, 'row'> {
   const p50 = samples.map((sample) => sample.p50);
   const p95 = samples.map((sample) => sample.p95);
   return {
-    row,
-    ratio: compareRounds(
+    measured: compareRounds(
       p50,
       p50.map(() => GOAL_MS),
     ),

@@ -7,7 +7,7 @@ import { type ServerProcess, startServer } from '../http/server-process.ts';
 import type { Plan } from '../plan.ts';
 import { compareRounds, median } from '../ratios.ts';
 import { measureRounds, type Progress } from '../rounds.ts';
-import type { Finding, RowName } from '../targets.ts';
+import { type Finding, findEach, type RowName } from '../targets.ts';
 
 /** What the rows of proxied calls compare; each is a process of its own in front of the same endpoint. */
 const VARIANTS = {
@@ -61,21 +61,18 @@ export async function measureRemote({ progress }: { progress: Progress }, plan: 
       servers.set(name, await startServer(options));
     }
     const run = (name: string, seconds: number) => measure(servers.get(name), pins.load, seconds);
-    for (const name of needed) {
-      progress(`warming ${name}`);
-      await run(name, plan.warmSeconds * WARMING);
-    }
-    const samples = await measureRounds(
-      [...needed].map((name) => ({ name, measure: () => run(name, plan.seconds) })),
-      { rounds: plan.rounds, progress },
-    );
-    return rows.map((row) => {
+    const variants = [...needed].map((name) => ({
+      name,
+      warm: () => run(name, plan.warmSeconds * WARMING),
+      measure: () => run(name, plan.seconds),
+    }));
+    const samples = await measureRounds(variants, { rounds: plan.rounds, progress });
+    return findEach(rows, (row) => {
       const { over, ours } = ROWS[row];
-      const [upper = [], lower = []] = over.map((name) => samples.get(name));
+      const [upper, lower] = [samples.of(over[0]), samples.of(over[1])];
       const texts = [upper, lower].map((values) => `${median(values).toFixed(1)} us`);
       return {
-        row,
-        ratio: compareRounds(upper, lower),
+        measured: compareRounds(upper, lower),
         ours: texts[ours] ?? '',
         peer: texts[1 - ours] ?? '',
       };
@@ -90,7 +87,7 @@ async function measure(server: ServerProcess | undefined, pin: string[], seconds
   if (server === undefined) throw new Error('that proxy is not running');
   const request = JSON.stringify({ url: server.url, headers: {}, connections: CONNECTIONS, seconds });
   const before = readCpuMicros(server.pid);
-  const output = await runToEnd([...pin, process.execPath, '--import', 'tsx', LOAD, request]);
+  const output = await runToEnd([...pin, process.execPath, '--import', 'tsx', LOAD, request], seconds);
   const spent = readCpuMicros(server.pid) - before;
   const load = loadSchema.parse(JSON.parse(output));
   if (load.answers === 0 || load.refused > 0 || load.broken > 0) {

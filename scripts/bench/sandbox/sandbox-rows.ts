@@ -9,8 +9,8 @@ import { createNoRemote } from '../../../src/execution/backends/none.ts';
 import { createExecution, DEFAULT_LIMITS, type Execution } from '../../../src/execution/index.ts';
 import type { Plan } from '../plan.ts';
 import { compareRounds, median } from '../ratios.ts';
-import { measureRounds, type Progress, type Variant } from '../rounds.ts';
-import type { Finding, RowName } from '../targets.ts';
+import { measureRounds, type Progress, type Samples, type Variant } from '../rounds.ts';
+import { type Finding, findEach, type Measured, type RowName, type Skipped } from '../targets.ts';
 import { findDockerPeer } from './docker-peer.ts';
 import { ECHO_ARGUMENTS, ECHO_CODE } from './echo-server.ts';
 
@@ -49,7 +49,7 @@ export async function measureSandbox({ progress }: { progress: Progress }, plan:
       ...('call' in docker ? { docker: docker.call } : {}),
     };
     const samples = await measureRounds(toVariants(calls, plan), { rounds: plan.rounds, progress });
-    return rows.map((row) => toFinding(row, samples, 'call' in docker ? '' : docker.missing));
+    return findEach(rows, (row) => toFigure(row, samples, 'call' in docker ? undefined : docker.missing));
   } finally {
     if ('call' in docker) await docker.close();
     await Promise.all([warm.close(), cold.close()]);
@@ -81,17 +81,11 @@ function toVariants(
   calls: Partial<Record<Side, () => Promise<unknown>>>,
   { seconds, warmSeconds }: Plan,
 ): Variant<Latency>[] {
-  return Object.entries(calls).map(([name, call]) => {
-    let isSettled = false;
-    return {
-      name: `sandbox, ${name}`,
-      async measure() {
-        if (!isSettled) await time(call, warmSeconds);
-        isSettled = true;
-        return time(call, seconds);
-      },
-    };
-  });
+  return Object.entries(calls).map(([name, call]) => ({
+    name: `sandbox, ${name}`,
+    warm: () => time(call, warmSeconds),
+    measure: () => time(call, seconds),
+  }));
 }
 
 async function time(call: () => Promise<unknown>, seconds: number): Promise<Latency> {
@@ -107,13 +101,18 @@ async function time(call: () => Promise<unknown>, seconds: number): Promise<Late
   return { p50: median(taken), p95: taken[Math.ceil(taken.length * 0.95) - 1] ?? Number.NaN };
 }
 
-function toFinding(row: SandboxRow, samples: Map<string, Latency[]>, missing: string): Finding {
+function toFigure(
+  row: SandboxRow,
+  samples: Samples<Latency>,
+  missing: string | undefined,
+): Omit<Measured, 'row'> | Omit<Skipped, 'row'> {
   const { ours: mine, peer: other, turn } = SIDES[row];
-  const [ours, peer] = [samples.get(`sandbox, ${mine}`) ?? [], samples.get(`sandbox, ${other}`)];
-  if (peer === undefined) return { row, skipped: `${missing} (ours: ${spell(ours)})` };
+  const ours = samples.of(`sandbox, ${mine}`);
+  if (other === 'docker' && missing !== undefined) return { skipped: `${missing} (ours: ${spell(ours)})` };
+  const peer = samples.of(`sandbox, ${other}`);
   const [mineP50, otherP50] = [ours.map(({ p50 }) => p50), peer.map(({ p50 }) => p50)];
-  const ratio = turn === 'ours/peer' ? compareRounds(mineP50, otherP50) : compareRounds(otherP50, mineP50);
-  return { row, ratio, ours: spell(ours), peer: spell(peer) };
+  const measured = turn === 'ours/peer' ? compareRounds(mineP50, otherP50) : compareRounds(otherP50, mineP50);
+  return { measured, ours: spell(ours), peer: spell(peer) };
 }
 
 function spell(rounds: readonly Latency[]): string {
