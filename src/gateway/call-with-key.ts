@@ -318,6 +318,6 @@ async function refusal(
   }
 }
 
-function keyTerms({ accountId }: Principal): RunTerms {
-  return { paidBy: 'key', mayStream: true, payer: async () => `account:${accountId}` };
+function keyTerms(principal: Principal): RunTerms {
+  return { paidBy: 'key', mayStream: true, payer: async () => payerOf(principal) };
 }

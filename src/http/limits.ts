@@ -44,21 +44,29 @@ export function resolveLimited(
   keyText: string,
 ): Principal | undefined | Promise<Principal | undefined> {
   const { guesses, wrongKeys } = deps.traffic;
-  const { incoming, outgoing } = env ?? {};
+  const incoming = env?.incoming;
   const address = (incoming && networkOfCaller(deps, incoming)) ?? '';
   const wait = guesses.waitOf(address, keyText);
   if (wait > 0) throw tooMany(wrongKeys, wait);
-  const admit = (principal: Principal | undefined) => {
-    if (!principal) {
-      guesses.noteWrong(address);
-      return undefined;
-    }
-    guesses.noteRight(address, keyText);
-    takeForKey(deps, outgoing, principal);
-    return principal;
-  };
+  const tried = { address, keyText, outgoing: env?.outgoing };
   const known = deps.keys.recall(keyText);
-  return known ? admit(known) : deps.keys.resolve(keyText).then(admit);
+  if (known) return admit(deps, tried, known);
+  return deps.keys.resolve(keyText).then((found) => admit(deps, tried, found));
+}
+
+function admit(
+  deps: LimitDeps,
+  { address, keyText, outgoing }: { address: string; keyText: string; outgoing: Outgoing },
+  principal: Principal | undefined,
+): Principal | undefined {
+  const { guesses } = deps.traffic;
+  if (!principal) {
+    guesses.noteWrong(address);
+    return undefined;
+  }
+  guesses.noteRight(address, keyText);
+  takeForKey(deps, outgoing, principal);
+  return principal;
 }
 
 /** Both limits of a key-paid call, or none of them. */

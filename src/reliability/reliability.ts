@@ -47,6 +47,7 @@ export function createReliability(deps: { sql: Sql; clock: Clock }): Reliability
   };
   return {
     blockedForSeconds(payer, toolId) {
+      if (blockedUntil.size === 0) return undefined;
       const until = blockedUntil.get(`${payer} ${toolId}`);
       const leftMs = until ? until.getTime() - clock.now().getTime() : 0;
       return leftMs > 0 ? Math.ceil(leftMs / 1000) : undefined;
