@@ -28,27 +28,34 @@ const STRIPES = 256;
  */
 export function createBuckets(policy: RatePolicy, subjectsMax: number = SUBJECTS_MAX): Buckets {
   const entries = new Map<string, Entry>();
+  // The same subjects in a ring: to find out which a `Map` holds longest costs more with each that left it.
+  const ring: string[] = [];
+  let hand = 0;
   const stripes: Entry[] = [];
   const seed = randomInt(2 ** 31);
 
-  /** Looks at the oldest few: forgets those that are nearly full, and moves on those that are not. */
-  function makeRoom(now: number): void {
-    let steps = 0;
-    for (const [subject, entry] of entries) {
-      if (steps === SWEEP_STEPS) return;
-      steps += 1;
+  /** A place of the ring whose bucket was nearly full and is forgotten now. Looks at a few only. */
+  function makeRoom(now: number): number | undefined {
+    for (let step = 0; step < SWEEP_STEPS; step += 1) {
+      const place = hand;
+      hand = (hand + 1) % ring.length;
+      const subject = ring[place] ?? '';
+      const entry = entries.get(subject);
+      if (entry) refill(entry, policy, now);
+      if (entry?.isQueued || (entry && entry.missing > policy.burst * SLACK)) continue;
       entries.delete(subject);
-      refill(entry, policy, now);
-      if (entry.isQueued || entry.missing > policy.burst * SLACK) entries.set(subject, entry);
+      return place;
     }
+    return undefined;
   }
 
   return {
     find: (subject) => entries.get(subject),
     open(subject, now) {
-      if (entries.size >= subjectsMax) makeRoom(now);
-      if (entries.size < subjectsMax) {
+      const place = ring.length < subjectsMax ? ring.length : makeRoom(now);
+      if (place !== undefined) {
         const entry = newEntry(now);
+        ring[place] = subject;
         entries.set(subject, entry);
         return entry;
       }
@@ -61,7 +68,8 @@ export function createBuckets(policy: RatePolicy, subjectsMax: number = SUBJECTS
 }
 
 function newEntry(now: number): Entry {
-  return { ...newBucket(now), pending: 0, isQueued: false };
+  const { missing, atMs } = newBucket(now);
+  return { missing, atMs, pending: 0, isQueued: false };
 }
 
 /** FNV-1a from a start that nobody outside knows, so that nobody can aim at another's bucket. */
