@@ -22,6 +22,8 @@ export type RailLab = {
   readonly stripe: StripeServer;
   /** Between the gateways and a rail; Stripe has switches of its own. */
   doors: { evm?: RpcProxy; tempo?: RpcProxy; lightning?: HttpProxy };
+  /** What makes a gateway use them. */
+  environment: Record<string, string>;
   /** Everything answers again. */
   mend(): void;
   /** A gateway in this process, whose parts a test may change. */
@@ -37,17 +39,24 @@ export const ALL_RAILS: readonly RailName[] = ['evm', 'tempo', 'lightning', 'str
 
 type Closing = (() => Promise<void>)[];
 
-export async function startRailLab(names: readonly RailName[] = ALL_RAILS): Promise<RailLab> {
+/** On a database of its own, or on one that is given and stays. */
+export async function startRailLab(
+  names: readonly RailName[] = ALL_RAILS,
+  given?: TestDatabase,
+): Promise<RailLab> {
   const closing: Closing = [];
   try {
-    return await startParts(names, closing);
+    return await startParts({ names, given }, closing);
   } catch (error) {
     await closeAll(closing);
     throw error;
   }
 }
 
-async function startParts(names: readonly RailName[], closing: Closing): Promise<RailLab> {
+async function startParts(
+  { names, given }: { names: readonly RailName[]; given: TestDatabase | undefined },
+  closing: Closing,
+): Promise<RailLab> {
   const has = (name: RailName) => names.includes(name);
   const keep = async <T extends { close(): Promise<void> }>(starting: Promise<T>): Promise<T> => {
     const part = await starting;
@@ -55,7 +64,7 @@ async function startParts(names: readonly RailName[], closing: Closing): Promise
     return part;
   };
   const [database, anvil, tempo, lightning, stripe] = await Promise.all([
-    keep(createTestDatabase()),
+    given ?? keep(createTestDatabase()),
     has('evm') ? keep(startAnvil({ log: silentLog })) : undefined,
     has('tempo') ? keep(startTempo({ log: silentLog })) : undefined,
     has('lightning') ? keep(startLightning()) : undefined,
@@ -79,7 +88,7 @@ async function startParts(names: readonly RailName[], closing: Closing): Promise
     ...(stripe && railEnvironment.stripe(stripe)),
   };
   return {
-    ...{ database, doors },
+    ...{ database, doors, environment },
     get anvil() {
       return expectPart(anvil, 'evm');
     },

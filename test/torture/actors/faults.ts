@@ -1,0 +1,109 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createRandom } from '../../e2e/rail-faults/storm/random.ts';
+import type { Fault, FaultPlan } from '../plan/faults.ts';
+import type { Storm } from '../storm.ts';
+
+/** Breaks things as planned; resolves when everything it broke for a while is whole again. */
+export async function breakThings(
+  storm: Storm,
+  plan: readonly FaultPlan[],
+  signal: AbortSignal,
+): Promise<void> {
+  const startedAt = performance.now();
+  const under: Promise<void>[] = [];
+  for (const { at, fault } of plan) {
+    await sleep(Math.max(0, startedAt + at - performance.now()), undefined, { signal }).catch(() => {});
+    if (signal.aborted) break;
+    under.push(breakOne(storm, fault));
+  }
+  await Promise.all(under);
+}
+
+/** Gives every gateway the time that it is, and every rail its health. */
+export function mend({ world }: Storm): void {
+  world.lab.mend();
+  for (let place = 0; place < world.options.gateways; place += 1) world.fleet.at(place)?.shiftClock(0);
+}
+
+async function breakOne(storm: Storm, fault: Fault): Promise<void> {
+  const { world, counts } = storm;
+  switch (fault.kind) {
+    case 'kill-gateway':
+      if (!world.fleet.at(fault.place)) return;
+      counts.add('faults: gateway killed');
+      return world.fleet.kill(fault.place, fault.downMs);
+    case 'kill-postgres':
+      if (await world.postgres.kill('postmaster')) counts.add('faults: Postgres killed');
+      return;
+    case 'kill-backend':
+      if (await world.postgres.kill('backend')) counts.add('faults: process of Postgres killed');
+      return;
+    case 'kill-jail':
+      if (killJail(world.fleet.at(fault.place)?.pid, fault.which)) counts.add('faults: jail killed');
+      return;
+    case 'clock':
+      world.fleet.at(fault.place)?.shiftClock(fault.offsetMs);
+      counts.add('faults: clock jumped');
+      return;
+    case 'rail':
+      counts.add(`faults: ${fault.rail} ${fault.fate === 'refuse' ? 'failed before' : 'lost its answer'}`);
+      return breakRail(storm, fault);
+    default:
+      return fault satisfies never;
+  }
+}
+
+type RailFault = Extract<Fault, { kind: 'rail' }>;
+
+const STRIPE_OPERATIONS = [
+  'payment.create',
+  'payment.retrieve',
+  'payment.capture',
+  'payment.cancel',
+] as const;
+
+async function breakRail({ world }: Storm, fault: RailFault): Promise<void> {
+  const { rail, fate, chance, forMs, times } = fault;
+  if (rail === 'stripe') {
+    const operation = STRIPE_OPERATIONS[times % STRIPE_OPERATIONS.length] ?? 'payment.create';
+    world.lab.stripe.faults.add({ operation, when: fate === 'refuse' ? 'before' : 'after', times });
+    return;
+  }
+  const door = world.lab.doors[rail];
+  const random = createRandom(forMs);
+  door?.decide(() => (random.isTrue(chance) ? fate : 'pass'));
+  await sleep(forMs);
+  door?.decide(() => 'pass');
+}
+
+/** Kills one process below a gateway: what it runs for others is all it has there. */
+function killJail(gateway: number | undefined, which: number): boolean {
+  if (gateway === undefined) return false;
+  const below = listBelow(gateway);
+  const pid = below[which % Math.max(1, below.length)];
+  if (pid === undefined) return false;
+  try {
+    return process.kill(pid, 'SIGKILL');
+  } catch {
+    return false;
+  }
+}
+
+function listBelow(root: number): number[] {
+  const parents = new Map<number, number>();
+  for (const name of readdirSync('/proc')) {
+    if (!/^\d+$/.test(name)) continue;
+    try {
+      const text = readFileSync(`/proc/${name}/stat`, 'utf8');
+      parents.set(Number(name), Number(text.slice(text.lastIndexOf(')') + 2).split(' ')[1]));
+    } catch {
+      // It ended while we looked.
+    }
+  }
+  const isBelow = (pid: number): boolean => {
+    const parent = parents.get(pid);
+    return parent !== undefined && (parent === root || isBelow(parent));
+  };
+  return [...parents.keys()].filter(isBelow);
+}

@@ -1,0 +1,2 @@
+/** Somebody who pays on a rail. */
+export type Wallet = { name: string };

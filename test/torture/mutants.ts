@@ -1,0 +1,150 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { replacePiece } from './gateway/replace-piece.mjs';
+
+/** A piece of source text and what stands in its place, for as long as one gateway process runs. */
+export type Piece = { file: string; find: string; replace: string; times?: number };
+
+/** A defect put in on purpose, and the rules of the audit of which at least one has to notice it. */
+export type Mutant = { what: string; pieces: readonly Piece[]; caughtBy: readonly string[] };
+
+const CHARGE = 'src/ledger/charge/store.ts';
+const CAPPED = 'src/ledger/charge/capped/store.ts';
+const KEY_CALL = 'src/gateway/call-with-key.ts';
+const UNTRUE_RECEIPT = 'toReceipt(deps, sale, principal, { id, responseHash: hashResult(null) })';
+
+export const MUTANTS = {
+  'row-lock': {
+    what: 'charges read balances without locking their rows',
+    pieces: [
+      {
+        file: CHARGE,
+        // biome-ignore lint/suspicious/noTemplateCurlyInString: it is the text of another file
+        find: 'ANY($${ACCOUNT}::uuid[])${shard} ORDER BY id FOR UPDATE',
+        // biome-ignore lint/suspicious/noTemplateCurlyInString: it is the text of another file
+        replace: 'ANY($${ACCOUNT}::uuid[])${shard} ORDER BY id',
+      },
+      // biome-ignore lint/suspicious/noTemplateCurlyInString: it is the text of another file
+      { file: CHARGE, find: '::uuid[])[1]${shard} FOR UPDATE', replace: '::uuid[])[1]${shard}' },
+    ],
+    caughtBy: ['payer-balance', 'payer-held', 'sum-of-payers', 'model-balance'],
+  },
+  claim: {
+    what: 'a claim that is there already counts as won',
+    pieces: [{ file: 'src/payments/store.ts', find: 'return rows.length === 1;', replace: 'return true;' }],
+    caughtBy: ['charged-twice', 'answered-500', 'answered-differently'],
+  },
+  'claim-key': {
+    what: 'each request under one Idempotency-Key makes a claim of its own',
+    pieces: [
+      {
+        file: KEY_CALL,
+        find: 'const claimKey = keyClaimKeyOf(principal, idempotencyKey);',
+        replace: 'const claimKey = keyClaimKeyOf(principal, idempotencyKey + newUuid());',
+      },
+    ],
+    caughtBy: ['charged-twice'],
+  },
+  expiry: {
+    what: 'holds never expire',
+    pieces: [
+      {
+        file: 'src/ledger/ledger.ts',
+        find: 'const due = await listDueHolds(sql, DUE_ROWS_MAX);',
+        replace: 'const due = (await listDueHolds(sql, DUE_ROWS_MAX)).slice(0, 0);',
+      },
+    ],
+    caughtBy: ['hold-left'],
+  },
+  'settle-before-run': {
+    what: 'the money of a call is taken before it runs',
+    pieces: [
+      {
+        file: KEY_CALL,
+        find: 'await deps.charger.hold(request)',
+        replace: `await deps.charger.charge(request, ${UNTRUE_RECEIPT})`,
+      },
+    ],
+    caughtBy: ['charged-for-nothing'],
+  },
+  'settle-failed': {
+    what: 'the money of a call that failed is taken',
+    pieces: [
+      {
+        file: KEY_CALL,
+        find: 'await deps.charger.release(request)',
+        replace: `await deps.charger.capture(request, ${UNTRUE_RECEIPT})`,
+      },
+    ],
+    caughtBy: ['charged-for-nothing'],
+  },
+  undelivered: {
+    what: 'a tool that reports an error counts as delivered',
+    pieces: [
+      {
+        file: 'src/execution/call-tool.ts',
+        find: 'if (result.isError === true) return',
+        replace: 'if (false) return',
+      },
+    ],
+    caughtBy: ['delivered-although-failed'],
+  },
+  'answer-early': {
+    what: 'a call is answered before it is charged',
+    pieces: [
+      {
+        file: KEY_CALL,
+        find: 'charge = await deps.charger.charge(request, receipt);',
+        replace:
+          "deps.charger.charge(request, receipt).catch(() => {}); charge = { kind: 'held', rest: 0n };",
+      },
+    ],
+    caughtBy: ['charge-lost'],
+  },
+  'cap-hour': {
+    what: "a child's cap for an hour is not looked at",
+    pieces: [
+      { file: CAPPED, find: " WHEN d.amount > s.hour_left THEN 'per_hour' END", replace: ' END' },
+      { file: CAPPED, find: 'least(m.total_left, m.hour_left)', replace: 'm.total_left' },
+    ],
+    caughtBy: ['cap-exceeded'],
+  },
+  release: {
+    what: 'what is released is not given back',
+    pieces: [
+      {
+        file: CHARGE,
+        find: 'SELECT a.id, a.held - sum(i.amount) AS held, a.balance - sum',
+        // biome-ignore lint/suspicious/noTemplateCurlyInString: it is the text of another file
+        replace: "SELECT a.id, a.held - ${isCapture ? 'sum(i.amount)' : '0'} AS held, a.balance - sum",
+      },
+    ],
+    caughtBy: ['payer-held', 'sum-of-payers'],
+  },
+  'receipt-number': {
+    what: 'a batch of receipts takes one number too many',
+    pieces: [
+      {
+        file: 'src/provenance/receipts/store.ts',
+        find: 'DO UPDATE SET last_seq = l.last_seq + excluded.last_seq',
+        replace: 'DO UPDATE SET last_seq = l.last_seq + excluded.last_seq + 1',
+      },
+    ],
+    caughtBy: ['receipt-gap'],
+  },
+} as const satisfies Record<string, Mutant>;
+
+export type MutantName = keyof typeof MUTANTS;
+
+const ROOT = join(import.meta.dirname, '../..');
+
+/** The mutant of this name; throws where its pieces are not in the source as it says. */
+export function findMutant(name: MutantName): Mutant {
+  const mutant: Mutant = MUTANTS[name];
+  const texts = new Map<string, string>();
+  for (const piece of mutant.pieces) {
+    const text = texts.get(piece.file) ?? readFileSync(join(ROOT, piece.file), 'utf8');
+    texts.set(piece.file, replacePiece(text, piece));
+  }
+  return mutant;
+}

@@ -1,0 +1,104 @@
+import { createRandom, type Random } from '../../e2e/rail-faults/storm/random.ts';
+import type { StormOptions } from '../options.ts';
+import { type AccountPlan, planAccounts } from './accounts.ts';
+import { planCall } from './calls.ts';
+import { type FaultPlan, planFaults } from './faults.ts';
+import { planPayment } from './payments.ts';
+
+/** What a caller does with a key, and to which gateways it sends it. */
+export type CallPlan = {
+  kind: 'call';
+  at: number;
+  label: string;
+  account: number;
+  /** The child of the account whose key it is; the account's first key when left out. */
+  child: number | undefined;
+  tool: 'example' | 'moody';
+  /** Which of the servers of its kind. */
+  shop: number;
+  mood: Mood;
+  runMs: number;
+  /** Under an `Idempotency-Key`. */
+  isIdempotent: boolean;
+  /** One request for each of these gateways, all at once. */
+  gateways: readonly number[];
+  /** How long each of them is waited for; a short one leaves before the answer. */
+  patienceMs: number;
+  /** With the secret that the last rotation replaced. */
+  usesFormerSecret: boolean;
+};
+
+export type Mood = 'well' | 'unique' | 'error' | 'breach' | 'hang' | 'crash';
+
+/** The owner changes a child's key, while calls of it are under way. */
+export type KeyPlan = {
+  kind: 'revoke' | 'rotate';
+  at: number;
+  account: number;
+  child: number;
+  gateway: number;
+};
+
+/** Somebody pays on a rail for a call, for a key, or to fill one. */
+export type PayPlan = {
+  kind: 'pay';
+  at: number;
+  label: string;
+  /** Which wallet, of all the storm has. */
+  wallet: number;
+  purpose: 'call' | 'signup' | 'topup';
+  /** The account whose key is filled. */
+  account: number;
+  /** The tool delivers nothing: then the payment comes back, or is credit. */
+  fails: boolean;
+  /** Where the challenge comes from, and where the payment goes. */
+  gateways: readonly number[];
+  /** How often the whole is sent. */
+  rounds: number;
+  patienceMs: number;
+};
+
+export type Deed = CallPlan | KeyPlan | PayPlan;
+export type Plan = { accounts: readonly AccountPlan[]; deeds: readonly Deed[]; faults: readonly FaultPlan[] };
+
+/** Key changes: one for so many calls. */
+const CALLS_A_KEY_CHANGE = 60;
+/** Payments a second, as far as the machine keeps up: each is a challenge, a signature and a settlement. */
+const PAYMENTS_A_SECOND = 4;
+
+/** All that is sent and all that breaks, and when: from the options alone. */
+export function createPlan(options: StormOptions): Plan {
+  const root = createRandom(options.seed);
+  const [forAccounts, forCalls, forKeys, forPayments, forFaults] = Array.from({ length: 5 }, () =>
+    root.fork(),
+  ) as [Random, Random, Random, Random, Random];
+  const accounts = planAccounts(options, forAccounts);
+  const count = Math.max(1, Math.round(options.seconds * options.rate));
+  const stepMs = (options.seconds * 1_000) / count;
+  const calls = Array.from({ length: count }, (_, index) =>
+    planCall({ options, accounts, random: forCalls }, { index, at: index * stepMs }),
+  );
+  const payments = !options.hasRails
+    ? []
+    : Array.from({ length: Math.round(options.seconds * PAYMENTS_A_SECOND) }, (_, index) =>
+        planPayment({ options, accounts, random: forPayments }, index),
+      );
+  const deeds = [...calls, ...payments, ...planKeyChanges(options, accounts, forKeys)];
+  deeds.sort((one, other) => one.at - other.at);
+  return { accounts, deeds, faults: planFaults(options, forFaults) };
+}
+
+function planKeyChanges(options: StormOptions, accounts: readonly AccountPlan[], random: Random): KeyPlan[] {
+  const owners = accounts.filter(({ children }) => children.length > 0);
+  const count = Math.round((options.seconds * options.rate) / CALLS_A_KEY_CHANGE);
+  return Array.from({ length: count }, (): KeyPlan => {
+    const owner = random.pick(owners);
+    return {
+      kind: random.isTrue(0.5) ? 'revoke' : 'rotate',
+      at: random.between(0, options.seconds * 1_000),
+      account: owner.index,
+      child: random.between(0, owner.children.length - 1),
+      gateway: random.between(0, options.gateways - 1),
+    };
+  });
+}

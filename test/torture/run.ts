@@ -1,0 +1,144 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { connectGateway } from '../harness/gateway.ts';
+import { askAgain, isOpen, makeCall } from './actors/calls.ts';
+import { breakThings, mend } from './actors/faults.ts';
+import { changeKey } from './actors/keys.ts';
+import { auditBooks, auditLeftovers } from './audit/books.ts';
+import { auditBalances, auditCalls, auditTold, readCharges } from './audit/calls.ts';
+import { auditReceipts, auditSignatures } from './audit/receipts.ts';
+import { tell, type Violation } from './audit/violation.ts';
+import { createCounts } from './counts.ts';
+import { outcomeOf } from './model/model.ts';
+import type { StormOptions } from './options.ts';
+import { createPlan, type Deed, type Plan } from './plan/plan.ts';
+import type { Storm } from './storm.ts';
+import { createWire } from './world/http.ts';
+import { openAccounts } from './world/open.ts';
+import type { StormPostgres } from './world/postgres.ts';
+import { openShops } from './world/shops.ts';
+import { startWorld } from './world/world.ts';
+
+/** What a storm came to. */
+export type Report = {
+  options: StormOptions;
+  counts: [what: string, times: number][];
+  violations: Violation[];
+};
+
+/** Actors: each does one thing after the other, so that a slow machine is asked for less and not for all at once. */
+const LANES = 64;
+const ASKED_AT_ONCE = 16;
+const QUIET_MS = 90_000;
+/** A mutant may never come to rest, and what is left open is what it is caught by. */
+const MUTANT_QUIET_MS = 20_000;
+
+/** Starts everything, lets the storm go over it, mends it, and holds all that is known against all that is stored. */
+export async function runStorm(
+  options: StormOptions,
+  given?: Pick<StormPostgres, 'url' | 'sql'>,
+): Promise<Report> {
+  const plan = createPlan(options);
+  const world = await startWorld(options, given);
+  const wire = createWire();
+  try {
+    const first = connectGateway(world.fleet.at(0)?.url ?? '');
+    const shops = await openShops(first, options);
+    const model = await openAccounts(world, plan.accounts);
+    const storm: Storm = { world, wire, model, shops, wallets: [], attempts: [], counts: createCounts() };
+    await unleash(storm, plan);
+    mend(storm);
+    const violations = await comeToRest(storm);
+    violations.push(...(await audit(storm)));
+    countOutcomes(storm);
+    return { options, counts: storm.counts.list(), violations };
+  } finally {
+    await wire.close();
+    await world.close();
+  }
+}
+
+async function unleash(storm: Storm, plan: Plan): Promise<void> {
+  const { seconds } = storm.world.options;
+  const startedAt = performance.now();
+  const over = AbortSignal.timeout(seconds * 1_000);
+  const queue = [...plan.deeds].reverse();
+  const live = async () => {
+    for (let deed = queue.pop(); deed && !over.aborted; deed = queue.pop()) {
+      await sleep(Math.max(0, startedAt + deed.at - performance.now()));
+      await act(storm, deed);
+    }
+  };
+  const lanes = Array.from({ length: LANES }, live);
+  await Promise.all([breakThings(storm, plan.faults, over), ...lanes]);
+  storm.counts.add('deeds planned', plan.deeds.length);
+  storm.counts.add('deeds left for want of time', queue.length);
+}
+
+function act(storm: Storm, deed: Deed): Promise<void> {
+  switch (deed.kind) {
+    case 'call':
+      return makeCall(storm, deed);
+    case 'pay':
+      return Promise.resolve();
+    case 'revoke':
+    case 'rotate':
+      return changeKey(storm, deed);
+    default:
+      return deed satisfies never;
+  }
+}
+
+/** All gateways in order and new ones in their places; then everybody asks once more for what they do not know. */
+async function comeToRest(storm: Storm): Promise<Violation[]> {
+  const codes = await storm.world.fleet.renew();
+  const unclean = codes.filter((code) => code !== 0);
+  await untilQuiet(storm);
+  const open = [...storm.model.calls.values()].filter(isOpen);
+  for (let done = 0; done < open.length; done += ASKED_AT_ONCE) {
+    const some = open.slice(done, done + ASKED_AT_ONCE);
+    await Promise.all(some.map((call, index) => askAgain(storm, call, index % storm.world.options.gateways)));
+  }
+  await untilQuiet(storm);
+  return tell('unclean-stop', unclean, (code) => `SIGTERM ended a gateway with ${code}`);
+}
+
+/**
+ * Until nothing is open, or for so long: what is left then is the audit's to tell. Holds that a killed gateway left
+ * expire minutes from now, and nobody waits for that: their time is up at once, and the gateways' own job has to see it.
+ */
+async function untilQuiet({ world }: Storm): Promise<void> {
+  const { sql } = world.postgres;
+  const deadline = performance.now() + (world.options.mutant === undefined ? QUIET_MS : MUTANT_QUIET_MS);
+  for (;;) {
+    await sql`UPDATE ledger_hold SET expires_at = now() WHERE state = 'held' AND backing = 'balance'
+      AND NOT EXISTS (SELECT FROM payment_claim c WHERE c.id = ledger_hold.id AND c.state IN ('running', 'settling'))`;
+    const [open] = await sql<{ count: bigint }[]>`
+      SELECT (SELECT count(*) FROM ledger_hold WHERE state = 'held')
+        + (SELECT count(*) FROM payment_claim WHERE state IN ('running', 'settling'))
+        + (SELECT count(*) FROM receipt_batch WHERE signed_at IS NULL) AS count`;
+    if (open?.count === 0n || performance.now() > deadline) return;
+    await sleep(500);
+  }
+}
+
+async function audit(storm: Storm): Promise<Violation[]> {
+  const { sql } = storm.world.postgres;
+  const charges = await readCharges(sql);
+  return [
+    ...(await auditBooks(sql)),
+    ...(await auditLeftovers(sql)),
+    ...(await auditReceipts(sql)),
+    ...auditCalls(storm, charges),
+    ...(await auditBalances(storm, charges)),
+    ...(await auditTold(storm, charges)),
+    ...(await auditSignatures(storm)),
+  ];
+}
+
+function countOutcomes({ model, counts }: Storm): void {
+  for (const call of model.calls.values()) {
+    counts.add(`calls in the end: ${outcomeOf(call).kind}`);
+    if (call.verdicts.some(({ kind }) => kind === 'unknown'))
+      counts.add('calls with an unknown outcome at first');
+  }
+}

@@ -1,0 +1,74 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type GatewayStart, type StormGateway, startStormGateway } from './gateway.ts';
+
+/** Places for gateways, each of which may be empty for a while after a kill. */
+export type Fleet = {
+  /** The gateway at this place; the next one that lives while it is being started again. */
+  near(place: number): StormGateway | undefined;
+  at(place: number): StormGateway | undefined;
+  /** SIGKILL, and another one in its place after a while. */
+  kill(place: number, downMs: number): Promise<void>;
+  /** SIGTERM to all, and others in their places; answers how the first ones ended. */
+  renew(): Promise<(number | null)[]>;
+  close(): Promise<void>;
+};
+
+/** Starting one takes both cores for seconds: not for longer than it takes to try again. */
+const RESTARTS_MAX = 5;
+
+export async function startFleet(count: number, start: (place: number) => GatewayStart): Promise<Fleet> {
+  const places: (StormGateway | undefined)[] = Array.from({ length: count }, () => undefined);
+  let isClosing = false;
+  const fill = async (place: number) => {
+    for (let tries = 1; ; tries += 1) {
+      try {
+        const gateway = await startStormGateway(start(place));
+        if (isClosing) return await gateway.kill();
+        places[place] = gateway;
+        return;
+      } catch (cause) {
+        // Postgres may be down at this very moment, as it may be for anybody's gateway.
+        if (tries === RESTARTS_MAX || isClosing) throw cause;
+        await sleep(500);
+      }
+    }
+  };
+  const close = async () => {
+    isClosing = true;
+    await Promise.all(places.map((gateway) => gateway?.kill()));
+  };
+  try {
+    // The first one alone: it makes what the others find.
+    places[0] = await startStormGateway(start(0));
+    await Promise.all(
+      places.slice(1).map(async (_, index) => {
+        places[index + 1] = await startStormGateway(start(index + 1));
+      }),
+    );
+  } catch (cause) {
+    await close();
+    throw cause;
+  }
+  return {
+    at: (place) => places[place],
+    near(place) {
+      const order = [...places.slice(place), ...places.slice(0, place)];
+      return order.find((gateway) => gateway !== undefined);
+    },
+    async kill(place, downMs) {
+      const gateway = places[place];
+      if (!gateway) return;
+      places[place] = undefined;
+      await gateway.kill();
+      await sleep(downMs);
+      if (!isClosing) await fill(place);
+    },
+    async renew() {
+      const before = places.splice(0, count, ...Array.from({ length: count }, () => undefined));
+      const codes = await Promise.all(before.flatMap((gateway) => (gateway ? [gateway.stop()] : [])));
+      await Promise.all(places.map((_, place) => fill(place)));
+      return codes;
+    },
+    close,
+  };
+}

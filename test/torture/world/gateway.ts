@@ -1,0 +1,96 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createWriteStream } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { z } from 'zod';
+import type { Mutant } from '../mutants.ts';
+
+/** One gateway process, as an operator starts it. */
+export type StormGateway = {
+  url: string;
+  pid: number;
+  /** Shifts its wall clock, and no other process's. */
+  shiftClock(offsetMs: number): void;
+  kill(): Promise<void>;
+  /** SIGTERM; answers the exit code. */
+  stop(): Promise<number | null>;
+};
+
+export type GatewayStart = {
+  env: Record<string, string>;
+  mutant: Mutant | undefined;
+  /** Where its log goes. */
+  logFile: string;
+};
+
+const PRELOAD = fileURLToPath(new URL('../gateway/preload.mjs', import.meta.url));
+const MAIN = fileURLToPath(new URL('../../../src/main.ts', import.meta.url));
+const READY_MS = 90_000;
+
+const messageSchema = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('ready'), url: z.string() }),
+  z.object({ kind: z.literal('mutated'), file: z.string() }),
+]);
+
+export async function startStormGateway({ env, mutant, logFile }: GatewayStart): Promise<StormGateway> {
+  const child = spawn(process.execPath, ['--import', PRELOAD, '--import', 'tsx', MAIN], {
+    env: {
+      PATH: process.env.PATH,
+      ...env,
+      ...(mutant && { TORTURE_MUTANT: JSON.stringify(mutant.pieces) }),
+    },
+    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+  });
+  const ended = once(child, 'close').then(([code]) => code as number | null);
+  const complaint = keepLog(child, logFile);
+  const mutated = new Set<string>();
+  const url = await new Promise<string>((resolve, reject) => {
+    const late = setTimeout(() => reject(new Error(`a gateway is not ready: ${complaint()}`)), READY_MS);
+    child.on('message', (said) => {
+      const message = messageSchema.safeParse(said);
+      if (!message.success) return;
+      if (message.data.kind === 'mutated') mutated.add(message.data.file);
+      else {
+        clearTimeout(late);
+        resolve(message.data.url);
+      }
+    });
+    void ended.then((code) => {
+      clearTimeout(late);
+      reject(new Error(`a gateway ended with ${code}: ${complaint()}`));
+    });
+  });
+  const missing = mutant?.pieces.filter(({ file }) => !mutated.has(file)) ?? [];
+  if (missing.length > 0) {
+    child.kill('SIGKILL');
+    throw new Error(`the mutant was not imported: ${missing.map(({ file }) => file).join(', ')}`);
+  }
+  const end = async (signal: 'SIGKILL' | 'SIGTERM') => {
+    if (child.exitCode === null && child.signalCode === null) child.kill(signal);
+    return ended;
+  };
+  return {
+    ...{ url, pid: child.pid ?? 0 },
+    shiftClock: (offsetMs) => {
+      if (child.connected) child.send({ kind: 'clock', offsetMs });
+    },
+    kill: async () => void (await end('SIGKILL')),
+    stop: () => end('SIGTERM'),
+  };
+}
+
+const COMPLAINT_MAX = 2_000;
+
+/** Everything it says goes to a file; the last of it is told where it fails to start. */
+function keepLog(child: ChildProcess, logFile: string): () => string {
+  const file = createWriteStream(logFile, { flags: 'a' });
+  let last = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream?.on('data', (chunk: Buffer) => {
+      last = (last + chunk.toString()).slice(-COMPLAINT_MAX);
+      file.write(chunk);
+    });
+  }
+  child.once('close', () => file.end());
+  return () => last.trim();
+}

@@ -1,0 +1,48 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { jsonBody, readAnswer, submission } from '../../e2e/fixtures.ts';
+import { CHEAP, DEAR } from '../../e2e/rail-faults/payers.ts';
+import type { GatewayClient } from '../../harness/gateway.ts';
+import { BAD_PRICE, BAD_SHOPS, GOOD_PRICES } from '../plan/calls.ts';
+
+/** A listed server of moods, and what a call of it costs. */
+export type Shop = { name: string; path: string; price: number };
+
+export type Shops = {
+  good: Shop[];
+  bad: Shop[];
+  /** For payments on rails, by what one costs. */
+  paid: Record<'cheap' | 'dear', { good: Shop; bad: Shop[] }>;
+};
+
+const SERVER = readFileSync(join(import.meta.dirname, '../servers/moody.py'), 'utf8');
+/** A hanging tool is given up after this. */
+const TIMEOUT_MS = 2_000;
+const PAID_BAD_SHOPS = 3;
+
+export async function openShops(gateway: GatewayClient, options: { hasRails: boolean }): Promise<Shops> {
+  const open = async (kind: string, price: number): Promise<Shop> => {
+    const key = await gateway.mint(0, ['publish', 'read']);
+    const name = `torture-${kind}-${price}/moody`;
+    const body = submission(name, {
+      ...{ files: { 'server.py': SERVER }, limits: { timeout_ms: TIMEOUT_MS } },
+      pricing: { model: 'per_call', amount_mcents: price },
+    });
+    const response = await gateway.fetch('/mcp', jsonBody(body, { authorization: `Bearer ${key}` }));
+    if (response.status !== 201) throw new Error(`no shop: ${JSON.stringify(await readAnswer(response))}`);
+    return { name, path: `/invoke/${encodeURIComponent(name)}`, price };
+  };
+  const many = (kind: string, count: number, price: number) =>
+    Promise.all(Array.from({ length: count }, (_, index) => open(`${kind}${index}`, price)));
+  const good = await Promise.all(GOOD_PRICES.map((price) => open('good', price)));
+  const bad = await many('bad', BAD_SHOPS, BAD_PRICE);
+  const pair = async (price: number) => ({
+    good: await open('paid', price),
+    bad: await many('unpaid', PAID_BAD_SHOPS, price),
+  });
+  if (!options.hasRails) {
+    const none = { name: '', path: '', price: 0 };
+    return { good, bad, paid: { cheap: { good: none, bad: [] }, dear: { good: none, bad: [] } } };
+  }
+  return { good, bad, paid: { cheap: await pair(CHEAP), dear: await pair(DEAR) } };
+}
