@@ -66,9 +66,15 @@ export type Charger<Item> = {
 /**
  * Run-time settings for the connections that charge. The statement is large and always the same: planning it
  * anew costs more than running it. And its CTEs look to the planner like one row each, which makes it join a
- * batch with itself in a loop; every table in it is found by an array of keys, so no plan needs one.
+ * batch with itself in a loop. A plan made while a table was young would read all of it, for every batch, ever
+ * after. Every table in it is found by an array of keys, so no plan needs a loop or a whole table.
  */
-export const CHARGE_SETTINGS = { plan_cache_mode: 'force_generic_plan', enable_nestloop: 'off', jit: 'off' };
+export const CHARGE_SETTINGS = {
+  plan_cache_mode: 'force_generic_plan',
+  enable_nestloop: 'off',
+  enable_seqscan: 'off',
+  jit: 'off',
+};
 
 const CLOSE_ROUNDS_MAX = 5;
 const BATCH_MAX = 1_000;
