@@ -1,10 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { type Holdings, readHoldings } from '../e2e/rail-faults/storm/audit.ts';
 import { connectGateway } from '../harness/gateway.ts';
 import { askAgain, isOpen, makeCall } from './actors/calls.ts';
 import { breakThings, mend } from './actors/faults.ts';
 import { changeKey } from './actors/keys.ts';
+import { makePayment, openWallets } from './actors/payments.ts';
 import { auditBooks, auditLeftovers } from './audit/books.ts';
 import { auditBalances, auditCalls, auditTold, readCharges } from './audit/calls.ts';
+import { auditRails, endPayments } from './audit/rails.ts';
 import { auditReceipts, auditSignatures } from './audit/receipts.ts';
 import { tell, type Violation } from './audit/violation.ts';
 import { createCounts } from './counts.ts';
@@ -44,11 +47,14 @@ export async function runStorm(
     const first = connectGateway(world.fleet.at(0)?.url ?? '');
     const shops = await openShops(first, options);
     const model = await openAccounts(world, plan.accounts);
-    const storm: Storm = { world, wire, model, shops, wallets: [], attempts: [], counts: createCounts() };
+    const { hasRails } = options;
+    const wallets = hasRails ? await openWallets(world.lab) : [];
+    const before = hasRails ? await readHoldings(world.lab) : undefined;
+    const storm: Storm = { world, wire, model, shops, wallets, attempts: [], counts: createCounts() };
     await unleash(storm, plan);
     mend(storm);
     const violations = await comeToRest(storm);
-    violations.push(...(await audit(storm)));
+    violations.push(...(await audit(storm, before)));
     countOutcomes(storm);
     return { options, counts: storm.counts.list(), violations };
   } finally {
@@ -79,7 +85,7 @@ function act(storm: Storm, deed: Deed): Promise<void> {
     case 'call':
       return makeCall(storm, deed);
     case 'pay':
-      return Promise.resolve();
+      return makePayment(storm, deed);
     case 'revoke':
     case 'rotate':
       return changeKey(storm, deed);
@@ -121,10 +127,14 @@ async function untilQuiet({ world }: Storm): Promise<void> {
   }
 }
 
-async function audit(storm: Storm): Promise<Violation[]> {
+async function audit(storm: Storm, before: Holdings | undefined): Promise<Violation[]> {
   const { sql } = storm.world.postgres;
+  // In this process, so that what its jobs do once in a while is done now.
+  const auditor = before && (await storm.world.lab.start());
+  const endings = auditor ? await endPayments(storm, auditor) : [];
   const charges = await readCharges(sql);
   return [
+    ...(auditor && before ? await auditRails(storm, { auditor, endings, before, charges }) : []),
     ...(await auditBooks(sql)),
     ...(await auditLeftovers(sql)),
     ...(await auditReceipts(sql)),

@@ -18,6 +18,7 @@ export function planPayment({ options, accounts, random }: Making, index: number
     at: random.between(0, options.seconds * 1_000),
     wallet: random.between(0, WALLETS - 1),
     account: random.between(0, accounts.length - 1),
+    extra: random.between(0, 60),
     fails: purpose === 'call' && random.isTrue(0.3),
     gateways: Array.from({ length: copies }, () => random.between(0, options.gateways - 1)),
     rounds: random.between(1, 3),

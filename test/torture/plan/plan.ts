@@ -47,8 +47,9 @@ export type PayPlan = {
   /** Which wallet, of all the storm has. */
   wallet: number;
   purpose: 'call' | 'signup' | 'topup';
-  /** The account whose key is filled. */
+  /** The account whose key is filled, and by how many cents more than the others. */
   account: number;
+  extra: number;
   /** The tool delivers nothing: then the payment comes back, or is credit. */
   fails: boolean;
   /** Where the challenge comes from, and where the payment goes. */

@@ -161,7 +161,8 @@ async function payLater(world: World, random: Random, payer: Payer, attempt: Att
   return attempt;
 }
 
-function unitsOf({ rail }: RailCase, mcents: number): bigint {
+/** What an amount is on a rail, in its own units. */
+export function unitsOf({ rail }: RailCase, mcents: number): bigint {
   const amount = BigInt(mcents);
   switch (rail) {
     case 'evm':
