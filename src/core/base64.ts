@@ -1,15 +1,34 @@
-import { invariant } from './invariant.ts';
-
 /**
- * Base64 of texts that begin alike, with the beginning encoded once: hands out what encodes a text from its
- * rest. The last characters of the beginning must be ASCII, because they are encoded together with the rest.
+ * Base64 of texts that differ in one place, and there by as many characters: what stands around it is encoded
+ * once. What differs must be ASCII.
  */
-export function startBase64(beginning: string, alphabet: 'base64' | 'base64url'): (rest: string) => string {
-  const bytes = Buffer.from(beginning, 'utf8');
-  // Three bytes make four characters; what is left over waits for what follows.
-  const whole = bytes.length - (bytes.length % 3);
-  const encoded = bytes.toString(alphabet, 0, whole);
-  const left = bytes.toString('latin1', whole);
-  invariant(/^[\x20-\x7e]*$/.test(left), 'the beginning of a base64 text ends in ASCII');
-  return (rest) => encoded + Buffer.from(left + rest, 'utf8').toString(alphabet);
+export function encodeAround(
+  before: string,
+  after: string,
+  alphabet: 'base64' | 'base64url',
+): (between: string) => string {
+  let layout: Layout | undefined;
+  return (between) => {
+    if (layout?.chars !== between.length) layout = layOut({ before, after, chars: between.length }, alphabet);
+    const { head, middle, at, tail } = layout;
+    middle.write(between, at, between.length, 'latin1');
+    return head + middle.toString(alphabet) + tail;
+  };
+}
+
+/** Three bytes make four characters: `middle` begins and ends where they do, and is written anew each time. */
+type Layout = { chars: number; head: string; middle: Buffer; at: number; tail: string };
+
+function layOut(
+  { before, after, chars }: { before: string; after: string; chars: number },
+  alphabet: 'base64' | 'base64url',
+): Layout {
+  const bytes = Buffer.from(before + ' '.repeat(chars) + after, 'utf8');
+  const at = Buffer.byteLength(before);
+  const start = at - (at % 3);
+  const end = Math.min(bytes.length, Math.ceil((at + chars) / 3) * 3);
+  return {
+    ...{ chars, head: bytes.toString(alphabet, 0, start), middle: Buffer.from(bytes.subarray(start, end)) },
+    ...{ at: at - start, tail: bytes.toString(alphabet, end) },
+  };
 }

@@ -34,12 +34,8 @@ const UTF8_BYTES_MAX = 3;
  * the time of an HMAC object and leave nothing to collect.
  */
 export function createMac(key: Uint8Array): Mac {
-  const block = Buffer.alloc(BLOCK_BYTES);
-  block.set(key.length > BLOCK_BYTES ? sha256(key) : key);
-  let inner = Buffer.alloc(BLOCK_BYTES + MESSAGE_BYTES);
-  const outer = Buffer.alloc(BLOCK_BYTES + DIGEST_BYTES);
-  inner.set(block.map((byte) => byte ^ 0x36));
-  outer.set(block.map((byte) => byte ^ 0x5c));
+  const [pad, outer] = padKey(key);
+  let inner = Buffer.concat([pad], BLOCK_BYTES + MESSAGE_BYTES);
   return (message, encoding) => {
     const bytesMax = BLOCK_BYTES + message.length * (typeof message === 'string' ? UTF8_BYTES_MAX : 1);
     if (bytesMax > inner.length) inner = Buffer.concat([inner.subarray(0, BLOCK_BYTES)], bytesMax);
@@ -51,6 +47,29 @@ export function createMac(key: Uint8Array): Mac {
     }
     outer.write(hashAtOnce('sha256', inner.subarray(0, end), 'binary'), BLOCK_BYTES, 'binary');
     return hashAtOnce('sha256', outer, encoding);
+  };
+}
+
+/** What the key comes to in front of the message, and in front of its hash with room for that. */
+function padKey(key: Uint8Array): [inner: Buffer, outer: Buffer] {
+  const block = Buffer.alloc(BLOCK_BYTES);
+  block.set(key.length > BLOCK_BYTES ? sha256(key) : key);
+  const outer = Buffer.alloc(BLOCK_BYTES + DIGEST_BYTES);
+  outer.set(block.map((byte) => byte ^ 0x5c));
+  return [Buffer.from(block.map((byte) => byte ^ 0x36)), outer];
+}
+
+/** The same, as base64url, of messages that begin alike and end in ASCII. */
+export function createMacBehind(key: Uint8Array, beginning: string): (rest: string) => string {
+  const [inner, outer] = padKey(key);
+  const start = Buffer.concat([inner, Buffer.from(beginning, 'utf8')]);
+  let message = start;
+  return (rest) => {
+    const bytes = start.length + rest.length;
+    if (message.length !== bytes) message = Buffer.concat([start], bytes);
+    message.write(rest, start.length, 'latin1');
+    outer.write(hashAtOnce('sha256', message, 'binary'), BLOCK_BYTES, 'binary');
+    return hashAtOnce('sha256', outer, 'base64url');
   };
 }
 
@@ -66,19 +85,32 @@ export function equalConstantTime(given: string, expected: string): boolean {
 
 /** Random bytes as base64url. */
 export function takeRandomText(bytes: number): string {
-  if (pool.length < bytes) pool = randomBytes(POOL_BYTES);
-  const text = pool.toString('base64url', 0, bytes);
-  pool = pool.subarray(bytes);
-  return text;
+  const at = drawRandom(bytes);
+  return pool.toString('base64url', at, at + bytes);
+}
+
+/** Random bytes, used once each; one call of the generator serves many who want a few. */
+export function takeRandomBytes(bytes: number): Buffer {
+  const at = drawRandom(bytes);
+  return Buffer.from(pool.subarray(at, at + bytes));
+}
+
+/** The same, written over a part of something. */
+export function writeRandomBytes(target: Buffer, start: number, bytes: number): void {
+  const at = drawRandom(bytes);
+  pool.copy(target, start, at, at + bytes);
 }
 
 const POOL_BYTES = 4_096;
 let pool = Buffer.alloc(0);
+let poolUsed = 0;
 
-/** Random bytes, used once each; one call of the generator serves many who want a few. */
-export function takeRandomBytes(bytes: number): Buffer {
-  if (pool.length < bytes) pool = randomBytes(POOL_BYTES);
-  const taken = Buffer.from(pool.subarray(0, bytes));
-  pool = pool.subarray(bytes);
-  return taken;
+/** Where in the pool there are so many bytes that nobody has had. */
+function drawRandom(bytes: number): number {
+  if (pool.length - poolUsed < bytes) {
+    pool = randomBytes(Math.max(POOL_BYTES, bytes));
+    poolUsed = 0;
+  }
+  poolUsed += bytes;
+  return poolUsed - bytes;
 }

@@ -34,7 +34,7 @@ export type Demand = {
   order: Order;
 };
 
-type DemandDeps = Pick<
+export type DemandDeps = Pick<
   GatewayDeps,
   'wires' | 'rails' | 'challengeBound' | 'quotes' | 'pending' | 'log' | 'settings'
 >;
@@ -68,11 +68,12 @@ export async function demandPayment(
     .map((wire) => wire.challenge(input))
     .filter((challenge) => challenge !== undefined);
   if (challenges.length === 0) return explainNoOffer(deps, demand, signal, refusal?.detail);
-  return toProblem(input, challenges, refusal?.members);
+  return toPaymentProblem(input, challenges, refusal?.members);
 }
 
-function toProblem(
-  { quote, refusal }: ChallengeInput,
+/** The 402 that these challenges make. */
+export function toPaymentProblem(
+  { quote, refusal }: Pick<ChallengeInput, 'quote' | 'refusal'>,
   challenges: readonly Challenge[],
   further: Record<string, unknown> | undefined,
 ): Problem {

@@ -10,23 +10,29 @@ import { refuseAddress } from './limits.ts';
 import { nameRequest, spellEnvelope } from './middleware/envelope.ts';
 import { noteProblem, problemHeaders } from './problems.ts';
 import { plainExample, spellExample } from './routes/example.ts';
+import { type StrangerWay, strangerWay } from './stranger.ts';
 
 /** Answers a request before Hono sees it, or leaves it to Hono: true when it is answered here. */
 export type DirectWay = (incoming: IncomingMessage, outgoing: ServerResponse) => boolean;
 
+const METHOD = 'GET';
 const PATH = '/v1/example';
 
 /**
- * A plain call of the example by key, without a router and without making a `Request`, a `Response` and their
- * headers: those cost as much as the call. Only what a request may not do without is looked at here; it is
- * admitted, charged and answered by the functions that the general way uses. Whatever is the least unusual goes
- * that way: another method, a query, a body, a header that is not in `PLAIN`, or one that came twice.
+ * A plain call of the example, by key or with nothing to pay for it, without a router and without making a
+ * `Request`, a `Response` and their headers: those cost as much as the call. Only what a request may not do
+ * without is looked at here; it is admitted, charged and answered by the functions that the general way uses.
+ * Whatever is the least unusual goes that way: another method, a query, a body, a header that is not in `PLAIN`,
+ * or one that came twice.
  */
 export function directWay(deps: HttpDeps): DirectWay {
   const sale = plainExample(deps);
+  const stranger = strangerWay(deps, sale, { method: METHOD, path: PATH });
   return (incoming, outgoing) => {
-    if (incoming.url !== PATH || incoming.method !== 'GET') return false;
-    const keyText = readPlainKey(incoming);
+    if (incoming.url !== PATH || incoming.method !== METHOD || !isPlain(incoming)) return false;
+    const { authorization } = incoming.headers;
+    if (authorization === undefined) return answerStranger(deps, stranger, { incoming, outgoing });
+    const keyText = PLAIN_KEY.exec(authorization)?.[1];
     if (keyText === undefined) return false;
     void answer(deps, sale, { incoming, outgoing, keyText });
     return true;
@@ -44,15 +50,31 @@ const PLAIN = new Set([
 const PLAIN_HOST = /^[a-z0-9._-]+(?::(?:[1-5]\d{3,4}|[6-9]\d{3}))?$/;
 const PLAIN_KEY = /^Bearer (mcp_[0-9a-f]{48})$/;
 
-function readPlainKey({ headers, rawHeaders }: IncomingMessage): string | undefined {
+function isPlain({ headers, rawHeaders }: IncomingMessage): boolean {
   let count = 0;
   for (const name in headers) {
-    if (!PLAIN.has(name)) return undefined;
+    if (!PLAIN.has(name)) return false;
     count += 1;
   }
   // Of some headers that came twice Node keeps the first only.
-  if (rawHeaders.length !== 2 * count || !PLAIN_HOST.test(headers.host ?? '')) return undefined;
-  return PLAIN_KEY.exec(headers.authorization ?? '')?.[1];
+  return rawHeaders.length === 2 * count && PLAIN_HOST.test(headers.host ?? '');
+}
+
+function answerStranger(
+  deps: HttpDeps,
+  stranger: StrangerWay,
+  { incoming, outgoing }: Pick<Asked, 'incoming' | 'outgoing'>,
+): boolean {
+  const requestId = nameRequest(incoming.headers['x-request-id']);
+  try {
+    if (!stranger.isFor(incoming)) return false;
+    const refusal = refuseAddress(deps, { incoming, outgoing, requestId });
+    if (refusal) throw refusal;
+    stranger.answer(outgoing, requestId);
+  } catch (thrown) {
+    writeProblem(outgoing, requestId, noteProblem(deps.log, thrown, { requestId, path: PATH }));
+  }
+  return true;
 }
 
 type Asked = { incoming: IncomingMessage; outgoing: ServerResponse; keyText: string };

@@ -16,7 +16,13 @@ export { createInvoices, type Invoices } from './invoice/invoice.ts';
 export { createPending, type Pending } from './pending/pending.ts';
 export { deleteUnpaidClaims, shrinkDeliveredClaims } from './prune/store.ts';
 export type { Purpose, Quote } from './quote.ts';
-export { createQuoteSealer, hashQuoteId, type QuoteOpening, type QuoteSealer } from './quote-seal.ts';
+export {
+  createQuoteSealer,
+  hashQuoteId,
+  type QuoteOpening,
+  type QuoteSealer,
+  type QuoteSeries,
+} from './quote-seal.ts';
 export type {
   Arrival,
   Authorization,
@@ -65,6 +71,7 @@ export type {
   CredentialReading,
   Refusal,
   RefusalCode,
+  StandingChallenge,
   Wire,
   WireName,
 } from './wire.ts';

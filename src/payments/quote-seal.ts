@@ -1,5 +1,5 @@
 import { timingSafeEqual } from 'node:crypto';
-import { createMac, deriveKey, type Mac, sha256, takeRandomText } from '../core/bytes.ts';
+import { createMac, deriveKey, type Mac, sha256, takeRandomText, writeRandomBytes } from '../core/bytes.ts';
 import { addMs, type Clock } from '../core/clock.ts';
 import { invariant } from '../core/invariant.ts';
 import { millicents } from '../core/money.ts';
@@ -16,8 +16,17 @@ export type QuoteOpening =
   | { kind: 'expired'; quote: SealedQuote }
   | { kind: 'tampered' };
 
+/** Quotes on the same terms until the same time, each with a secret id of its own. */
+export type QuoteSeries = {
+  expiresAt: Date;
+  /** The token of one more; it is kept nowhere. */
+  next(): string;
+};
+
 export type QuoteSealer = {
   issue(terms: QuoteTerms): Quote;
+  /** For callers who ask alike: a quote of it is `issue` and `seal` in one. */
+  series(terms: QuoteTerms): QuoteSeries;
   /** The quote as a token the client echoes: the price lock, readable by us alone. */
   seal(quote: Quote): string;
   open(token: string): QuoteOpening;
@@ -58,6 +67,19 @@ export function createQuoteSealer(deps: {
       expiresAt: addMs(deps.clock.now(), deps.lifetimeMs),
       runTimeoutMs,
     }),
+    series(terms) {
+      const expiresAt = addMs(deps.clock.now(), deps.lifetimeMs);
+      const bytes = Buffer.alloc(QUOTE_BYTES + MAC_BYTES);
+      encode({ ...terms, id: '', expiresAt }, bytes);
+      return {
+        expiresAt,
+        next() {
+          writeRandomBytes(bytes, AT.id, ID_BYTES);
+          writeMac(sign, bytes);
+          return PREFIX + bytes.toString('base64url');
+        },
+      };
+    },
     seal(quote) {
       const bytes = Buffer.allocUnsafe(QUOTE_BYTES + MAC_BYTES);
       encode(quote, bytes);

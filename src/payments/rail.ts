@@ -174,6 +174,8 @@ export type Rail = {
    * the same object for the same terms, and wires spell it once.
    */
   offer(input: OfferInput, signal: AbortSignal): Offer[] | Promise<Offer[]>;
+  /** Rails whose offers are for one quote alone: whether one would be minted now. Asking takes nothing. */
+  mints?(input: OfferInput): boolean;
   /** Checks a form against the quote; changes nothing. */
   verify(form: Form, quote: Quote, signal: AbortSignal): Promise<Verification>;
   /**

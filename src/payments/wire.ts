@@ -57,6 +57,22 @@ export type Challenge = {
   problemType?: string;
 };
 
+/** What many callers ask alike, who show nothing and prefer nothing: all of a challenge but its quote. */
+export type StandingInput = {
+  offers: Offer[];
+  resource: Quote['resource'];
+  /** The request's. */
+  method: string;
+  expiresAt: Date;
+};
+
+/** A challenge that waits for its quote; it says what `challenge` says. */
+export type StandingChallenge = {
+  headers(quoteToken: string): [name: string, value: string][];
+  /** No quote is in it. */
+  body: Record<string, unknown>;
+};
+
 export type PaymentReceiptInput = {
   form: Form;
   payer: string;
@@ -75,6 +91,8 @@ export type Wire = {
   readonly name: WireName;
   /** This wire's part of a 402, or undefined when it can spell none of the offers. */
   challenge(input: ChallengeInput): Challenge | undefined;
+  /** The same for callers who ask alike; what does not follow from the quote is spelled here, once. */
+  prepare(input: StandingInput): StandingChallenge | undefined;
   /**
    * The credential a request carries; undefined when it carries none of this wire. Never throws. A wire that
    * signs its challenges, or binds them to a body, refuses here what it did not sign.

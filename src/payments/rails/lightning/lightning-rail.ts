@@ -4,7 +4,7 @@ import type { Rail } from '../../rail.ts';
 import type { LightningRailDeps } from './context.ts';
 import { claimKeyOf, MSAT, payerOf } from './identity.ts';
 import { createMintLimit } from './mint-limit.ts';
-import { offerInvoice } from './offer.ts';
+import { chooseTerms, offerInvoice } from './offer.ts';
 import { cancelIntent, lookUpIntent, settleIntent } from './settle.ts';
 import { verifyPreimage } from './verify.ts';
 import { watchInvoices } from './watch.ts';
@@ -21,7 +21,13 @@ export function createLightningRail(deps: LightningRailDeps): Rail {
       const { paymentHash } = expectForm(given, 'preimage');
       return { claimKey: claimKeyOf(paymentHash), payer: payerOf(paymentHash) };
     },
-    offer: (input, signal) => offerInvoice(deps, limit, input, within(signal, timeouts.mintMs)),
+    mints: (input) => chooseTerms(deps, input) !== undefined && limit.has(input.address),
+    offer(input, signal) {
+      const terms = chooseTerms(deps, input);
+      // Over the limit nothing is waited for: that is where whoever asks without end is.
+      if (!terms || !limit.take(input.address)) return [];
+      return offerInvoice(deps, terms, within(signal, timeouts.mintMs));
+    },
     verify(given, quote, signal) {
       const form = expectForm(given, 'preimage');
       return verifyPreimage(deps, { form, quote }, within(signal, timeouts.lookMs));

@@ -4,6 +4,8 @@ import type { Clock } from '../../../core/clock.ts';
 export type MintLimit = {
   /** Takes one mint of this minute; false when there is none left. */
   take(address: string | undefined): boolean;
+  /** Whether there is one, without taking it. */
+  has(address: string | undefined): boolean;
 };
 
 const WINDOW_MS = 60_000;
@@ -18,15 +20,21 @@ export function createMintLimit(deps: { clock: Clock; perAddress: number; total:
   let taken = 0;
   // No larger than `total`: who is refused in all is not counted.
   let takenBy = new Map<string, number>();
+  /** How many of this minute a caller has had; undefined when it gets no more. */
+  const count = (key: string) => {
+    const current = Math.floor(deps.clock.now().getTime() / WINDOW_MS);
+    if (current !== window) [window, taken, takenBy] = [current, 0, new Map()];
+    const had = takenBy.get(key) ?? 0;
+    return taken >= deps.total || had >= deps.perAddress ? undefined : had;
+  };
   return {
+    has: (address) => count(networkOf(address)) !== undefined,
     take(address) {
-      const current = Math.floor(deps.clock.now().getTime() / WINDOW_MS);
-      if (current !== window) [window, taken, takenBy] = [current, 0, new Map()];
       const key = networkOf(address);
-      const count = takenBy.get(key) ?? 0;
-      if (taken >= deps.total || count >= deps.perAddress) return false;
+      const had = count(key);
+      if (had === undefined) return false;
       taken += 1;
-      takenBy.set(key, count + 1);
+      takenBy.set(key, had + 1);
       return true;
     },
   };

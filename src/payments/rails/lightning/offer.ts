@@ -6,7 +6,6 @@ import type { Bolt11Offer, OfferInput } from '../../rail.ts';
 import { readInvoice } from './bolt11.ts';
 import type { LightningRailDeps } from './context.ts';
 import { HttpError } from './http.ts';
-import type { MintLimit } from './mint-limit.ts';
 import { type RateReading, toSatsRoundedUp } from './rate/index.ts';
 
 /** A held payment holds a request with it: MONEY.md, rule 11. */
@@ -16,23 +15,25 @@ const EXPIRY_SECONDS_MIN = 10;
 const MEMO_CHARS_MAX = 100;
 const MSAT_PER_SAT = 1_000n;
 
-/**
- * Mints an invoice for a quote; none while the node is down, the rate is unknown, the amount too small or too
- * many were minted. A challenge never fails for it: the other rails are offered alone.
- */
+/** What an invoice would say. */
+export type InvoiceTerms = { quote: Quote; rate: RateReading; expirySeconds: number };
+
+/** None while the node is down, the rate is unknown, or the amount too small. */
+export function chooseTerms(deps: LightningRailDeps, { quote }: OfferInput): InvoiceTerms | undefined {
+  const rate = deps.rate.current();
+  if (!rate || quote.amount < deps.settings.amountMin || !deps.health.isUp()) return undefined;
+  const expirySeconds = chooseExpiry(deps, quote);
+  return expirySeconds < EXPIRY_SECONDS_MIN ? undefined : { quote, rate, expirySeconds };
+}
+
+/** Mints an invoice for a quote. A challenge never fails for it: the other rails are offered alone. */
 export async function offerInvoice(
   deps: LightningRailDeps,
-  limit: MintLimit,
-  input: OfferInput,
+  terms: InvoiceTerms,
   signal: AbortSignal,
 ): Promise<Bolt11Offer[]> {
-  const { quote, address } = input;
-  const rate = deps.rate.current();
-  if (!rate || quote.amount < deps.settings.amountMin || !deps.health.isUp()) return [];
-  const expirySeconds = chooseExpiry(deps, quote);
-  if (expirySeconds < EXPIRY_SECONDS_MIN || !limit.take(address)) return [];
   try {
-    return [await mint(deps, { quote, rate, expirySeconds }, signal)];
+    return [await mint(deps, terms, signal)];
   } catch (cause) {
     if (!signal.aborted && !isRefusal(cause)) deps.health.noteDown();
     deps.log.warn({ err: cause, node: deps.provider.name }, 'an invoice could not be minted');
@@ -54,11 +55,7 @@ function chooseExpiry(deps: LightningRailDeps, quote: Quote): number {
   return isHoldFor(deps, quote) ? Math.min(left, HOLD_SECONDS_MAX) : left;
 }
 
-async function mint(
-  deps: LightningRailDeps,
-  terms: { quote: Quote; rate: RateReading; expirySeconds: number },
-  signal: AbortSignal,
-): Promise<Bolt11Offer> {
+async function mint(deps: LightningRailDeps, terms: InvoiceTerms, signal: AbortSignal): Promise<Bolt11Offer> {
   const { quote, rate, expirySeconds } = terms;
   const { provider } = deps;
   const isHold = isHoldFor(deps, quote);

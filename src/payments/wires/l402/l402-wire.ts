@@ -25,6 +25,8 @@ export function createL402Wire(deps: L402WireDeps): Wire {
   return {
     name: 'l402',
     challenge: (input) => challenge(signingKey, input),
+    // An invoice is minted for one quote alone: nobody else is asked alike.
+    prepare: () => undefined,
     read(carried) {
       const authorization = carried.header('authorization');
       const credentials = authorization === undefined ? [] : findCredentials(authorization);

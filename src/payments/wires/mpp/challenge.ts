@@ -1,7 +1,8 @@
-import { createMac } from '../../../core/bytes.ts';
+import { createMac, createMacBehind } from '../../../core/bytes.ts';
 import { toIsoText } from '../../../core/clock.ts';
+import { invariant } from '../../../core/invariant.ts';
 import type { Offer } from '../../rail.ts';
-import type { ChallengeInput } from '../../wire.ts';
+import type { ChallengeInput, StandingInput } from '../../wire.ts';
 import { type Preference, readPreferences, weigh } from './accept-payment.ts';
 import { CREDENTIAL_HEADER } from './binding.ts';
 import { METHODS, methodOf } from './methods.ts';
@@ -17,34 +18,68 @@ import {
 /** Clients stop reading headers at 16 KB in all; the other wires need room as well. */
 const CHALLENGES_CHARS_MAX = 6 * 1024;
 
-/**
- * Spells one `WWW-Authenticate` value for each offer (draft-httpauth-payment, section 5.1), in the order of
- * the methods or of the client's preferences.
- */
-export function createSpeller(key: Buffer, realm: string): (input: ChallengeInput) => string[] {
+/** Spells one `WWW-Authenticate` value for each offer (draft-httpauth-payment, section 5.1). */
+export type Speller = {
+  /** In the order of the methods or of the client's preferences. */
+  spell(input: ChallengeInput): string[];
+  /** The same as one value, for clients without preferences and requests without content. */
+  prepare(input: StandingInput): ((quoteToken: string) => string) | undefined;
+};
+
+export function createSpeller(key: Buffer, realm: string): Speller {
   const sign = createMac(key);
   const partOf = createOfferParts(realm);
   const scopeOf = createScopes();
   // The id is an HMAC over all that is said.
   const join = (offer: Part, answer: Part) =>
     `Payment id="${sign(offer.bound + answer.bound, 'base64url')}", ${offer.said}${answer.said}`;
-  return (input) => {
-    const { carried, quote, quoteToken } = input;
-    const offers = arrange(input.offers, readPreferences(carried.header('accept-payment')));
-    if (offers.length === 0) return [];
-    const scope = scopeOf(input);
-    const digest = spellDigest(carried.bodyDigest?.());
-    const terms = { expires: toIsoText(quote.expiresAt), digest, header: CREDENTIAL_HEADER };
-    const answer = spellAnswerPart({ ...terms, opaque: scope.spellOpaque(quoteToken) });
-    const spelled = offers.map((offer) => {
-      if (offer.kind !== 'bolt11') return join(partOf(offer), answer);
-      // The reference inside a Lightning request has the quote already.
-      const reference = spellReference({ quoteToken, digest, scope: scope.text });
-      const opaque = spellScopeAlone(scope.text);
-      return join(spellOfferPart(realm, offer, reference), spellAnswerPart({ ...terms, opaque }));
-    });
-    return dropSurplus(spelled, offers);
+  return {
+    spell(input) {
+      const { carried, quote, quoteToken } = input;
+      const offers = arrange(input.offers, readPreferences(carried.header('accept-payment')));
+      if (offers.length === 0) return [];
+      const scope = scopeOf(carried.method ?? quote.purpose, quote.resource.url);
+      const digest = spellDigest(carried.bodyDigest?.());
+      const terms = { expires: toIsoText(quote.expiresAt), digest, header: CREDENTIAL_HEADER };
+      const answer = spellAnswerPart({ ...terms, opaque: scope.spellOpaque(quoteToken) });
+      const spelled = offers.map((offer) => {
+        if (offer.kind !== 'bolt11') return join(partOf(offer), answer);
+        // The reference inside a Lightning request has the quote already.
+        const reference = spellReference({ quoteToken, digest, scope: scope.text });
+        const opaque = spellScopeAlone(scope.text);
+        return join(spellOfferPart(realm, offer, reference), spellAnswerPart({ ...terms, opaque }));
+      });
+      return dropSurplus(spelled, offers);
+    },
+    prepare({ offers, resource, method, expiresAt }) {
+      const inOrder = arrange(offers, undefined);
+      invariant(!inOrder.some(({ kind }) => kind === 'bolt11'), 'an invoice is for one quote alone');
+      const expires = toIsoText(expiresAt);
+      const scope = scopeOf(method, resource.url);
+      const parts = inOrder.map((offer) => prepareChallenge(key, partOf(offer), expires));
+      const sample = parts.map((spell) => spell(scope.spellOpaque(SAMPLE_TOKEN)));
+      const fitting = new Set(dropSurplus(sample, inOrder));
+      const [first, ...others] = parts.filter((_, index) => fitting.has(sample[index] ?? ''));
+      if (!first) return undefined;
+      return (quoteToken) => {
+        const opaque = scope.spellOpaque(quoteToken);
+        let value = first(opaque);
+        for (const spell of others) value += `, ${spell(opaque)}`;
+        return value;
+      };
+    },
   };
+}
+
+/** As long as a quote's token. */
+const SAMPLE_TOKEN = 'q'.repeat(111);
+
+/** A challenge of one offer up to what its correlation data is: that stands last in what the id covers. */
+function prepareChallenge(key: Buffer, offer: Part, expires: string): (opaque: string) => string {
+  const answer = spellAnswerPart({ expires, header: CREDENTIAL_HEADER, opaque: '' });
+  const sign = createMacBehind(key, offer.bound + answer.bound);
+  const [before, after] = [`", ${offer.said}${answer.said.slice(0, -1)}`, '"'];
+  return (opaque) => `Payment id="${sign(opaque)}${before}${opaque}${after}`;
 }
 
 /** `sha-256=<base64>` of the request's content, or undefined when it has none. */

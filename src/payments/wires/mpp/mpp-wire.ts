@@ -27,12 +27,12 @@ export function createMppWire(deps: MppWireDeps): Wire {
   const [bindingKey] = keys;
   if (!bindingKey) throw new RangeError('the MPP wire needs a secret');
   invariant(REALM.test(deps.realm), 'a realm that needs no quoting in headers and ids');
-  const spell = createSpeller(bindingKey, deps.realm);
+  const speller = createSpeller(bindingKey, deps.realm);
   const reader: Reader = { keys, realm: deps.realm, clock: deps.clock };
   return {
     name: 'mpp',
     challenge(input) {
-      const values = spell(input);
+      const values = speller.spell(input);
       if (values.length === 0) return undefined;
       const problemType = nameRefusal(input);
       return {
@@ -40,6 +40,10 @@ export function createMppWire(deps: MppWireDeps): Wire {
         body: input.refusal ? { error: input.refusal.detail } : {},
         ...(problemType === undefined ? {} : { problemType }),
       };
+    },
+    prepare(input) {
+      const spell = speller.prepare(input);
+      return spell && { headers: (quoteToken) => [['WWW-Authenticate', spell(quoteToken)]], body: {} };
     },
     read(carried) {
       const reading = readCredential(reader, carried);

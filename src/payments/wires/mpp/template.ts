@@ -1,7 +1,7 @@
-import { startBase64 } from '../../../core/base64.ts';
+import { encodeAround } from '../../../core/base64.ts';
+import { spellJson } from '../../../core/canonical-json.ts';
 import { createMemo } from '../../../core/memo.ts';
 import type { Offer } from '../../rail.ts';
-import type { ChallengeInput } from '../../wire.ts';
 import { type AnswerTerms, type OfferTerms, spellBoundAnswer, spellBoundOffer } from './binding.ts';
 import { methodOf, spellRequest } from './methods.ts';
 
@@ -52,21 +52,18 @@ export type Scope = {
 };
 
 /** Scopes, spelled once for each resource. */
-export function createScopes(): (input: ChallengeInput) => Scope {
+export function createScopes(): (method: string, url: string) => Scope {
   const kept = createMemo<Scope>(SCOPES_KEPT_MAX);
-  return ({ quote, carried }) => {
-    const method = carried.method ?? quote.purpose;
-    const { url } = quote.resource;
-    return kept(`${method} ${url}`, () => {
+  return (method, url) =>
+    kept(`${method} ${url}`, () => {
       const path = url.replace(/^[a-z]+:\/\/[^/]*/, '').slice(0, PATH_CHARS_MAX);
       return toScope(`${method} ${path}`);
     });
-  };
 }
 
 function toScope(text: string): Scope {
-  const spell = startBase64(`{"${SCOPE}":${JSON.stringify(text)},"quote":`, 'base64url');
-  return { text, spellOpaque: (quoteToken) => spell(`${JSON.stringify(quoteToken)}}`) };
+  const spell = encodeAround(`{"${SCOPE}":${JSON.stringify(text)},"quote":`, '}', 'base64url');
+  return { text, spellOpaque: (quoteToken) => spell(spellJson(quoteToken)) };
 }
 
 /** The correlation data of a challenge whose quote stands elsewhere. */

@@ -1,10 +1,14 @@
 import { createMemo, createNumbering } from '../../../core/memo.ts';
+import type { Quote } from '../../quote.ts';
 import type { ChallengeInput } from '../../wire.ts';
 import { isEip3009 } from './spelling.ts';
 import type { X402Template, X402Terms, X402Version } from './version.ts';
 
 const TEMPLATES_KEPT_MAX = 1_000;
 const ASKED = 'Payment required';
+
+/** What a challenge is made of, but for its quote. */
+export type X402Asked = Pick<ChallengeInput, 'offers' | 'refusal'> & Pick<Quote, 'resource'>;
 
 /**
  * The challenge of all versions for what an input asks, but for its quote. Every unpaid request needs one and
@@ -13,10 +17,10 @@ const ASKED = 'Payment required';
  */
 export function createTemplates(
   versions: readonly X402Version[],
-): (input: ChallengeInput) => X402Template | undefined {
+): (input: X402Asked) => X402Template | undefined {
   const kept = createMemo<{ template: X402Template | undefined }>(TEMPLATES_KEPT_MAX);
   const numberOf = createNumbering();
-  return ({ offers: all, quote: { resource }, refusal }) => {
+  return ({ offers: all, resource, refusal }) => {
     const offers = all.filter(isEip3009);
     if (offers.length === 0) return undefined;
     if (refusal) return prepare(versions, { offers, resource, error: refusal.detail });

@@ -1,7 +1,8 @@
 import { PaymentPayloadV2Schema } from '@x402/core/schemas';
 import type { PaymentRequired, PaymentRequirements, SettleResponse } from '@x402/core/types';
 import { z } from 'zod';
-import { startBase64 } from '../../../core/base64.ts';
+import { encodeAround } from '../../../core/base64.ts';
+import { spellJson } from '../../../core/canonical-json.ts';
 import { invariant } from '../../../core/invariant.ts';
 import { formSchema } from '../../form.ts';
 import type { Eip3009Offer } from '../../rail.ts';
@@ -54,10 +55,14 @@ function prepare({ offers, resource, error }: X402Terms): X402Template {
     },
     accepts,
   };
-  const spell = startBase64(`${JSON.stringify(required).slice(0, -1)},${BEFORE_QUOTE}`, 'base64');
+  const spell = encodeAround(
+    `${JSON.stringify(required).slice(0, -1)},${BEFORE_QUOTE}`,
+    AFTER_QUOTE,
+    'base64',
+  );
   return {
     headers(quoteToken) {
-      const header = spell(JSON.stringify(quoteToken) + AFTER_QUOTE);
+      const header = spell(spellJson(quoteToken));
       invariant(header.length <= CHALLENGE_CHARS_MAX, `an x402 challenge of ${header.length} characters`);
       return [['PAYMENT-REQUIRED', header]];
     },

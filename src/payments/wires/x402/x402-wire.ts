@@ -22,10 +22,11 @@ export function createX402Wire(deps: X402WireDeps): Wire {
     versions.find(({ credentialHeader }) => carried.header(credentialHeader) !== undefined);
   return {
     name: 'x402',
-    challenge(input) {
-      const template = templateOf(input);
-      return template && { headers: template.headers(input.quoteToken), body: template.body };
+    challenge({ offers, quote: { resource }, quoteToken, refusal }) {
+      const template = templateOf({ offers, resource, refusal });
+      return template && { headers: template.headers(quoteToken), body: template.body };
     },
+    prepare: ({ offers, resource }) => templateOf({ offers, resource, refusal: undefined }),
     read(carried) {
       const version = versionOf(carried);
       const header = version && carried.header(version.credentialHeader);
