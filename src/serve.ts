@@ -6,7 +6,7 @@ import type { Log } from './core/log.ts';
 import type { Siblings } from './core/siblings.ts';
 import { createDeps } from './deps.ts';
 import { adoptOrphans, noteOpenings } from './gateway/index.ts';
-import type { App, HttpDeps } from './http/index.ts';
+import { type App, type DirectWay, directWay, type HttpDeps } from './http/index.ts';
 import { listJobs, startJobs } from './jobs/index.ts';
 import { createServer, drain } from './server.ts';
 
@@ -29,12 +29,16 @@ export type Serving = {
 /** One gateway process: deps, jobs, answers, and a drain. */
 export async function serve({ config, log, siblings, open }: ServeInput): Promise<Serving> {
   let app: App | undefined;
+  let direct: DirectWay | undefined;
   let isDraining = false;
-  const server = createServer((request, env) => {
-    // A client that keeps its connection would be served on and on: while draining this answer is its last.
-    if (isDraining && 'shouldKeepAlive' in env.outgoing) env.outgoing.shouldKeepAlive = false;
-    return app ? app.fetch(request, env as HttpBindings) : new Response('starting', { status: 503 });
-  });
+  const server = createServer(
+    (request, env) =>
+      app ? app.fetch(request, env as HttpBindings) : new Response('starting', { status: 503 }),
+    {
+      ...{ ...config.traffic.server, isTrustedProxy: config.isTrustedProxy },
+      direct: (incoming, outgoing) => direct?.(incoming, outgoing) ?? false,
+    },
+  );
   const publicUrl = await open(server);
   const deps = await createDeps({
     ...{ config, log, publicUrl, isDraining: () => isDraining },
@@ -45,6 +49,7 @@ export async function serve({ config, log, siblings, open }: ServeInput): Promis
   await adoptOrphans(deps.http);
   await noteOpeningsOrLater(deps.http);
   app = createApp(deps.http);
+  direct = directWay(deps.http);
   // Builds the sandbox's root now rather than under the first call; what is missing shows on /ready.
   void deps.http.execution.status();
   log.info({ url: publicUrl, rails: deps.http.rails.map(({ name }) => name) }, 'millicent is ready');
