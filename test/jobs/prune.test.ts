@@ -4,6 +4,7 @@ import { inSlices, pruneHistory, pruneShortLived } from '../../src/jobs/index.ts
 import { checkLedger } from '../../src/ledger/index.ts';
 import { createAgent, jsonBody, publishEcho, readAnswer } from '../e2e/fixtures.ts';
 import { bearer, type Surface, startSurface, times } from '../e2e/surface.ts';
+import { waitUntil } from '../harness/process.ts';
 
 let surface: Surface;
 let echo: Awaited<ReturnType<typeof publishEcho>>;
@@ -66,7 +67,14 @@ async function callWithKey(tool: string, idempotencyKey: string) {
   return { request, answer: await readAnswer(response), status: response.status, key };
 }
 
-const receiptOf = async (id: string) => (await surface.gateway.fetch(`/receipts/${id}`)).text();
+type Receipt = { receipt: unknown; jws: string; log?: { entry: string; salt: string } };
+
+/** A receipt with what opens its commitment in the log; the proof itself grows with the tree. */
+async function readReceipt(id: string) {
+  const response = await surface.gateway.fetch(`/receipts/${id}`);
+  const { receipt, jws, log } = (await response.json()) as Receipt;
+  return { receipt, jws, entry: log?.entry, salt: log?.salt };
+}
 
 test('pruning leaves every balance, receipt and refusal of a repeated payment as it was', async () => {
   const { gateway, database } = surface;
@@ -78,14 +86,20 @@ test('pruning leaves every balance, receipt and refusal of a repeated payment as
   await confirmAll();
   await age(100);
   const ids = [paid.id, keyed.answer.receipt_id];
-  const before = { books: await checkLedger(database.sql), receipts: await Promise.all(ids.map(receiptOf)) };
+  await waitUntil(async () =>
+    (await Promise.all(ids.map(readReceipt))).every(({ entry }) => entry !== undefined),
+  );
+  const before = {
+    books: await checkLedger(database.sql),
+    receipts: await Promise.all(ids.map(readReceipt)),
+  };
   const owned = await paid.agent.owns();
 
   await pruneAll();
 
   expect(before.books.isBalanced).toBe(true);
   expect(await checkLedger(database.sql)).toEqual(before.books);
-  expect(await Promise.all(ids.map(receiptOf))).toEqual(before.receipts);
+  expect(await Promise.all(ids.map(readReceipt))).toEqual(before.receipts);
   expect(await findRow(paid.id)).toMatchObject({ state: 'delivered', intent: null });
   for (const { request, id } of [paid, { request: keyed.request, id: keyed.answer.receipt_id }]) {
     const repeats = await Promise.all(times(20, () => gateway.fetch(echo.call, request)));
