@@ -6,8 +6,9 @@ import { readConfig } from '../../src/config.ts';
 import { silentLog } from '../../src/core/log.ts';
 import { createDeps, type Deps } from '../../src/deps.ts';
 import { adoptOrphans, noteOpenings } from '../../src/gateway/index.ts';
+import { type DirectWay, directWay } from '../../src/http/index.ts';
 import { listJobs, startJobs } from '../../src/jobs/index.ts';
-import { createServer } from '../../src/server.ts';
+import { createServer, type ServerOptions } from '../../src/server.ts';
 import type { Anvil } from './chain.ts';
 import type { TestDatabase } from './database.ts';
 
@@ -30,6 +31,8 @@ export type TestGatewayOptions = {
   publicUrl?: string;
   /** Changes the wired parts before anything runs, for example to make one fail. */
   change?(deps: Deps): void;
+  /** Shorter times of the server, for tests that cannot wait for a minute. */
+  server?: ServerOptions;
   /** Runs around every request. */
   around?(request: Request, answer: () => Response | Promise<Response>): Response | Promise<Response>;
 };
@@ -59,11 +62,15 @@ export function gatewayEnvironment(
 export async function startTestGateway(options: TestGatewayOptions): Promise<TestGateway> {
   const dataDir = mkdtempSync(join(tmpdir(), 'millicent-test-'));
   const config = readConfig(gatewayEnvironment(options, dataDir));
+  let direct: DirectWay | undefined;
   const around = options.around ?? ((_request, answer) => answer());
   const fetchApp = (request: Request, env: object) => around(request, () => app.fetch(request, env));
   const server = createServer(fetchApp, {
     ...config.traffic.server,
     isTrustedProxy: config.isTrustedProxy,
+    // What runs around every request has to see every request.
+    direct: (incoming, outgoing) => !options.around && (direct?.(incoming, outgoing) ?? false),
+    ...options.server,
   });
   await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
   const address = server.address();
@@ -76,6 +83,7 @@ export async function startTestGateway(options: TestGatewayOptions): Promise<Tes
   });
   options.change?.(deps);
   const app = createApp(deps.http);
+  direct = directWay(deps.http);
   await adoptOrphans(deps.http);
   await noteOpenings(deps.http, AbortSignal.timeout(5_000));
   const jobs = startJobs([...listJobs(deps.http), ...deps.jobs], silentLog);
