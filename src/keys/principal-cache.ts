@@ -21,7 +21,8 @@ export function createPrincipalCache(bounds: { entriesMax: number; ttlMs: number
       const entry = entries.get(hash);
       if (!entry) return undefined;
       entries.delete(hash);
-      if (entry.staleAt <= now) return undefined;
+      // Good for longer than any entry is: the clock was set back, and nobody knows how old it is.
+      if (entry.staleAt <= now || entry.staleAt > now + bounds.ttlMs) return undefined;
       entries.set(hash, entry);
       return entry;
     },

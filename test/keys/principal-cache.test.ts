@@ -26,6 +26,13 @@ describe('the cache of principals', () => {
     expect(cache.get('a', 1_000)).toBeUndefined();
   });
 
+  it('forgets a key when the clock is set back: a replaced secret would live on for as long as that', () => {
+    const cache = createPrincipalCache({ entriesMax: 10, ttlMs: 1_000 });
+    cache.set('a', createKnown(), 900_000);
+    expect(cache.get('a', 100)).toBeUndefined();
+    expect(cache.get('a', 900_500)).toBeUndefined();
+  });
+
   it('never holds more than its bound, and drops the least recently used', () => {
     const cache = createPrincipalCache({ entriesMax: 2, ttlMs: 1_000 });
     cache.set('a', createKnown(), 0);
