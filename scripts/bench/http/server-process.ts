@@ -23,7 +23,7 @@ export type ServerOptions = {
 };
 
 const ROOT = resolve(import.meta.dirname, '../../..');
-const START_TIMEOUT_MS = 60_000;
+const START_TIMEOUT_MS = 120_000;
 const STOP_TIMEOUT_MS = 40_000;
 const ASK_TIMEOUT_MS = 60_000;
 const COMPLAINT_CHARS = 4_000;
@@ -69,7 +69,7 @@ export async function startServer(options: ServerOptions): Promise<ServerProcess
     return { url, pid: child.pid, stop, ask: (message) => ask(child, message) };
   }
   if (child.pid !== undefined) await stop();
-  throw new Error(`${options.script} does not start: ${output.trim()}`);
+  throw new Error(`${options.script} does not start: ${output.trim() || 'it says nothing'}`);
 }
 
 function ask(child: ChildProcess, message: { kind: string }): Promise<unknown> {
