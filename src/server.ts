@@ -4,7 +4,7 @@ import {
   type Server,
   type ServerResponse,
 } from 'node:http';
-import type { Socket } from 'node:net';
+import { Server as NetServer, type Socket } from 'node:net';
 import { getRequestListener, type Http2Bindings, type HttpBindings } from '@hono/node-server';
 import {
   createConnectionCount,
@@ -217,12 +217,12 @@ export function drain(server: Server): Promise<void> {
   return new Promise((resolve) => {
     const round = setInterval(() => server.closeIdleConnections(), DRAIN_ROUND_MS);
     const timer = setTimeout(() => server.closeAllConnections(), DRAIN_MS);
-    server.close(() => {
+    // Not HTTP's own close: it ends idle connections at once, and a request may be on its way on one of them.
+    NetServer.prototype.close.call(server, () => {
       clearInterval(round);
       clearTimeout(timer);
       resolve();
     });
-    server.closeIdleConnections();
   });
 }
 
