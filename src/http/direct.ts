@@ -93,7 +93,10 @@ async function answer(deps: HttpDeps, sale: Sale, { incoming, outgoing, keyText 
     if (told instanceof Problem) throw told;
     writeAnswer(outgoing, requestId, told);
   } catch (thrown) {
-    writeProblem(outgoing, requestId, noteProblem(deps.log, thrown, { requestId, path: PATH }));
+    const problem = noteProblem(deps.log, thrown, { requestId, path: PATH });
+    // Nobody waits for this promise: what it throws would end the process.
+    if (outgoing.headersSent) outgoing.destroy();
+    else writeProblem(outgoing, requestId, problem);
   }
 }
 
