@@ -50,7 +50,8 @@ export async function runStorm(
     const { hasRails } = options;
     const wallets = hasRails ? await openWallets(world.lab) : [];
     const before = hasRails ? await readHoldings(world.lab) : undefined;
-    const storm: Storm = { world, wire, model, shops, wallets, attempts: [], counts: createCounts() };
+    const parts = { world, wire, model, shops, wallets, attempts: [], counts: createCounts() };
+    const storm: Storm = { ...parts, databaseKilledAt: undefined };
     await unleash(storm, plan);
     mend(storm);
     const violations = await comeToRest(storm);

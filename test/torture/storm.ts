@@ -16,4 +16,6 @@ export type Storm = {
   /** Everything that was paid for on a rail. */
   attempts: Attempt[];
   counts: Counts;
+  /** When PostgreSQL was last killed. */
+  databaseKilledAt: number | undefined;
 };

@@ -8,6 +8,7 @@ const EXAMPLE_PRICE = 100;
 
 /** Makes a call as planned and notes all that is said about it. */
 export async function makeCall(storm: Storm, plan: CallPlan): Promise<void> {
+  if (storm.world.fleet.living() === 0) return storm.counts.add('calls not made: every gateway was down');
   const call = openCall(storm, plan);
   if (!call) return;
   const text = secretOf(call);
@@ -53,7 +54,7 @@ async function sendCall(
 ): Promise<void> {
   const { plan, request } = call;
   const gateway = storm.world.fleet.near(place);
-  if (!gateway) return storm.counts.add('calls not sent: every gateway was down');
+  if (!gateway) return void call.verdicts.push({ kind: 'unknown', why: 'not sent' });
   const path = plan.tool === 'example' ? '/v1/example' : `/invoke/${encodeURIComponent(request.server)}`;
   const body =
     plan.tool === 'example' ? request.arguments : { tool: request.tool, arguments: request.arguments };
@@ -66,11 +67,15 @@ async function sendCall(
     (answer) => readVerdict(answer.status, answer.text),
     (cause: unknown): Verdict => ({ kind: 'unknown', why: nameOf(cause) }),
   );
+  // While PostgreSQL comes up again nothing can be asked of it.
+  const sinceKillMs = performance.now() - (storm.databaseKilledAt ?? Number.NEGATIVE_INFINITY);
+  if (verdict.kind === 'bug') verdict.isOutage = sinceKillMs < OUTAGE_MS;
   call.verdicts.push(verdict);
   storm.counts.add(`answers ${isLate ? 'in the end' : 'to calls'}: ${describe(verdict)}`);
 }
 
 const LATE_PATIENCE_MS = 30_000;
+const OUTAGE_MS = 20_000;
 
 /** Whether a call has to be asked for again before it is known what it came to. */
 export function isOpen(call: CallState): boolean {
@@ -85,7 +90,7 @@ export function describe(verdict: Verdict): string {
     case 'unknown':
       return `unknown, ${verdict.why}`;
     case 'bug':
-      return '500';
+      return verdict.isOutage ? 'unknown, 500 without a database' : '500';
     default:
       return verdict.kind;
   }

@@ -53,7 +53,7 @@ export async function makePayment(storm: Storm, plan: PayPlan): Promise<void> {
   if (!wallet) return;
   try {
     const attempt = await openAttempt(storm, plan, wallet);
-    if (!attempt) return storm.counts.add('payments not made: no challenge');
+    if (!attempt) return;
     storm.attempts.push(attempt);
     if (attempt.paying) await Promise.race([attempt.paying, sleep(CHALLENGE_MS, undefined, { ref: false })]);
     for (let round = 0; round < plan.rounds && attempt.paid; round += 1) {
@@ -82,7 +82,10 @@ async function openAttempt(
   if (!gateway) return undefined;
   const signal = AbortSignal.timeout(CHALLENGE_MS);
   const unpaid = await fetch(gateway.url + what.path, { ...what.request, signal });
-  if (unpaid.status !== 402) return undefined;
+  if (unpaid.status !== 402) {
+    storm.counts.add(`payments not made: ${unpaid.status} and no challenge`);
+    return undefined;
+  }
   const attempt: Attempt = {
     ...{ label, purpose, rail: railCase, price, units: unitsOf(railCase, price), key, answers: [] },
     ...{ path: what.path, request: what.request, paid: undefined, paying: undefined },

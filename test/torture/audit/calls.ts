@@ -123,7 +123,10 @@ const RULES: readonly Rule[] = [
         (verdict) => verdict.kind === 'free' && [401, 402, 403].includes(verdict.status),
       ),
   },
-  { rule: 'answered-500', isBroken: ({ call }) => call.verdicts.some(({ kind }) => kind === 'bug') },
+  {
+    rule: 'answered-500',
+    isBroken: ({ call }) => call.verdicts.some((verdict) => verdict.kind === 'bug' && !verdict.isOutage),
+  },
 ];
 
 function essence({ receiptId, charged, result }: Extract<Verdict, { kind: 'charged' }>) {

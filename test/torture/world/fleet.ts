@@ -6,6 +6,8 @@ export type Fleet = {
   /** The gateway at this place; the next one that lives while it is being started again. */
   near(place: number): StormGateway | undefined;
   at(place: number): StormGateway | undefined;
+  /** How many there are at this moment. */
+  living(): number;
   /** SIGKILL, and another one in its place after a while. */
   kill(place: number, downMs: number): Promise<void>;
   /** SIGTERM to all, and others in their places; answers how the first ones ended. */
@@ -51,6 +53,7 @@ export async function startFleet(count: number, start: (place: number) => Gatewa
   }
   return {
     at: (place) => places[place],
+    living: () => places.filter((gateway) => gateway !== undefined).length,
     near(place) {
       const order = [...places.slice(place), ...places.slice(0, place)];
       return order.find((gateway) => gateway !== undefined);
