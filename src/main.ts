@@ -28,7 +28,7 @@ async function runAlone(config: Config, log: Log): Promise<void> {
 async function runSupervisor(config: Config, log: Log): Promise<void> {
   let closeStore = async () => {};
   const supervisor = await startSupervisor({
-    main: import.meta.filename,
+    program: { main: import.meta.filename, nodeArguments: process.execArgv },
     count: config.workers.count,
     address: { host: config.host, port: config.port },
     ...{ publicUrl: config.publicUrl, log },

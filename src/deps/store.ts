@@ -25,7 +25,7 @@ export async function prepareStore(config: Config, log: Log): Promise<PreparedSt
 }
 
 /**
- * The embedded server is there for as long as any process that reached it: a worker whose supervisor was killed
+ * The embedded server is there while one process that reached it is: a worker whose supervisor was killed
  * still has it until it has drained, and then stops it.
  */
 export async function reachServer(config: Config, log: Log): Promise<PreparedStore> {

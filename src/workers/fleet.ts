@@ -1,7 +1,13 @@
 import type { Log } from '../core/log.ts';
 import type { FromWorker } from './messages.ts';
 import { createRestarts, type Restarts } from './restarts.ts';
-import { type Parcel, startWorkerProcess, type WorkerEvents, type WorkerProcess } from './worker-process.ts';
+import {
+  type Parcel,
+  type Program,
+  startWorkerProcess,
+  type WorkerEvents,
+  type WorkerProcess,
+} from './worker-process.ts';
 
 /** The workers of one supervisor: `count` of them, each started again whenever it ends. */
 export type Fleet = {
@@ -20,8 +26,7 @@ export type Fleet = {
 };
 
 export type FleetDeps = {
-  /** The program's main file. */
-  main: string;
+  program: Program;
   count: number;
   log: Log;
   /** What a worker says that is not the fleet's own matter. */
@@ -41,64 +46,30 @@ type Member = {
 const DRAIN_MS = 75_000;
 
 export function createFleet(deps: FleetDeps): Fleet {
-  const { main, count, log } = deps;
+  const { program, count } = deps;
   const members = new Map<number, Member>();
   const startup = createStartup(count);
-  const restarts: Restarts = createRestarts();
-  let begun: string | undefined;
-  let draining: (() => void) | undefined;
+  const restarts = createRestarts();
+  const course: Course = {};
+  const events = createEvents(deps, { members, startup, restarts, course, start });
+  for (let number = 1; number <= count; number += 1) start(number);
 
-  const begin = (member: Member) => {
-    if (begun !== undefined) member.process.send({ kind: 'start', publicUrl: begun });
-  };
-  const leave = (member: Member) => {
-    member.state = 'leaving';
-    member.process.send({ kind: 'drain' });
-  };
-  const hear = (member: Member, message: FromWorker) => {
-    const { number, pid } = member.process;
-    if (message.kind === 'retire') return leave(member);
-    if (message.kind !== 'ready') return deps.hear(number, message);
-    log.info({ worker: number, pid }, 'a worker is ready');
-    // Told to leave while it started, it does.
-    if (member.state === 'leaving') return;
-    member.state = 'ready';
-    restarts.noteReady(number);
-    startup.noteReady(number);
-    deps.noteReady();
-  };
-  const lose = (member: Member, { code, untaken }: Parameters<WorkerEvents['gone']>[0]) => {
-    const { number, pid } = member.process;
-    members.delete(number);
-    if (draining) {
-      if (members.size === 0) draining();
-      return deps.giveAgain(untaken);
-    }
-    startup.noteGone(number, code);
-    const inMs = restarts.next(number);
-    const isAsked = member.state === 'leaving' && code === 0;
-    log[isAsked ? 'info' : 'error']({ worker: number, pid, code, inMs }, 'a worker ended; starting it again');
-    setTimeout(() => !draining && start(number), inMs);
-    deps.giveAgain(untaken);
-  };
-  const start = (number: number) => {
+  function start(number: number): void {
     const member: Member = {
       state: 'starting',
-      process: startWorkerProcess(main, number, {
-        message: (message) => hear(member, message),
-        gone: (exit) => lose(member, exit),
+      process: startWorkerProcess(program, number, {
+        message: (message) => events.hear(member, message),
+        gone: (exit) => events.lose(member, exit),
       }),
     };
     members.set(number, member);
-    begin(member);
-  };
-  for (let number = 1; number <= count; number += 1) start(number);
-
+    begin(member, course);
+  }
   return {
     started: startup.done,
     begin(publicUrl) {
-      begun = publicUrl;
-      for (const member of members.values()) begin(member);
+      course.publicUrl = publicUrl;
+      for (const member of members.values()) begin(member, course);
     },
     ready: () => [...members].flatMap(([number, { state }]) => (state === 'ready' ? [number] : [])),
     find: (number) => members.get(number)?.process,
@@ -106,16 +77,83 @@ export function createFleet(deps: FleetDeps): Fleet {
     drain() {
       return new Promise((resolve) => {
         const timer = setTimeout(() => killAll(members), DRAIN_MS);
-        draining = () => {
+        course.drained = () => {
           clearTimeout(timer);
           resolve();
         };
-        if (members.size === 0) return draining();
+        if (members.size === 0) return course.drained();
         for (const member of members.values()) leave(member);
       });
     },
-    kill: () => killAll(members),
+    kill() {
+      course.drained ??= () => {};
+      killAll(members);
+    },
   };
+}
+
+/** How far the fleet has come. */
+type Course = {
+  /** Workers may begin, and this is what the world calls us. */
+  publicUrl?: string;
+  /** Nobody is started any more; to be called when the last one is gone. */
+  drained?: () => void;
+};
+
+type Parts = {
+  members: Map<number, Member>;
+  startup: ReturnType<typeof createStartup>;
+  restarts: Restarts;
+  course: Course;
+  start(number: number): void;
+};
+
+/** What follows from what a worker says, and from its end. */
+function createEvents(deps: FleetDeps, { members, startup, restarts, course, start }: Parts) {
+  const { log } = deps;
+  return {
+    hear(member: Member, message: FromWorker): void {
+      const { number, pid } = member.process;
+      if (message.kind === 'retire') leave(member);
+      else if (message.kind !== 'ready') deps.hear(number, message);
+      if (message.kind !== 'ready') return;
+      log.info({ worker: number, pid }, 'a worker is ready');
+      // Told to leave while it started, it does.
+      if (member.state === 'leaving') return;
+      member.state = 'ready';
+      restarts.noteReady(number);
+      startup.noteReady(number);
+      deps.noteReady();
+    },
+    lose(member: Member, { code, untaken }: Parameters<WorkerEvents['gone']>[0]): void {
+      const { number, pid } = member.process;
+      members.delete(number);
+      deps.giveAgain(untaken);
+      if (course.drained) {
+        if (members.size === 0) course.drained();
+        return;
+      }
+      startup.noteGone(number, code);
+      const inMs = restarts.next(number);
+      const isAsked = member.state === 'leaving' && code === 0;
+      log[isAsked ? 'info' : 'error'](
+        { worker: number, pid, code, inMs },
+        'a worker ended; starting it again',
+      );
+      setTimeout(() => course.drained ?? start(number), inMs);
+    },
+  };
+}
+
+function begin({ process }: Member, { publicUrl }: Course): void {
+  if (publicUrl !== undefined) process.send({ kind: 'start', publicUrl });
+}
+
+/** No connection is given to it from here on; what was given before comes before this. */
+function leave(member: Member): void {
+  if (member.state === 'leaving') return;
+  member.state = 'leaving';
+  member.process.leave();
 }
 
 function killAll(members: ReadonlyMap<number, Member>): void {

@@ -58,10 +58,9 @@ export function peek(socket: Socket, waitMs: number): Peeking {
 function stopReading(socket: Socket): void {
   // Not part of the types: the handle under the socket, as Node itself stops it.
   const { _handle: handle } = socket as Socket & { _handle: Handle | null };
-  if (!handle) return;
-  handle.reading = false;
-  handle.readStop();
+  // `handle.reading` stays true: the stream, which asks for more on its own, then does not start it again.
+  handle?.readStop();
   socket.pause();
 }
 
-type Handle = { reading: boolean; readStop(): void };
+type Handle = { readStop(): void };

@@ -5,11 +5,10 @@ import { createFleet, type Fleet } from './fleet.ts';
 import type { HeadSight } from './head.ts';
 import { chooseOwner } from './steer.ts';
 import { createWaitingRoom } from './waiting-room.ts';
-import type { Parcel } from './worker-process.ts';
+import type { Parcel, Program } from './worker-process.ts';
 
 export type SupervisorOptions = {
-  /** The file of the program that workers run. */
-  main: string;
+  program: Program;
   count: number;
   address: { host: string; port: number };
   /** What the world calls us, where that is not the address. */
@@ -30,7 +29,7 @@ export type Supervisor = {
  * before wait for the first.
  */
 export async function startSupervisor(options: SupervisorOptions): Promise<Supervisor> {
-  const { main, count, address, log, prepare } = options;
+  const { program, count, address, log, prepare } = options;
   const waiting = createWaitingRoom<Parcel & { sight: HeadSight }>();
   let isStopping = false;
   const sights = new WeakMap<Parcel['socket'], HeadSight>();
@@ -44,7 +43,7 @@ export async function startSupervisor(options: SupervisorOptions): Promise<Super
   };
   const choose = createChoice();
   const fleet: Fleet = createFleet({
-    ...{ main, count, log },
+    ...{ program, count, log },
     hear: (worker, message) => exchange.pass(worker, message),
     giveAgain(parcels) {
       for (const parcel of parcels) {

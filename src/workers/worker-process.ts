@@ -1,5 +1,6 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import type { Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type FromWorker, isMessage, type ToWorker } from './messages.ts';
 
 /** A connection on its way to a worker. */
@@ -12,6 +13,8 @@ export type WorkerProcess = {
   send(message: ToWorker): void;
   /** The worker has it once it says so; until then it is still ours, and comes back by `onGone`. */
   give(parcel: Parcel): void;
+  /** Lets it finish, once it took what it was given; nothing may be given to it after this. */
+  leave(): void;
   kill(): void;
 };
 
@@ -24,39 +27,51 @@ export type WorkerEvents = {
 /** `--worker=2`: which of the workers a process is. */
 export const WORKER_FLAG = '--worker=';
 
+const POLL_MS = 5;
+
+/** The program that workers run, and how Node is to run it. */
+export type Program = { main: string; nodeArguments: readonly string[] };
+
 /** Starts worker `number`: this program once more, told by its arguments. */
-export function startWorkerProcess(main: string, number: number, events: WorkerEvents): WorkerProcess {
-  const child = fork(main, [`${WORKER_FLAG}${number}`], { serialization: 'advanced' });
-  const untaken = new Map<number, Parcel>();
+export function startWorkerProcess(program: Program, number: number, events: WorkerEvents): WorkerProcess {
+  const execArgv = [...program.nodeArguments];
+  const child = fork(program.main, [`${WORKER_FLAG}${number}`], { serialization: 'advanced', execArgv });
+  /** In the order in which they came; the first is on its way. */
+  const untaken: Parcel[] = [];
+  let isLeaving = false;
   let lastId = 0;
+  const send = (message: ToWorker, socket?: Socket) => {
+    // Kept open here: a worker that dies before it took the connection has read nothing of it.
+    if (child.connected) child.send(message, socket, { keepOpen: true }, () => {});
+  };
+  // One at a time. Node keeps a queue of its own, and while something is in it, it does not notice that the process ended.
+  const sendNext = () => {
+    const [next] = untaken;
+    if (!next) return isLeaving ? send({ kind: 'drain' }) : undefined;
+    forgetServer(next.socket);
+    lastId += 1;
+    send({ kind: 'connection', id: lastId, bytes: next.bytes }, next.socket);
+  };
   child.on('message', (message: unknown) => {
     if (!isMessage(message)) return;
     const from = message as FromWorker;
     if (from.kind !== 'took') return events.message(from);
     // Ours was a second handle of the same connection, and closing it closes nothing but itself.
-    untaken.get(from.id)?.socket.destroy();
-    untaken.delete(from.id);
+    if (from.id === lastId) untaken.shift()?.socket.destroy();
+    sendNext();
   });
   child.on('error', () => {});
-  void ended(child).then((code) => {
-    const parcels = [...untaken.values()];
-    untaken.clear();
-    events.gone({ code, untaken: parcels });
-  });
+  void ended(child).then((code) => events.gone({ code, untaken: untaken.splice(0) }));
   return {
     number,
     pid: child.pid,
-    send(message) {
-      if (child.connected) child.send(message, () => {});
-    },
+    send,
     give(parcel) {
-      lastId += 1;
-      untaken.set(lastId, parcel);
-      if (!child.connected) return;
-      // Kept open here: a worker that dies before it took the connection has read nothing of it.
-      forgetServer(parcel.socket);
-      const message: ToWorker = { kind: 'connection', id: lastId, bytes: parcel.bytes };
-      child.send(message, parcel.socket, { keepOpen: true }, () => {});
+      if (untaken.push(parcel) === 1) sendNext();
+    },
+    leave() {
+      isLeaving = true;
+      if (untaken.length === 0) sendNext();
     },
     kill: () => {
       child.kill('SIGKILL');
@@ -75,15 +90,12 @@ function forgetServer(socket: Socket): void {
 
 /** When the process is gone and its channel was read to the end: what it took, it has said by then. */
 async function ended(child: ChildProcess): Promise<number | null> {
-  const exited = new Promise<number | null>((resolve) => {
+  const code = await new Promise<number | null>((resolve) => {
     child.once('exit', resolve);
     // What could not be started does not exit.
     child.once('error', () => child.pid === undefined && resolve(null));
   });
-  const disconnected = new Promise<void>((resolve) => {
-    if (!child.connected) return resolve();
-    child.once('disconnect', resolve);
-  });
-  const [code] = await Promise.all([exited, disconnected]);
+  // Not the event: Node leaves it out while it still has something to send.
+  while (child.connected) await sleep(POLL_MS);
   return code;
 }

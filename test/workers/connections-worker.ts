@@ -34,6 +34,7 @@ server.headersTimeout = 3_000;
 server.on('connection', () => {
   connections += 1;
 });
+process.on('SIGTERM', worker.retire);
 await worker.begun;
 worker.serve(server);
 worker.sayReady();
