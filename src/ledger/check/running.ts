@@ -28,7 +28,7 @@ export type RunningCheckOptions = {
   fullEveryMs?: number;
 };
 
-const DEFAULTS = { settledAfterMs: 60 * MINUTE_MS, everyMs: 5 * MINUTE_MS, fullEveryMs: 24 * 60 * MINUTE_MS };
+const DEFAULTS = { settledAfterMs: 10 * MINUTE_MS, everyMs: 5 * MINUTE_MS, fullEveryMs: 24 * 60 * MINUTE_MS };
 
 /**
  * Proves the stored balances from what was added up before and the entries since: it costs what came since the last
