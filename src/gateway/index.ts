@@ -91,6 +91,6 @@ export {
   refuseOtherBuiltIn,
   type ServedMcp,
 } from './serve-mcp.ts';
-export { type StandingDemand, standDemand } from './standing-demand.ts';
+export { type SpelledDemand, standDemand } from './standing-demand.ts';
 export { tellListing } from './tell-listing.ts';
 export { yank } from './yank.ts';

@@ -11,7 +11,7 @@ export type StandingDemand = {
    * there is none.
    */
   isFor(addressOf: () => string | undefined): boolean;
-  /** What `demandPayment` would ask, with a quote of its own. */
+  /** What `demandPayment` would ask, with a quote of its own; only right after `isFor`. */
   ask(requestId: string): SpelledDemand;
 };
 
@@ -51,9 +51,8 @@ export function standDemand(deps: DemandDeps, sale: Sale, method: string): Stand
       return !deps.rails.some((rail) => rail.mints?.({ quote, address: addressOf() }) === true);
     },
     ask(requestId) {
-      const standing = renew();
-      invariant(standing, 'who asks has made sure that this is for them');
-      const { series, challenges, problem, before, after } = standing;
+      invariant(current, 'who asks has made sure that this is for them');
+      const { series, challenges, problem, before, after } = current;
       const quoteToken = series.next();
       const headers: [name: string, value: string][] = [];
       for (const challenge of challenges) headers.push(...challenge.headers(quoteToken));

@@ -70,7 +70,7 @@ function answerStranger(
     if (!stranger.isFor(incoming)) return false;
     const refusal = refuseAddress(deps, { incoming, outgoing, requestId });
     if (refusal) throw refusal;
-    stranger.answer(outgoing, requestId);
+    stranger.answer(incoming, outgoing, requestId);
   } catch (thrown) {
     writeProblem(outgoing, requestId, noteProblem(deps.log, thrown, { requestId, path: PATH }));
   }

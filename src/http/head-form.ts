@@ -1,0 +1,64 @@
+import type { OutgoingMessage, ServerResponse } from 'node:http';
+
+/** A response head as Node spelled it once, cut where the values of some headers stand. */
+export type HeadForm = {
+  /** The names of what is filled in, in their order. */
+  names: readonly string[];
+  /** One more than there are names. */
+  parts: readonly string[];
+};
+
+const NEWLINE = '\r\n';
+
+/**
+ * Cuts the head that `writeHead` has just made, to be filled in for others: spelling and checking kilobytes of
+ * headers anew costs as much as all the rest of an answer. Undefined where this Node keeps it elsewhere.
+ */
+export function cutHead(outgoing: ServerResponse, names: ReadonlySet<string>): HeadForm | undefined {
+  const { _header: head } = outgoing as unknown as Kept;
+  if (typeof head !== 'string') return undefined;
+  const found: string[] = [];
+  const parts: string[] = [];
+  let part = '';
+  for (const line of head.split(NEWLINE)) {
+    const name = line.slice(0, Math.max(line.indexOf(':'), 0));
+    if (!names.has(name)) {
+      part += line + NEWLINE;
+      continue;
+    }
+    found.push(name);
+    parts.push(`${part}${name}: `);
+    part = NEWLINE;
+  }
+  // The split left one more end of a line than there was.
+  parts.push(part.slice(0, -NEWLINE.length));
+  return found.length === names.size ? { names: found, parts } : undefined;
+}
+
+/** Whether a response has nothing of its own to say in its head, and may be its connection's last but need not. */
+export function takesForm(outgoing: ServerResponse, httpVersion: string): boolean {
+  const { _header: head } = outgoing as unknown as Kept;
+  const isPlain = head === null && outgoing.shouldKeepAlive && outgoing.getHeaderNames().length === 0;
+  return isPlain && httpVersion === '1.1';
+}
+
+/**
+ * Answers with a filled-in head and a body in ASCII, in one write. The values must be fit for a header: Node does
+ * not look at them.
+ */
+export function writeForm(
+  outgoing: ServerResponse,
+  { names, parts }: HeadForm,
+  { status, values, body }: { status: number; values: Readonly<Record<string, string>>; body: string },
+): void {
+  let text = parts[0] ?? '';
+  for (let at = 0; at < names.length; at += 1)
+    text += (values[names[at] ?? ''] ?? '') + (parts[at + 1] ?? '');
+  outgoing.statusCode = status;
+  // Node sends this text as it is with the first bytes of the body, of which there are none then.
+  (outgoing as unknown as Kept)._header = text + body;
+  outgoing.end();
+}
+
+/** Where Node keeps the text of a head until it is sent: no part of its types, and the same in all its versions. */
+type Kept = OutgoingMessage & { _header?: string | null };
