@@ -60,7 +60,9 @@ export function createServer(fetch: Fetch, options: ServerOptions = {}): Server 
     loopDelayMaxMs: options.loopDelayMaxMs ?? 500,
   });
   // Without a host a request of HTTP/1.0 is still one: load balancers ask for our health so.
-  const listener = getRequestListener(fetch, { hostname: 'localhost' });
+  const listener = getRequestListener((request, env) => gate.work(() => fetch(request, env)), {
+    hostname: 'localhost',
+  });
   const server = createHttpServer({
     maxHeaderSize: HEAD_BYTES_MAX,
     headersTimeout: options.headersTimeoutMs ?? HEADERS_TIMEOUT_MS,

@@ -3,6 +3,8 @@ export type LoadGate = {
   /** Counts a request in; false when it is one too many. */
   enter(kind: RequestKind): boolean;
   leave(): void;
+  /** Runs the work on a request that was let in. It goes on, and keeps its place, when its caller has left. */
+  work<T>(run: () => T | Promise<T>): T | Promise<T>;
   /** What the event loop was late by; called by a timer. */
   noteDelay(delayMs: number): void;
   inFlight(): number;
@@ -27,17 +29,35 @@ const LATE_ROUNDS = 2;
 export function createLoadGate({ inFlightMax, loopDelayMaxMs }: LoadBounds): LoadGate {
   const crowd = Math.min(CROWD, inFlightMax);
   let inFlight = 0;
+  let working = 0;
+  const finish = () => {
+    working -= 1;
+  };
   let lateRounds = 0;
   return {
     enter(kind) {
       const isLate = kind === 'plain' && lateRounds >= LATE_ROUNDS && inFlight >= crowd;
       const placesMax = kind === 'plain' ? inFlightMax : inFlightMax * RESERVE;
-      if (kind !== 'probe' && (isLate || inFlight >= placesMax)) return false;
+      if (kind !== 'probe' && (isLate || Math.max(inFlight, working) >= placesMax)) return false;
       inFlight += 1;
       return true;
     },
     leave() {
       inFlight -= 1;
+    },
+    work(run) {
+      working += 1;
+      try {
+        const made = run();
+        if (!(made instanceof Promise)) {
+          finish();
+          return made;
+        }
+        return made.finally(finish);
+      } catch (cause) {
+        finish();
+        throw cause;
+      }
     },
     noteDelay(delayMs) {
       lateRounds = loopDelayMaxMs > 0 && delayMs > loopDelayMaxMs ? lateRounds + 1 : 0;
