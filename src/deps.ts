@@ -66,7 +66,7 @@ export async function createDeps({ config: whole, log, ...input }: DepsInput): P
   const prepared = await (siblings.count > 1 ? reachServer(config, log) : prepareStore(config, log));
   const database = openStore(config, prepared, CHARGE_SETTINGS);
   const { sql, chargeSql } = database;
-  const wired = wireExecution({ config, sql, clock, log, publicUrl, secrets: secrets.masters });
+  const wired = await wireExecution({ config, sql, clock, log, publicUrl, secrets: secrets.masters });
   const { execution } = wired;
   const rails = await wireRails(config, { sql, clock, log, secrets: secrets.masters });
   const provenance = await wireProvenance({ config, secrets, sql, clock, log, publicUrl });

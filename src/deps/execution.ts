@@ -5,8 +5,6 @@ import type { Clock } from '../core/clock.ts';
 import type { Log } from '../core/log.ts';
 import type { Sql } from '../db/index.ts';
 import { createBubblewrapBackend, defaultWorkDir } from '../execution/backends/bubblewrap/index.ts';
-import { createDockerBackend } from '../execution/backends/docker/index.ts';
-import { createKubernetesBackend } from '../execution/backends/kubernetes/index.ts';
 import { createNoBackend } from '../execution/backends/none.ts';
 import {
   createCallTokens,
@@ -45,17 +43,17 @@ export type ExecutionInput = {
 };
 
 /** What runs publishers' servers: jails on this machine or others, and endpoints of their own. */
-export function wireExecution({
+export async function wireExecution({
   config,
   sql,
   clock,
   log,
   publicUrl,
   secrets,
-}: ExecutionInput): WiredExecution {
+}: ExecutionInput): Promise<WiredExecution> {
   const { sandbox, build, remote } = config;
   const workDir = sandbox.workDir ?? defaultWorkDir(resolve(config.dataDir));
-  const backend = chooseBackend(config, { workDir, clock, log });
+  const backend = await chooseBackend(config, { workDir, clock, log });
   const egress = createEgress({ log, workDir: join(workDir, 'egress') });
   // The indexes are the operator's choice, wherever their names lead; the hosts of tools are strangers' words.
   const buildEgress = createEgress({
@@ -96,20 +94,25 @@ export function wireExecution({
   };
 }
 
-function chooseBackend(
+/** Only the backend that is used is loaded: the SDKs of the others take longer than everything else at a start. */
+async function chooseBackend(
   { sandbox }: Pick<Config, 'sandbox'>,
   parts: { workDir: string; clock: Clock; log: Log },
-): Backend {
+): Promise<Backend> {
   const { backend } = sandbox;
   switch (backend.kind) {
     case 'none':
       return createNoBackend('The sandbox is switched off: SANDBOX=none.');
     case 'bubblewrap':
       return createBubblewrapBackend(parts);
-    case 'docker':
+    case 'docker': {
+      const { createDockerBackend } = await import('../execution/backends/docker/index.ts');
       return createDockerBackend({ ...parts, ...backend });
-    case 'kubernetes':
+    }
+    case 'kubernetes': {
+      const { createKubernetesBackend } = await import('../execution/backends/kubernetes/index.ts');
       return createKubernetesBackend({ ...parts, ...backend });
+    }
     default:
       return backend satisfies never;
   }

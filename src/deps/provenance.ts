@@ -57,7 +57,7 @@ export async function wireProvenance(input: WireInput): Promise<WiredProvenance>
       ...{ ...parts, name: 'receipts', origin: `${origin}/receipts`, watchers: watchersOf('receipts') },
     }),
   };
-  const anchoring = wireAnchors({ config: config.provenance, sql, clock, log, logs });
+  const anchoring = await wireAnchors({ config: config.provenance, sql, clock, log, logs });
   const witnessing = wireWitnesses({ config: config.provenance, logs, clock, log });
   const both = Object.values(logs);
   return {
