@@ -7,10 +7,12 @@ import { runStorm } from './run.ts';
 
 /** Short and directed: few keys that both gateways race for. What a mutant needs to show itself comes on top. */
 const DIRECTED: Partial<StormOptions> = {
-  ...{ seed: 11, seconds: 6, gateways: 2, keys: 16, rate: 120, hosted: 10 },
+  ...{ seed: 11, seconds: 6, gateways: 2, keys: 16, rate: 60, hosted: 10 },
   ...{ hasRails: false, hasKills: false, hasClockJumps: false },
 };
 const NEEDS: Partial<Record<MutantName, Partial<StormOptions>>> = {
+  // All at once, so that two gateways are at one account at the same moment.
+  'row-lock': { seconds: 1, rate: 900 },
   // Somebody has to leave a hold behind.
   expiry: { hasKills: true, hosted: 60, seconds: 8 },
   'settle-before-run': { hosted: 40 },
