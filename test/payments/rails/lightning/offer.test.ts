@@ -114,6 +114,31 @@ test('minting is limited by address and in all, and the limits end with the minu
   expect(await ask(rail, quoteOf(), '192.0.2.2')).toHaveLength(1);
 });
 
+test('however many ask at once, and from wherever, no more invoices are minted in a minute than the limit', async () => {
+  let minted = 0;
+  const counting: typeof lab.provider = {
+    ...lab.provider,
+    createInvoice(input, signal) {
+      minted += 1;
+      return lab.provider.createInvoice(input, signal);
+    },
+  };
+  const now = new Date();
+  const rail = await lab.rail({
+    provider: counting,
+    clock: { now: () => now },
+    settings: { mintsPerAddress: 3, mintsTotal: 8 },
+  });
+  const one = await Promise.all(Array.from({ length: 50 }, () => ask(rail, quoteOf(), '192.0.2.1')));
+  expect([minted, one.flat().length]).toEqual([3, 3]);
+  const many = await Promise.all(
+    Array.from({ length: 500 }, (_, index) =>
+      ask(rail, quoteOf(), `198.51.${100 + (index % 2)}.${index >> 1}`),
+    ),
+  );
+  expect([minted, many.flat().length]).toEqual([8, 5]);
+});
+
 test('an invoice of another network, hash or amount than asked for is not offered', async () => {
   for (const wrong of [
     { ...lab.provider, network: 'mainnet' as const },
