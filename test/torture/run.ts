@@ -108,7 +108,10 @@ async function comeToRest(storm: Storm): Promise<Violation[]> {
     await Promise.all(some.map((call, index) => askAgain(storm, call, index % storm.world.options.gateways)));
   }
   await untilQuiet(storm);
-  return tell('unclean-stop', unclean, (code) => `SIGTERM ended a gateway with ${code}`);
+  return [
+    ...tell('unclean-stop', unclean, (code) => `SIGTERM ended a gateway with ${code}`),
+    ...tell('gateway-died', storm.world.fleet.deaths, (said) => said),
+  ];
 }
 
 /**

@@ -12,6 +12,8 @@ export type Fleet = {
   kill(place: number, downMs: number): Promise<void>;
   /** SIGTERM to all, and others in their places; answers how the first ones ended. */
   renew(): Promise<(number | null)[]>;
+  /** What gateways said that ended although nobody told them to; others stand in their places. */
+  deaths: readonly string[];
   close(): Promise<void>;
 };
 
@@ -21,12 +23,22 @@ const RESTARTS_MAX = 5;
 export async function startFleet(count: number, start: (place: number) => GatewayStart): Promise<Fleet> {
   const places: (StormGateway | undefined)[] = Array.from({ length: count }, () => undefined);
   let isClosing = false;
+  const deaths: string[] = [];
+  const settle = (place: number, gateway: StormGateway) => {
+    places[place] = gateway;
+    void gateway.died.then(async (said) => {
+      deaths.push(said);
+      if (places[place] !== gateway) return;
+      places[place] = undefined;
+      if (!isClosing) await fill(place).catch((cause: unknown) => deaths.push(String(cause)));
+    });
+  };
   const fill = async (place: number) => {
     for (let tries = 1; ; tries += 1) {
       try {
         const gateway = await startStormGateway(start(place));
         if (isClosing) return await gateway.kill();
-        places[place] = gateway;
+        settle(place, gateway);
         return;
       } catch (cause) {
         // Postgres may be down at this very moment, as it may be for anybody's gateway.
@@ -41,10 +53,10 @@ export async function startFleet(count: number, start: (place: number) => Gatewa
   };
   try {
     // The first one alone: it makes what the others find.
-    places[0] = await startStormGateway(start(0));
+    settle(0, await startStormGateway(start(0)));
     await Promise.all(
       places.slice(1).map(async (_, index) => {
-        places[index + 1] = await startStormGateway(start(index + 1));
+        settle(index + 1, await startStormGateway(start(index + 1)));
       }),
     );
   } catch (cause) {
@@ -52,6 +64,7 @@ export async function startFleet(count: number, start: (place: number) => Gatewa
     throw cause;
   }
   return {
+    deaths,
     at: (place) => places[place],
     living: () => places.filter((gateway) => gateway !== undefined).length,
     near(place) {

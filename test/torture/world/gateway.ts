@@ -12,6 +12,8 @@ export type StormGateway = {
   /** Shifts its wall clock, and no other process's. */
   shiftClock(offsetMs: number): void;
   kill(): Promise<void>;
+  /** Resolves when it ends although nobody told it to, with the last it said. */
+  died: Promise<string>;
   /** SIGTERM; answers the exit code. */
   stop(): Promise<number | null>;
 };
@@ -65,12 +67,17 @@ export async function startStormGateway({ env, mutant, logFile }: GatewayStart):
     child.kill('SIGKILL');
     throw new Error(`the mutant was not imported: ${missing.map(({ file }) => file).join(', ')}`);
   }
+  let isTold = false;
+  const died = new Promise<string>((resolve) => {
+    void ended.then((code) => isTold || resolve(`ended by itself with ${code}: ${complaint()}`));
+  });
   const end = async (signal: 'SIGKILL' | 'SIGTERM') => {
+    isTold = true;
     if (child.exitCode === null && child.signalCode === null) child.kill(signal);
     return ended;
   };
   return {
-    ...{ url, pid: child.pid ?? 0 },
+    ...{ url, died, pid: child.pid ?? 0 },
     shiftClock: (offsetMs) => {
       if (child.connected) child.send({ kind: 'clock', offsetMs });
     },
