@@ -149,17 +149,13 @@ function flushCharges<Item>(deps: { sql: Sql; parts: StatementParts<Item> }, mod
   const batch = batchStatement(mode, deps.parts);
   const single = singleStatement(mode, deps.parts);
   return async (items: readonly ChargeItem<Item>[]): Promise<ChargeVerdict[]> => {
-    const rows = items.map(({ request }) => toRow(request));
+    const rows = items.map(({ request }) => request);
     const receipts = items.flatMap(({ receipt }) => (receipt === undefined ? [] : [receipt]));
     const rider = mode === 'charge' ? deps.parts.rider.parameters(receipts, shardOf(deps.parts, rows)) : [];
     const statement = rows.length === 1 ? single : batch;
     const answers = await withRetry(() => runCharge(deps.sql, statement, rows, rider));
     return judge(rows, answers);
   };
-}
-
-export function toRow(request: HoldRequest): ChargeRow {
-  return { ...request, bucket: bucketOf(request.accountId) };
 }
 
 /** The one bucket of a statement's rows, where charges are cut. */

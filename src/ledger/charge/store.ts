@@ -14,7 +14,6 @@ export type ChargeRow = {
   payeeId: string;
   subject: string | undefined;
   label: string;
-  bucket: number;
   /** Milliseconds until an open hold expires. */
   lifetimeMs: number;
 };
@@ -203,7 +202,7 @@ export function chargeParameters(rows: readonly ChargeRow[]): unknown[] {
     toArray(rows, (row) => row.payeeId),
     toArray(rows, (row) => row.subject),
     rows.map((row) => row.label),
-    toArray(rows, (row) => row.bucket),
+    toArray(rows, (row) => bucketOf(row.accountId)),
     toArray(rows, (row) => row.lifetimeMs),
   ];
 }

@@ -1,6 +1,6 @@
 import { invariant } from '../../core/invariant.ts';
 import type { Queryable, Tx } from '../../db/index.ts';
-import type { Hash } from '../merkle/merkle.ts';
+import { HASH_BYTES, type Hash } from '../merkle/merkle.ts';
 import type { logCheckpoint, logEntry } from './schema.ts';
 import { LOG_IDS } from './transparency-log.ts';
 
@@ -45,17 +45,17 @@ export async function insertLogEntries(
   log: number,
   input: { fromIndex: number; entries: readonly { entry: Buffer; leafHash: Hash; dedupKey: string }[] },
 ): Promise<boolean> {
-  // The driver takes an array of bytes for bytes, but not an array of texts for anything else.
-  const entries = input.entries.map(({ entry }) => entry.toString('hex'));
-  const hashes = input.entries.map(({ leafHash }) => leafHash.toString('hex'));
-  const keys = input.entries.map(({ dedupKey }) => dedupKey);
+  // Literals in one piece: the driver spells an array element by element, which costs more than all the rest.
+  const entries = `{${input.entries.map(({ entry }) => entry.toString('hex')).join(',')}}`;
+  const hashes = Buffer.concat(input.entries.map(({ leafHash }) => leafHash));
+  const keys = `{${input.entries.map(({ dedupKey }) => `"${dedupKey.replace(/["\\]/g, '\\$&')}"`).join(',')}}`;
   const rows = await tx`
+    WITH k AS MATERIALIZED (SELECT ${keys}::text[] AS keys)
     INSERT INTO log_entry (log, leaf_index, entry, leaf_hash, dedup_key)
     SELECT ${log}::smallint, ${BigInt(input.fromIndex)}::bigint + e.at - 1,
-      decode(e.entry, 'hex'), decode(e.leaf_hash, 'hex'), e.dedup_key
-    FROM unnest(${entries}::text[], ${hashes}::text[], ${keys}::text[])
-      WITH ORDINALITY AS e(entry, leaf_hash, dedup_key, at)
-    WHERE NOT EXISTS (SELECT 1 FROM log_entry WHERE dedup_key = ANY (${keys}::text[]))`;
+      decode(e.entry, 'hex'), substring(${hashes}::bytea FROM (e.at::int - 1) * ${HASH_BYTES}::int + 1 FOR ${HASH_BYTES}::int), e.dedup_key
+    FROM k, unnest(${entries}::text[], k.keys) WITH ORDINALITY AS e(entry, dedup_key, at)
+    WHERE NOT EXISTS (SELECT 1 FROM log_entry WHERE dedup_key = ANY ((SELECT keys FROM k)::text[]))`;
   return rows.count === input.entries.length;
 }
 

@@ -25,9 +25,11 @@ const DRAFT_COLUMNS = [
   ['payer', 'text'],
   ['rail', 'text'],
   ['payment_ref', 'text'],
-  ['request_hash', 'bytea'],
-  ['response_hash', 'bytea'],
 ] as const;
+const HASH_BYTES = 32;
+/** The request's hash and the response's, of each draft one after another: one parameter instead of two for each. */
+const HASHES = `substring($H::bytea FROM (d.ord::int - 1) * ${2 * HASH_BYTES} + 1 FOR ${HASH_BYTES}) AS request_hash,
+  substring($H::bytea FROM (d.ord::int - 1) * ${2 * HASH_BYTES} + ${HASH_BYTES + 1} FOR ${HASH_BYTES}) AS response_hash`;
 
 /**
  * The CTEs that write the receipts of what was `accepted`. Lanes are locked in the order of their tools, and
@@ -37,8 +39,9 @@ const DRAFT_COLUMNS = [
 export function receiptCte(firstParameter: number): string {
   const names = DRAFT_COLUMNS.map(([name]) => name).join(', ');
   const arrays = DRAFT_COLUMNS.map(([, type], at) => `$${firstParameter + 2 + at}::${type}[]`).join(', ');
+  const hashes = HASHES.replaceAll('$H', `$${firstParameter + 2 + DRAFT_COLUMNS.length}`);
   return `receipt_draft AS MATERIALIZED (
-  SELECT a.id, a.bucket, a.amount, a.fee, d.* FROM unnest(${arrays}) WITH ORDINALITY AS d(${names}, ord)
+  SELECT a.id, a.bucket, a.amount, a.fee, d.*, ${hashes} FROM unnest(${arrays}) WITH ORDINALITY AS d(${names}, ord)
   JOIN accepted a ON a.ord = d.ord WHERE a.amount > 0 AND d.tool_id IS NOT NULL),
 receipt_counter AS (INSERT INTO receipt_lane AS l (bucket, tool_id, lane, last_seq)
   SELECT $${firstParameter + 1}::smallint, tool_id, $${firstParameter}::text, count(*) FROM receipt_draft GROUP BY tool_id ORDER BY tool_id
@@ -47,10 +50,10 @@ receipt_counter AS (INSERT INTO receipt_lane AS l (bucket, tool_id, lane, last_s
 receipt_batch_new AS MATERIALIZED (SELECT gen_random_uuid() AS id),
 receipt_opened AS (INSERT INTO receipt_batch (bucket, id, leaf_count, receipt_ids, receipt_buckets)
   SELECT $${firstParameter + 1}::smallint, b.id, count(*), array_agg(d.id ORDER BY d.ord), array_agg(d.bucket ORDER BY d.ord) FROM receipt_draft d, receipt_batch_new b GROUP BY b.id),
-receipt_written AS (INSERT INTO receipt (bucket, id, lane, seq, price, fee, batch_id, ${names})
+receipt_written AS (INSERT INTO receipt (bucket, id, lane, seq, price, fee, batch_id, ${names}, request_hash, response_hash)
   SELECT d.bucket, d.id, c.lane,
     c.last_seq - count(*) OVER (PARTITION BY tool_id) + row_number() OVER (PARTITION BY tool_id ORDER BY d.ord),
-    d.amount, d.fee, b.id, ${names}
+    d.amount, d.fee, b.id, ${names}, request_hash, response_hash
   FROM receipt_draft d JOIN receipt_counter c USING (tool_id), receipt_batch_new b)`;
 }
 
@@ -65,10 +68,24 @@ export function receiptParameters(lane: Lane, drafts: readonly (ReceiptDraft | n
     toArray(drafts, (draft) => quote(draft.payer)),
     toArray(drafts, (draft) => quote(draft.rail)),
     toArray(drafts, (draft) => quote(draft.paymentRef)),
-    toArray(drafts, (draft) => quoteBytes(draft.requestHash)),
-    toArray(drafts, (draft) => quoteBytes(draft.responseHash)),
+    joinHashes(drafts),
   ];
 }
+
+function joinHashes(drafts: readonly (ReceiptDraft | null)[]): Buffer {
+  const joined = Buffer.alloc(drafts.length * 2 * HASH_BYTES);
+  for (const [at, draft] of drafts.entries()) {
+    if (draft === null) continue;
+    const { requestHash, responseHash } = draft;
+    // Of another length they would shift those behind them.
+    invariant(requestHash.length === HASH_BYTES && responseHash.length === HASH_BYTES, 'a hash has 32 bytes');
+    joined.set(requestHash, at * 2 * HASH_BYTES);
+    joined.set(responseHash, at * 2 * HASH_BYTES + HASH_BYTES);
+  }
+  return joined;
+}
+
+const PLAIN = /^[^"\\]*$/;
 
 /** A Postgres array literal; null is NULL. */
 export function toArray<Row>(rows: readonly (Row | null)[], spell: (row: Row) => string): string {
@@ -76,7 +93,7 @@ export function toArray<Row>(rows: readonly (Row | null)[], spell: (row: Row) =>
 }
 
 export function quote(text: string): string {
-  return `"${text.replace(/["\\]/g, '\\$&')}"`;
+  return PLAIN.test(text) ? `"${text}"` : `"${text.replace(/["\\]/g, '\\$&')}"`;
 }
 
 export function quoteBytes(bytes: Buffer): string {

@@ -9,7 +9,6 @@ import {
   shardOf,
   toCloseVerdict,
   toOrdMap,
-  toRow,
 } from '../charger.ts';
 import { withRetry } from '../retry.ts';
 import type { ChargeMode, StatementParts } from '../store.ts';
@@ -28,7 +27,7 @@ type Deps<Item> = { sql: Sql; parts: StatementParts<Item> };
 export function flushCappedCharges<Item>(deps: Deps<Item>, mode: ChargeMode) {
   const statement = cappedStatement(mode, deps.parts);
   return async (items: readonly ChargeItem<Item>[]): Promise<ChargeVerdict[]> => {
-    const rows = items.map(({ request }): CappedRow => ({ ...toRow(request), capIds: request.capIds ?? [] }));
+    const rows = items.map(({ request }): CappedRow => ({ ...request, capIds: request.capIds ?? [] }));
     const receipts = items.flatMap(({ receipt }) => (receipt === undefined ? [] : [receipt]));
     const rider = mode === 'charge' ? deps.parts.rider.parameters(receipts, shardOf(deps.parts, rows)) : [];
     return judgeCapped(rows, await withRetry(() => runCapped(deps.sql, statement, rows, rider)));

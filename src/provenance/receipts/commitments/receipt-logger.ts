@@ -4,6 +4,7 @@ import { invariant } from '../../../core/invariant.ts';
 import type { Log } from '../../../core/log.ts';
 import { type Sql, withTransaction } from '../../../db/index.ts';
 import type { TransparencyLog } from '../../log/transparency-log.ts';
+import { HASH_BYTES } from '../../merkle/merkle.ts';
 import type { VersionDescription } from '../receipt.ts';
 import { readBatchPayload } from '../verify.ts';
 import { commitmentKeyOf, encodeCommitment, newSalt } from './commitment.ts';
@@ -135,10 +136,11 @@ async function prepare(deps: ReceiptLoggerDeps, waiting: readonly WaitingRow[]):
     receipts: salted,
     versions: [...versions].map(([id, version]) => ({ ...version, id })),
   });
-  const commitOf = new Map(commits.map(({ id, commit }) => [id, commit.toString('hex')]));
-  return salted.map((row) => {
+  invariant(commits.length === salted.length * HASH_BYTES, 'every receipt has its commitment');
+  return salted.map((row, at) => {
     const tool = versions.get(row.versionId)?.name ?? '';
-    const [commit = '', seq] = [commitOf.get(row.id), Number(row.seq)];
+    const commit = commits.toString('hex', at * HASH_BYTES, (at + 1) * HASH_BYTES);
+    const seq = Number(row.seq);
     const entry = encodeCommitment({ tool, lane: row.lane, seq, commit });
     return { ...row, entry };
   });

@@ -1,7 +1,8 @@
 import type { Uuid } from '../../../core/ids.ts';
 import type { Queryable, Tx } from '../../../db/index.ts';
 import type { Receipt, VersionDescription } from '../receipt.ts';
-import { payloadText, quote, quoteBytes, toArray, versionRows } from '../store.ts';
+import { payloadText, quote, toArray, versionRows } from '../store.ts';
+import { SALT_BYTES } from './commitment.ts';
 
 /** One tool on one lane. */
 export type LaneKey = { toolId: Uuid; lane: string };
@@ -82,23 +83,32 @@ export async function listSeals(
     WHERE id = ANY(${toArray(batchIds, (id) => id)}::uuid[]) AND signed_at IS NOT NULL`;
 }
 
+/** The salts of these, one after another: one parameter instead of one for each. */
+function joinSalts(rows: readonly { salt: Buffer }[]): Buffer {
+  return Buffer.concat(rows.map(({ salt }) => salt));
+}
+
 export type CommitInput = {
   receipts: readonly { id: Uuid; bucket: number; salt: Buffer; issuer: Issuer }[];
   versions: readonly (VersionDescription & { id: Uuid })[];
 };
 
-/** SHA-256 of salt and canonical payload of each receipt: `commitTo`, said in SQL as the leaves of batches are. */
-export function readCommits(sql: Queryable, input: CommitInput): Promise<{ id: Uuid; commit: Buffer }[]> {
+/**
+ * SHA-256 of salt and canonical payload of each receipt, in their order and one after another: `commitTo`, said in
+ * SQL as the leaves of batches are.
+ */
+export async function readCommits(sql: Queryable, input: CommitInput): Promise<Buffer> {
   const { receipts, versions } = input;
-  return sql<{ id: Uuid; commit: Buffer }[]>`
-    SELECT r.id, sha256(i.salt || convert_to(${payloadText(sql)}, 'UTF8')) AS commit
-    FROM (SELECT id, bucket, salt, to_json(iss) AS iss, to_json(log) AS log FROM unnest(
+  const [row] = await sql<{ commits: Buffer | null }[]>`
+    SELECT string_agg(sha256(i.salt || convert_to(${payloadText(sql)}, 'UTF8')), ''::bytea ORDER BY i.at) AS commits
+    FROM (SELECT id, bucket, at, substring(${joinSalts(receipts)}::bytea
+        FROM (at::int - 1) * ${SALT_BYTES}::int + 1 FOR ${SALT_BYTES}::int) AS salt, to_json(iss) AS iss, to_json(log) AS log FROM unnest(
       ${toArray(receipts, ({ id }) => id)}::uuid[],
       ${toArray(receipts, ({ bucket }) => String(bucket))}::smallint[],
-      ${toArray(receipts, ({ salt }) => quoteBytes(salt))}::bytea[],
       ${toArray(receipts, ({ issuer }) => quote(issuer.iss))}::text[],
-      ${toArray(receipts, ({ issuer }) => quote(issuer.log))}::text[]) AS t(id, bucket, salt, iss, log)) i
+      ${toArray(receipts, ({ issuer }) => quote(issuer.log))}::text[]) WITH ORDINALITY AS t(id, bucket, iss, log, at)) i
     JOIN receipt r ON r.id = i.id AND r.bucket = i.bucket JOIN ${versionRows(sql, versions)} v ON v.id = r.version_id`;
+  return row?.commits ?? Buffer.alloc(0);
 }
 
 /** Locks those of these lanes that nobody else is logging, and says how far each is. */
@@ -112,17 +122,17 @@ export function lockLanes(tx: Tx, lanes: readonly LaneKey[]): Promise<LaneRow[]>
 /** Keeps what opens the commitments, moves the lanes on, and takes the receipts out of the queue. */
 export async function insertCommitments(tx: Tx, rows: readonly CommitmentRow[]): Promise<void> {
   await tx`
-    WITH logged AS MATERIALIZED (SELECT * FROM unnest(
+    WITH logged AS MATERIALIZED (SELECT t.*, substring(${joinSalts(rows)}::bytea
+        FROM (at::int - 1) * ${SALT_BYTES}::int + 1 FOR ${SALT_BYTES}::int) AS salt FROM unnest(
       ${toArray(rows, ({ bucket }) => String(bucket))}::smallint[],
       ${toArray(rows, ({ id }) => id)}::uuid[],
       ${toArray(rows, ({ toolId }) => toolId)}::uuid[],
       ${toArray(rows, ({ lane }) => quote(lane))}::text[],
       ${toArray(rows, ({ seq }) => seq.toString())}::bigint[],
       ${toArray(rows, ({ leafIndex }) => leafIndex.toString())}::bigint[],
-      ${toArray(rows, ({ salt }) => quoteBytes(salt))}::bytea[],
       ${toArray(rows, ({ issuer }) => quote(issuer.iss))}::text[],
       ${toArray(rows, ({ issuer }) => quote(issuer.log))}::text[]
-    ) AS t(bucket, id, tool_id, lane, seq, leaf_index, salt, iss, log_origin)),
+    ) WITH ORDINALITY AS t(bucket, id, tool_id, lane, seq, leaf_index, iss, log_origin, at)),
     opened AS (INSERT INTO receipt_commitment (bucket, receipt_id, leaf_index, salt, iss, log_origin)
       SELECT bucket, id, leaf_index, salt, iss, log_origin FROM logged),
     moved AS (UPDATE receipt_lane_logged g SET logged_seq = m.seq
