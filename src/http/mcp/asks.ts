@@ -7,8 +7,8 @@ type Asking = { method: string; params: JsonObject };
 export type Asks = {
   /** Sends a question under an id that nobody guesses, and waits for the answer to it. */
   ask(question: Asking, send: (message: JsonObject) => void, signal: AbortSignal): Promise<RpcAnswer>;
-  /** The answer that a client posted; what nobody waits for is dropped. */
-  settle(id: RpcId, answer: RpcAnswer): void;
+  /** The answer that a client posted; what nobody waits for is dropped, and false. */
+  settle(id: RpcId, answer: RpcAnswer): boolean;
 };
 
 const ID_BYTES = 18;
@@ -39,7 +39,9 @@ export function createAsks(deps: { waitingMax: number }): Asks {
       });
     },
     settle(id, answer) {
-      waiting.get(id)?.(answer);
+      const finish = waiting.get(id);
+      finish?.(answer);
+      return finish !== undefined;
     },
   };
 }

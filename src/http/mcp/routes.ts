@@ -15,6 +15,7 @@ import { refuseRebinding } from './origin.ts';
 import { answerRequest, toResponse } from './reply.ts';
 import { type McpDeps, readMeta } from './request.ts';
 import { createRunning } from './running.ts';
+import { shareSessions, tellAnswer, tellCancelled } from './shared-sessions.ts';
 
 const ASKS_WAITING_MAX = 4_096;
 const LOG_LEVELS_MAX = 10_000;
@@ -32,6 +33,7 @@ export function mcpRoutes(http: HttpDeps): App {
     pages: createPaymentPages({ secrets: http.keySecrets, clock: http.clock }),
     priceTags: createPriceTags(http),
   };
+  shareSessions(deps);
   app.post('/mcp/:id', (c) => answerPost(deps, c, c.req.param('id')));
   return app;
 }
@@ -60,11 +62,11 @@ function take(
   message: Exclude<RpcMessage, RpcRequest>,
   { sessionId }: Client,
 ): Response {
-  if (message.kind === 'response') deps.asks.settle(message.id, message.answer);
+  if (message.kind === 'response') tellAnswer(deps, message);
   else if (message.method === 'notifications/cancelled') {
     const { requestId } = message.params;
     if (typeof requestId === 'string' || typeof requestId === 'number') {
-      deps.running.cancel(sessionId, requestId);
+      tellCancelled(deps, { sessionId, requestId });
     }
   }
   return c.body(null, 202);

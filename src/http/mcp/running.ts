@@ -4,7 +4,8 @@ import type { RpcId } from './json-rpc.ts';
 export type Running = {
   /** Notes a request until the returned function is called. `cancel` aborts when its client takes it back. */
   start(sessionId: string | undefined, id: RpcId): { cancel: AbortController; finish(): void };
-  cancel(sessionId: string | undefined, id: RpcId): void;
+  /** False when no such request runs here. */
+  cancel(sessionId: string | undefined, id: RpcId): boolean;
 };
 
 /** Without a session a request's id is not known to be its client's, so nothing is cancelled by it. */
@@ -25,7 +26,9 @@ export function createRunning(): Running {
       };
     },
     cancel(sessionId, id) {
-      if (sessionId !== undefined) running.get(keyOf(sessionId, id))?.abort();
+      const cancel = sessionId === undefined ? undefined : running.get(keyOf(sessionId, id));
+      cancel?.abort();
+      return cancel !== undefined;
     },
   };
 }

@@ -1,37 +1,59 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Hono } from 'hono';
-import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
+import { AggregatorRegistry, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import type { Clock } from '../../core/clock.ts';
 import type { Log } from '../../core/log.ts';
 import { createMemo } from '../../core/memo.ts';
+import type { Siblings } from '../../core/siblings.ts';
 import type { Anchors, Logs } from '../../provenance/index.ts';
 import type { App, Env } from '../env.ts';
 
-export type MetricsDeps = { logs: Logs; anchors: Anchors; clock: Clock; log: Log };
+export type MetricsDeps = { logs: Logs; anchors: Anchors; clock: Clock; log: Log; siblings: Siblings };
 
 /** A scrape waits for the database no longer than that; what it does not know by then is left out. */
 const READ_MS = 2_000;
 
-/** What Prometheus scrapes: the process, the logs and their anchors. A scrape never fails for what it measures. */
+const TOPIC = 'metrics';
+
+/**
+ * What Prometheus scrapes: the process, or all workers' added up, and the logs and their anchors, which are the same
+ * whoever measures them. A scrape never fails for what it measures.
+ */
 export function metricsRoutes(deps: MetricsDeps): App {
   const app = new Hono<Env>();
   // Made by the first scrape: it listens to the garbage collector from then on.
   const metricsOf = createMemo<Metrics>(1);
+  const ours = () => metricsOf('process', () => createMetrics(deps));
+  deps.siblings.answer(TOPIC, () => ours().own.getMetricsAsJSON());
   app.get('/metrics', async (c) => {
-    const { registry, measure } = metricsOf('process', () => createMetrics(deps));
-    await measure();
-    return c.body(await registry.metrics(), 200, { 'content-type': registry.contentType });
+    const { own, shared, measure } = ours();
+    const [, theirs] = await Promise.all([measure(), deps.siblings.ask(TOPIC)]);
+    const all = addUp([await own.getMetricsAsJSON(), ...theirs]);
+    const text = [await all.metrics(), await shared.metrics()].join('\n');
+    return c.body(text, 200, { 'content-type': shared.contentType });
   });
   return app;
 }
 
-type Metrics = { registry: Registry; measure(): Promise<void> };
+type Metrics = {
+  /** What this process alone is measured by. */
+  own: Registry;
+  /** What every worker would measure alike. */
+  shared: Registry;
+  measure(): Promise<void>;
+};
+
+/** Each metric in its own way: seconds are added, delays averaged. */
+function addUp(metrics: unknown[]): Registry {
+  // Workers answer with what this same program made of its registry.
+  return AggregatorRegistry.aggregate(metrics as Parameters<typeof AggregatorRegistry.aggregate>[0]);
+}
 
 function createMetrics(deps: MetricsDeps): Metrics {
-  const registry = new Registry();
-  collectDefaultMetrics({ register: registry });
+  const [own, shared] = [new Registry(), new Registry()];
+  collectDefaultMetrics({ register: own });
   const gauge = (name: string, help: string, labelNames: string[]) =>
-    new Gauge({ name: `millicent_${name}`, help, labelNames, registers: [registry] });
+    new Gauge({ name: `millicent_${name}`, help, labelNames, registers: [shared] });
   const [log, target] = [['log'], ['log', 'chain']];
   const logs: LogGauges = {
     treeSize: gauge('log_tree_size', 'Leaves in the log.', log),
@@ -43,8 +65,11 @@ function createMetrics(deps: MetricsDeps): Metrics {
     age: gauge('anchor_age_seconds', 'Since the newest final anchor was mined.', target),
     diverged: gauge('anchor_diverged', '1 when the log is not what was anchored there.', target),
   };
+  // How many answered can be fewer than there are: a worker that just starts again, or stands still.
+  gauge('workers', 'Gateway processes behind this port.', []).set(deps.siblings.count);
   return {
-    registry,
+    own,
+    shared,
     async measure() {
       for (const each of [...Object.values(logs), ...Object.values(anchors)]) each.reset();
       await Promise.all([
