@@ -1,4 +1,5 @@
-import { keccak256, stringToHex } from 'viem';
+import { keccak256 } from 'ox/Hash';
+import { fromString } from 'ox/Hex';
 import { z } from 'zod';
 import { sha256Hex } from '../../../core/bytes.ts';
 import { type Form, formSchema } from '../../form.ts';
@@ -125,7 +126,7 @@ function readEvm(answer: Answer): FormReading {
   const { type: _, ...authorization } = payload.data;
   const network = `eip155:${methodDetails.chainId}`;
   // The nonce is what ties the authorization to this challenge and no other.
-  const nonce = keccak256(stringToHex(answer.id + answer.realm));
+  const nonce = keccak256(fromString(answer.id + answer.realm));
   if (authorization.nonce.toLowerCase() !== nonce) {
     return refuse('The nonce must be the Keccak-256 of challenge id and realm.', 'verification-failed');
   }
