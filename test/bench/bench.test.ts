@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
@@ -8,13 +8,13 @@ import { z } from 'zod';
 import { hasProcessCpu } from '../../scripts/bench/http/process-cpu.ts';
 import { readPlan } from '../../scripts/bench/plan.ts';
 import { startThrowAwayPostgres } from '../../scripts/bench/postgres.ts';
-import { faultsOf } from '../../scripts/bench/report.ts';
+import { faultsOf, type Report, toJson } from '../../scripts/bench/report.ts';
 import { runPlan } from '../../scripts/bench/run.ts';
 import { ROW_NAMES } from '../../scripts/bench/targets.ts';
 import { openDatabase } from '../../src/db/index.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');
-const BENCH_TIMEOUT_MS = 300_000;
+const BENCH_TIMEOUT_MS = 480_000;
 
 const spread = z.strictObject({ median: z.number(), min: z.number(), max: z.number() });
 const reportSchema = z.strictObject({
@@ -75,6 +75,31 @@ test(
   },
   BENCH_TIMEOUT_MS,
 );
+
+test('whoever runs the bench learns of wrong books from its exit code, also when the table looks well', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'millicent-report-'));
+  const show = (isRight: boolean) => {
+    const report: Report = {
+      ...{ machine: 'this one', at: '2026-11-21T18:00:00.000Z', isQuick: false, load: 'wrk' },
+      findings: [{ row: 'paid-64', measured: { median: 1.2, min: 1, max: 2 }, ours: '', peer: '' }],
+      books: [{ label: 'gateway', acknowledged: 3, captured: 2, isRight, discrepancies: [] }],
+    };
+    const path = join(folder, 'report.json');
+    writeFileSync(path, toJson(report));
+    const args = ['--import', 'tsx', 'scripts/bench/main.ts', '--from', path];
+    return promisify(execFile)(process.execPath, args, { cwd: ROOT, timeout: BENCH_TIMEOUT_MS });
+  };
+  try {
+    expect((await show(true)).stdout).toContain('meets the goal');
+    await expect(show(false)).rejects.toMatchObject({
+      code: 1,
+      stdout: expect.stringContaining('WRONG; 3 charges acknowledged, 2 captured'),
+      stderr: expect.stringContaining('bench: the books of gateway are wrong'),
+    });
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
 
 test(
   'a database that loses what was charged makes the bench fail, and so does one that cannot be measured',
