@@ -67,7 +67,6 @@ export async function createDeps({ config: whole, log, ...input }: DepsInput): P
   const database = openStore(config, prepared, CHARGE_SETTINGS);
   const { sql, chargeSql } = database;
   const wired = await wireExecution({ config, sql, clock, log, publicUrl, secrets: secrets.masters });
-  const { execution } = wired;
   const rails = await wireRails(config, { sql, clock, log, secrets: secrets.masters });
   const provenance = await wireProvenance({ config, secrets, sql, clock, log, publicUrl });
   const { logs } = provenance;
@@ -83,7 +82,7 @@ export async function createDeps({ config: whole, log, ...input }: DepsInput): P
     log,
     settings: toSettings(config, publicUrl),
     risk: DEFAULT_RISK_LIMITS,
-    execution,
+    execution: wired.execution,
     builder: wired.builder,
     ownership: wired.ownership,
     reliability: createReliability({ sql, clock }),
@@ -100,15 +99,11 @@ export async function createDeps({ config: whole, log, ...input }: DepsInput): P
     anchors: provenance.anchors,
     bundles: provenance.bundles,
   };
-  await withTransaction(sql, (tx) => gateway.ledger.openPlatform(tx));
-  await publishBuiltIns(gateway);
-  const marketplace = createMarketplace(gateway);
-  const marketplaceId = await publishMarketplace(gateway, marketplace);
-  const isMarketplace = (idOrName: string) => idOrName === marketplace.name || idOrName === marketplaceId;
+  const builtIns = await publishOwn(gateway);
   return {
     http: {
       ...gateway,
-      builtIns: { find: (idOrName) => (isMarketplace(idOrName) ? marketplace : undefined) },
+      builtIns,
       adminKey: secrets.adminKey,
       version: VERSION,
       isTrustedProxy: config.isTrustedProxy,
@@ -130,6 +125,16 @@ export async function createDeps({ config: whole, log, ...input }: DepsInput): P
       await database.close();
     },
   };
+}
+
+/** Our own accounts, tools and marketplace are there before anyone asks; safe for several gateways at once. */
+async function publishOwn(gateway: GatewayDeps): Promise<HttpDeps['builtIns']> {
+  await withTransaction(gateway.sql, (tx) => gateway.ledger.openPlatform(tx));
+  await publishBuiltIns(gateway);
+  const marketplace = createMarketplace(gateway);
+  const id = await publishMarketplace(gateway, marketplace);
+  const isMarketplace = (idOrName: string) => idOrName === marketplace.name || idOrName === id;
+  return { find: (idOrName) => (isMarketplace(idOrName) ? marketplace : undefined) };
 }
 
 function wireFreeCalls({ sandbox }: Config) {
