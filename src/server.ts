@@ -34,6 +34,8 @@ const LOOP_SAMPLE_MS = 100;
 /** Longer than a call that waits for a place, runs, and settles. */
 const DRAIN_MS = 60_000;
 const DRAIN_ROUND_MS = 250;
+/** What has not said a word for so long after the drain began has none on its way. */
+const DRAIN_SILENT_MS = 1_000;
 
 export type Bindings = HttpBindings | Http2Bindings;
 export type Fetch = (request: Request, env: Bindings) => Response | Promise<Response>;
@@ -217,7 +219,12 @@ export function drain(server: Server): Promise<void> {
   draining.add(server);
   for (const socket of open.get(server) ?? []) sayLast(socket);
   return new Promise((resolve) => {
-    const round = setInterval(() => server.closeIdleConnections(), DRAIN_ROUND_MS);
+    const from = performance.now();
+    const round = setInterval(() => {
+      server.closeIdleConnections();
+      // Node does not call those idle that never said anything.
+      if (performance.now() - from > DRAIN_SILENT_MS) closeSilent(open.get(server) ?? []);
+    }, DRAIN_ROUND_MS);
     const timer = setTimeout(() => server.closeAllConnections(), DRAIN_MS);
     // Not HTTP's own close: it ends idle connections at once, and a request may be on its way on one of them.
     NetServer.prototype.close.call(server, () => {
@@ -228,8 +235,16 @@ export function drain(server: Server): Promise<void> {
   });
 }
 
-/** The answer that a connection is busy with, as Node keeps it; it is no part of the types. */
+function closeSilent(sockets: Iterable<Socket>): void {
+  for (const socket of sockets) if (socket.bytesRead === 0 && !answerOf(socket)) socket.destroy();
+}
+
 function sayLast(socket: Socket): void {
-  const { _httpMessage: answer } = socket as Socket & { _httpMessage?: ServerResponse | null };
+  const answer = answerOf(socket);
   if (answer && !answer.headersSent) answer.shouldKeepAlive = false;
+}
+
+/** The answer that a connection is busy with, as Node keeps it; it is no part of the types. */
+function answerOf(socket: Socket): ServerResponse | null | undefined {
+  return (socket as Socket & { _httpMessage?: ServerResponse | null })._httpMessage;
 }
