@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { systemClock } from '../../src/core/clock.ts';
 import { silentLog } from '../../src/core/log.ts';
 import { millicents } from '../../src/core/money.ts';
+import type { Sale } from '../../src/gateway/index.ts';
 import type { HttpDeps } from '../../src/http/index.ts';
 import { createQuoteSealer, type Offer, type Rail } from '../../src/payments/index.ts';
 import { createL402Wire } from '../../src/payments/wires/l402/index.ts';
@@ -51,14 +52,14 @@ export function standingDeps(rails: Rail[] = [offering('evm', evmOffer), offerin
   return deps as unknown as HttpDeps;
 }
 
-export const sale = {
+export const sale: Sale = {
   ...{ toolId: 't', versionId: 'v', version: '1.0.0', payeeId: 'p', tier: 'platform', scope: 'example' },
   price: millicents(250n),
   request: { server: 'millicent/example', tool: 'example', arguments: {} },
   resource: { url: 'https://gateway.example/v1/example', description: 'The example call' },
   ...{ runTimeoutMs: 1_000, repairedAt: new Date(0) },
   run: () => Promise.reject(new Error('nothing is run here')),
-} as const;
+};
 
 function offering(name: Rail['name'], offer: Offer): Rail {
   return railOf(name, () => [offer]);
