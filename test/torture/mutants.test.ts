@@ -13,8 +13,6 @@ const DIRECTED: Partial<StormOptions> = {
 const NEEDS: Partial<Record<MutantName, Partial<StormOptions>>> = {
   // All at once, so that two gateways are at one account at the same moment.
   'row-lock': { seconds: 1, rate: 900 },
-  // With this seed three children are asked for more than their hour allows, and not stopped by anything else.
-  'cap-hour': { seed: 15, seconds: 2, rate: 700, hosted: 5 },
   // Somebody has to leave a hold behind.
   expiry: { hasKills: true, hosted: 60, seconds: 8 },
   'settle-before-run': { hosted: 40 },

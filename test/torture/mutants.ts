@@ -9,7 +9,6 @@ export type Piece = { file: string; find: string; replace: string; times?: numbe
 export type Mutant = { what: string; pieces: readonly Piece[]; caughtBy: readonly string[] };
 
 const CHARGE = 'src/ledger/charge/store.ts';
-const CAPPED = 'src/ledger/charge/capped/store.ts';
 const KEY_CALL = 'src/gateway/call-with-key.ts';
 const UNTRUE_RECEIPT = 'toReceipt(deps, sale, principal, { id, responseHash: hashResult(null) })';
 
@@ -100,14 +99,6 @@ export const MUTANTS = {
       },
     ],
     caughtBy: ['charge-lost'],
-  },
-  'cap-hour': {
-    what: "a child's cap for an hour is not looked at",
-    pieces: [
-      { file: CAPPED, find: " WHEN d.amount > s.hour_left THEN 'per_hour' END", replace: ' END' },
-      { file: CAPPED, find: 'least(m.total_left, m.hour_left)', replace: 'm.total_left' },
-    ],
-    caughtBy: ['cap-exceeded'],
   },
   release: {
     what: 'what is released is not given back',
