@@ -75,6 +75,8 @@ export const ledgerHold = pgTable(
     primaryKey({ columns: [table.id, table.bucket] }),
     index('ledger_hold_account').on(table.accountId, table.createdAt),
     index('ledger_hold_due').on(table.expiresAt).where(sql`${table.state} = 'held'`),
+    index('ledger_hold_let_go').on(table.closedAt).where(sql`${table.state} IN ('released', 'expired')`),
+    index('ledger_hold_age').using('brin', table.createdAt),
     check('ledger_hold_fee', sql`${table.fee} >= 0 AND ${table.amount} >= ${table.fee}`),
   ],
 );
@@ -105,6 +107,7 @@ export const ledgerEntry = pgTable(
   (table) => [
     primaryKey({ columns: [table.transferId, table.leg, table.createdAt, table.bucket] }),
     index('ledger_entry_share').on(table.creditId, table.createdAt).where(sql`${table.kind} = 'share'`),
+    index('ledger_entry_age').using('brin', table.createdAt),
     check('ledger_entry_positive', sql`${table.amount} > 0`),
     check('ledger_entry_two_accounts', sql`${table.debitId} <> ${table.creditId}`),
   ],
@@ -162,6 +165,7 @@ export const ledgerExposure = pgTable(
     primaryKey({ columns: [table.id, table.bucket] }),
     index('ledger_exposure_of_payer').on(table.payer, table.unit, table.createdAt),
     index('ledger_exposure_loss').on(table.updatedAt).where(sql`${table.isLoss} = 1`),
+    index('ledger_exposure_closed').on(table.updatedAt).where(sql`${table.state} IN ('void', 'posted')`),
   ],
 );
 

@@ -56,7 +56,18 @@ export const paymentClaim = pgTable(
         sql`${table.state} IN ('delivered', 'failed') AND ${table.reference} IS NOT NULL AND ${table.finalAt} IS NULL AND ${table.rail} IS NOT NULL`,
       ),
     index('payment_claim_waiting').on(table.worker).where(sql`${table.answerState} = 'waiting'`),
-    index('payment_claim_owed').on(table.payer, table.requestDigest, table.createdAt),
+    index('payment_claim_owed')
+      .on(table.payer, table.requestDigest, table.createdAt)
+      .where(sql`${table.answerState} <> 'answered'`),
+    // What pruning looks for.
+    index('payment_claim_whole')
+      .on(table.closedAt)
+      .where(sql`${table.state} = 'delivered' AND ${table.purpose} = 'call' AND ${table.intent} IS NOT NULL`),
+    index('payment_claim_unpaid')
+      .on(table.closedAt)
+      .where(
+        sql`${table.closedAt} IS NOT NULL AND ${table.reference} IS NULL AND (${table.state} = 'failed' OR ${table.amount} = 0)`,
+      ),
   ],
 );
 
