@@ -21,7 +21,8 @@ let gateway: TestGateway;
 let echo: Awaited<ReturnType<typeof publishEcho>>;
 
 beforeAll(async () => {
-  surface = await startSurface();
+  // One test here shows over a hundred wrong keys at once.
+  surface = await startSurface({ RATE_WRONG_KEYS_BURST: '1000' });
   gateway = surface.gateway;
   echo = await publishEcho(gateway);
 });

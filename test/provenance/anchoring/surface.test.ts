@@ -2,6 +2,7 @@ import { Hono } from 'hono';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { systemClock } from '../../../src/core/clock.ts';
 import { silentLog } from '../../../src/core/log.ts';
+import { NO_SIBLINGS } from '../../../src/core/siblings.ts';
 import type { Env } from '../../../src/http/env.ts';
 import { answerProblem } from '../../../src/http/problems.ts';
 import { anchorRoutes } from '../../../src/http/routes/anchors.ts';
@@ -26,7 +27,7 @@ function serve({ logs, anchoring }: LabGateway) {
   const { anchors } = anchoring;
   const app = new Hono<Env>();
   app.route('/', anchorRoutes({ anchors }));
-  app.route('/', metricsRoutes({ logs, anchors, clock: systemClock, log: silentLog }));
+  app.route('/', metricsRoutes({ logs, anchors, clock: systemClock, log: silentLog, siblings: NO_SIBLINGS }));
   app.onError((error, c) => answerProblem(silentLog, error, c));
   return async (path: string) => {
     const response = await app.request(path, {}, { requestId: 'test' });
