@@ -9,8 +9,10 @@ import { getRequestListener, type Http2Bindings, type HttpBindings } from '@hono
 import {
   createConnectionCount,
   createLoadGate,
+  createPipelines,
   createStalledReaders,
   type LoadGate,
+  type Pipelines,
   READER_BOUNDS,
   type ReaderBounds,
   type RequestKind,
@@ -75,19 +77,24 @@ export function createServer(fetch: Fetch, options: ServerOptions = {}): Server 
   });
   // Node would drop what is too many and serve the rest: a request is refused as a whole.
   server.maxHeadersCount = 0;
-  const pipelines = createPipelines();
+  const pipelines = createPipelines(PIPELINED_MAX);
   const answer = (incoming: IncomingMessage, outgoing: ServerResponse, isExpected: boolean) => {
-    if (draining.has(server)) outgoing.shouldKeepAlive = false;
+    const { socket } = incoming;
+    // An answer would have nobody to go to: what was asked is not done, and nobody pays for it.
+    if (outgoing.socket ? !socket.writable : pipelines.isEnding(socket)) return;
     const refusal = refuse(incoming, outgoing, { gate, pipelines });
-    if (refusal) return refuseWith(refusal, incoming, outgoing);
+    if (draining.has(server)) outgoing.shouldKeepAlive = false;
+    if (refusal) refuseWith(refusal, incoming, outgoing);
+    if (!outgoing.shouldKeepAlive) pipelines.end(socket);
+    if (refusal) return;
     if (isExpected) outgoing.writeContinue();
-    outgoing.on('close', gate.leave);
+    outgoing.once('close', gate.leave);
     if (!options.direct?.(incoming, outgoing)) void listener(incoming, outgoing);
   };
   server.on('request', (incoming, outgoing) => answer(incoming, outgoing, false));
   // Who asks first whether to send the body is not told to send one that is refused.
   server.on('checkContinue', (incoming, outgoing) => answer(incoming, outgoing, true));
-  guardConnections(server, gate, options);
+  guardConnections(server, { gate, pipelines }, options);
   return server;
 }
 
@@ -134,24 +141,12 @@ function kindOf({ url = '', headers }: IncomingMessage): RequestKind {
   return isPaid ? 'maybe-paid' : 'plain';
 }
 
-/** How many requests of each connection wait behind others. */
-type Pipelines = { enter(socket: Socket, outgoing: ServerResponse): boolean };
-
-function createPipelines(): Pipelines {
-  const waiting = new WeakMap<Socket, number>();
-  return {
-    enter(socket, outgoing) {
-      const count = waiting.get(socket) ?? 0;
-      if (count >= PIPELINED_MAX) return false;
-      waiting.set(socket, count + 1);
-      outgoing.on('close', () => waiting.set(socket, (waiting.get(socket) ?? 1) - 1));
-      return true;
-    },
-  };
-}
-
 /** What ends connections: too many of them, readers that do not read, and the delay of the event loop as it is. */
-function guardConnections(server: Server, gate: LoadGate, options: ServerOptions): void {
+function guardConnections(
+  server: Server,
+  { gate, pipelines }: { gate: LoadGate; pipelines: Pipelines },
+  options: ServerOptions,
+): void {
   const count = createConnectionCount({
     connectionsMax: options.connectionsMax ?? 10_000,
     connectionsPerAddressMax: options.connectionsPerAddressMax ?? 2_000,
@@ -177,9 +172,10 @@ function guardConnections(server: Server, gate: LoadGate, options: ServerOptions
     socket.once('close', () => {
       sockets.delete(socket);
       count.leave(address);
+      pipelines.abandon(socket);
     });
   });
-  open.set(server, sockets);
+  open.set(server, { sockets, pipelines });
   const sweepMs = Math.min(SWEEP_MS, (options.readers ?? READER_BOUNDS).stallMs / 2);
   const sweep = setInterval(() => readers.sweep(sockets, performance.now()), sweepMs);
   let expectedMs = performance.now() + LOOP_SAMPLE_MS;
@@ -197,7 +193,8 @@ function guardConnections(server: Server, gate: LoadGate, options: ServerOptions
 }
 
 /** The connections of each server of this process, and the servers that take no more. */
-const open = new WeakMap<Server, ReadonlySet<Socket>>();
+const open = new WeakMap<Server, Open>();
+type Open = { sockets: ReadonlySet<Socket>; pipelines: Pipelines };
 const draining = new WeakSet<Server>();
 
 /** Resolves with the port. */
@@ -217,13 +214,14 @@ export function listen(server: Server, address: { host: string; port: number }):
  */
 export function drain(server: Server): Promise<void> {
   draining.add(server);
-  for (const socket of open.get(server) ?? []) sayLast(socket);
+  const { sockets = new Set<Socket>(), pipelines } = open.get(server) ?? {};
+  for (const socket of sockets) sayLast(socket, pipelines);
   return new Promise((resolve) => {
     const from = performance.now();
     const round = setInterval(() => {
       server.closeIdleConnections();
       // Node does not call those idle that never said anything.
-      if (performance.now() - from > DRAIN_SILENT_MS) closeSilent(open.get(server) ?? []);
+      if (performance.now() - from > DRAIN_SILENT_MS) closeSilent(sockets);
     }, DRAIN_ROUND_MS);
     const timer = setTimeout(() => server.closeAllConnections(), DRAIN_MS);
     // Not HTTP's own close: it ends idle connections at once, and a request may be on its way on one of them.
@@ -239,9 +237,12 @@ function closeSilent(sockets: Iterable<Socket>): void {
   for (const socket of sockets) if (socket.bytesRead === 0 && !answerOf(socket)) socket.destroy();
 }
 
-function sayLast(socket: Socket): void {
-  const answer = answerOf(socket);
-  if (answer && !answer.headersSent) answer.shouldKeepAlive = false;
+/** The newest answer of the connection, as those that wait before it still have to come. */
+function sayLast(socket: Socket, pipelines: Pipelines | undefined): void {
+  const answer = pipelines?.newest(socket) ?? answerOf(socket);
+  if (!answer || answer.headersSent) return;
+  answer.shouldKeepAlive = false;
+  pipelines?.end(socket);
 }
 
 /** The answer that a connection is busy with, as Node keeps it; it is no part of the types. */

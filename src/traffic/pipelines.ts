@@ -1,0 +1,44 @@
+import type { ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+
+/**
+ * Requests that wait behind others of their connection. Node gives their answers no socket until it is their turn,
+ * and says nothing to them when the connection ends before.
+ */
+export type Pipelines = {
+  /** False when too many wait there already. */
+  enter(socket: Socket, outgoing: ServerResponse): boolean;
+  /** The answer behind all others. */
+  newest(socket: Socket): ServerResponse | undefined;
+  /** The newest answer says that it is the last: whatever is asked after it gets none. */
+  end(socket: Socket): void;
+  /** Whether a request that waits behind others can still be answered. */
+  isEnding(socket: Socket): boolean;
+  /** Tells every answer that never had its turn that it has nobody to go to. */
+  abandon(socket: Socket): void;
+};
+
+export function createPipelines(waitingMax: number): Pipelines {
+  const waiting = new WeakMap<Socket, Set<ServerResponse>>();
+  const ending = new WeakSet<Socket>();
+  return {
+    enter(socket, outgoing) {
+      const queue = waiting.get(socket) ?? new Set();
+      if (queue.size >= waitingMax) return false;
+      waiting.set(socket, queue.add(outgoing));
+      outgoing.once('close', () => queue.delete(outgoing));
+      return true;
+    },
+    newest: (socket) => [...(waiting.get(socket) ?? [])].at(-1),
+    end: (socket) => void ending.add(socket),
+    isEnding: (socket) => ending.has(socket),
+    abandon(socket) {
+      for (const outgoing of waiting.get(socket) ?? []) {
+        // One that has its socket hears of it from Node.
+        if (outgoing.socket) continue;
+        outgoing.destroy();
+        outgoing.emit('close');
+      }
+    },
+  };
+}
