@@ -28,7 +28,7 @@ async function runAlone(config: Config, log: Log): Promise<void> {
 async function runSupervisor(config: Config, log: Log): Promise<void> {
   let closeStore = async () => {};
   const supervisor = await startSupervisor({
-    program: { main: import.meta.filename, nodeArguments: process.execArgv },
+    program: { main: ownProgram(), nodeArguments: process.execArgv },
     count: config.workers.count,
     address: { host: config.host, port: config.port },
     ...{ publicUrl: config.publicUrl, log },
@@ -70,6 +70,11 @@ async function runWorker(config: Config, number: number): Promise<void> {
   await worker.drained;
   await stop();
   process.exit(0);
+}
+
+/** What Node was started with: these sources, or the program that runs a bundle of them. */
+function ownProgram(): string {
+  return process.argv[1] ?? import.meta.filename;
 }
 
 function endOn(signals: readonly NodeJS.Signals[], stop: () => Promise<void>): void {
