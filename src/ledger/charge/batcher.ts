@@ -16,31 +16,49 @@ export type BatcherOptions<Item, Result> = {
 
 type Waiting<Item, Result> = { item: Item; resolve(result: Result): void; reject(cause: unknown): void };
 
+/** One is being committed while the other is read and written here; a third would only wait behind them. */
+const IN_FLIGHT_MAX = 2;
+/** How many have to wait before a second batch is worth its fixed cost. */
+const SECOND_MIN = 128;
+
 /**
- * Collects what arrives while the previous batch is on its way, and sends it as the next one. One batch is in
- * flight at a time, so an idle gateway commits at once and a busy one commits many together.
+ * Collects what arrives while the previous batch is on its way, and sends it as the next one: an idle gateway
+ * commits at once and a busy one commits many together. When many wait they are cut in two, so that neither this
+ * process nor the database idles while the other works.
  */
 export function createBatcher<Item, Result>(options: BatcherOptions<Item, Result>): Batcher<Item, Result> {
   let queue: Waiting<Item, Result>[] = [];
-  let running: Promise<void> | undefined;
+  const inFlight = new Set<Promise<void>>();
+  let isWoken = false;
 
-  async function run(): Promise<void> {
-    // One turn of the event loop lets every request that was already readable join the batch.
-    await new Promise((resolve) => setImmediate(resolve));
-    while (queue.length > 0) {
-      const batch = queue.slice(0, options.batchMax);
-      queue = queue.slice(options.batchMax);
-      await settle(batch);
+  /** One turn of the event loop lets every request that was already readable join the batch. */
+  function wake(): void {
+    if (isWoken) return;
+    isWoken = true;
+    setImmediate(() => {
+      isWoken = false;
+      send();
+    });
+  }
+
+  function send(): void {
+    while (queue.length > (inFlight.size === 0 ? 0 : SECOND_MIN - 1) && inFlight.size < IN_FLIGHT_MAX) {
+      const isCut = inFlight.size === 0 && queue.length >= 2 * SECOND_MIN;
+      const count = Math.min(isCut ? Math.ceil(queue.length / 2) : queue.length, options.batchMax);
+      const batch = queue.slice(0, count);
+      queue = queue.slice(count);
+      const sent = settle(batch).finally(() => {
+        inFlight.delete(sent);
+        if (queue.length > 0) wake();
+      });
+      inFlight.add(sent);
     }
-    running = undefined;
   }
 
   async function settle(batch: Waiting<Item, Result>[]): Promise<void> {
     try {
       const results = await options.flush(batch.map((waiting) => waiting.item));
-      batch.forEach((waiting, index) => {
-        waiting.resolve(results[index] as Result);
-      });
+      for (const [index, waiting] of batch.entries()) waiting.resolve(results[index] as Result);
     } catch (cause) {
       for (const waiting of batch) waiting.reject(cause);
     }
@@ -57,11 +75,13 @@ export function createBatcher<Item, Result>(options: BatcherOptions<Item, Result
       }
       return new Promise<Result>((resolve, reject) => {
         queue.push({ item, resolve, reject });
-        running ??= run();
+        wake();
       });
     },
     async drain() {
-      while (running) await running;
+      while (queue.length > 0 || inFlight.size > 0) {
+        await (inFlight.size > 0 ? Promise.race(inFlight) : new Promise((resolve) => setImmediate(resolve)));
+      }
     },
   };
 }
