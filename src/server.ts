@@ -11,6 +11,7 @@ import {
   createLoadGate,
   createPipelines,
   createStalledReaders,
+  createUnreadable,
   type LoadGate,
   type Pipelines,
   READER_BOUNDS,
@@ -94,6 +95,11 @@ export function createServer(fetch: Fetch, options: ServerOptions = {}): Server 
   server.on('request', (incoming, outgoing) => answer(incoming, outgoing, false));
   // Who asks first whether to send the body is not told to send one that is refused.
   server.on('checkContinue', (incoming, outgoing) => answer(incoming, outgoing, true));
+  const unreadable = createUnreadable();
+  server.on('clientError', (error, socket: Socket) => {
+    unreadable.refuse(socket, error, pipelines.pending(socket));
+    pipelines.end(socket);
+  });
   guardConnections(server, { gate, pipelines }, options);
   return server;
 }
@@ -221,7 +227,7 @@ export function drain(server: Server): Promise<void> {
     const round = setInterval(() => {
       server.closeIdleConnections();
       // Node does not call those idle that never said anything.
-      if (performance.now() - from > DRAIN_SILENT_MS) closeSilent(sockets);
+      if (performance.now() - from > DRAIN_SILENT_MS) closeSilent(sockets, pipelines);
     }, DRAIN_ROUND_MS);
     const timer = setTimeout(() => server.closeAllConnections(), DRAIN_MS);
     // Not HTTP's own close: it ends idle connections at once, and a request may be on its way on one of them.
@@ -233,19 +239,15 @@ export function drain(server: Server): Promise<void> {
   });
 }
 
-function closeSilent(sockets: Iterable<Socket>): void {
-  for (const socket of sockets) if (socket.bytesRead === 0 && !answerOf(socket)) socket.destroy();
+function closeSilent(sockets: Iterable<Socket>, pipelines: Pipelines | undefined): void {
+  for (const socket of sockets)
+    if (socket.bytesRead === 0 && !pipelines?.pending(socket).length) socket.destroy();
 }
 
 /** The newest answer of the connection, as those that wait before it still have to come. */
 function sayLast(socket: Socket, pipelines: Pipelines | undefined): void {
-  const answer = pipelines?.newest(socket) ?? answerOf(socket);
+  const answer = pipelines?.pending(socket).at(-1);
   if (!answer || answer.headersSent) return;
   answer.shouldKeepAlive = false;
   pipelines?.end(socket);
-}
-
-/** The answer that a connection is busy with, as Node keeps it; it is no part of the types. */
-function answerOf(socket: Socket): ServerResponse | null | undefined {
-  return (socket as Socket & { _httpMessage?: ServerResponse | null })._httpMessage;
 }

@@ -8,3 +8,4 @@ export { createStalledReaders, READER_BOUNDS, type ReaderBounds } from './stalle
 export { refuseWith, type StaticRefusal, spellRefusal } from './static-refusal.ts';
 export type { RatePolicy } from './token-bucket.ts';
 export { createTraffic, type RatePolicies, type Traffic } from './traffic.ts';
+export { createUnreadable } from './unreadable.ts';

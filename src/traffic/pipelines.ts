@@ -8,8 +8,8 @@ import type { Socket } from 'node:net';
 export type Pipelines = {
   /** False when too many wait there already. */
   enter(socket: Socket, outgoing: ServerResponse): boolean;
-  /** The answer behind all others. */
-  newest(socket: Socket): ServerResponse | undefined;
+  /** The answers that the connection waits for, in their order. */
+  pending(socket: Socket): ServerResponse[];
   /** The newest answer says that it is the last: whatever is asked after it gets none. */
   end(socket: Socket): void;
   /** Whether a request that waits behind others can still be answered. */
@@ -29,7 +29,11 @@ export function createPipelines(waitingMax: number): Pipelines {
       outgoing.once('close', () => queue.delete(outgoing));
       return true;
     },
-    newest: (socket) => [...(waiting.get(socket) ?? [])].at(-1),
+    pending(socket) {
+      const current = currentOf(socket);
+      const queue = [...(waiting.get(socket) ?? [])];
+      return current && !queue.includes(current) ? [current, ...queue] : queue;
+    },
     end: (socket) => void ending.add(socket),
     isEnding: (socket) => ending.has(socket),
     abandon(socket) {
@@ -41,4 +45,9 @@ export function createPipelines(waitingMax: number): Pipelines {
       }
     },
   };
+}
+
+/** The answer that a connection is busy with, as Node keeps it; it is no part of the types. */
+function currentOf(socket: Socket): ServerResponse | null | undefined {
+  return (socket as Socket & { _httpMessage?: ServerResponse | null })._httpMessage;
 }

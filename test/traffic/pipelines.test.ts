@@ -90,3 +90,42 @@ test('a connection that was refused is not served whatever it had sent by then',
   asked[0]?.finish();
   await once(first.socket, 'data');
 });
+
+test('a request that was read is answered, and not by the refusal of what came behind it', async () => {
+  const { asked, url } = await start({ headersTimeoutMs: 300, requestTimeoutMs: 600 });
+  const broken = [
+    'NONSENSE\r\n\r\n',
+    'GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ',
+    'POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n',
+  ];
+  for (const text of broken) {
+    asked.length = 0;
+    const client = await connectRaw(url);
+    client.send(REQUEST.repeat(2) + text);
+    await waitUntil(() => asked.length >= 2 || undefined);
+    await new Promise((done) => setTimeout(done, 1_500));
+    expect(client.text()).toBe('');
+    for (const { finish } of asked) finish();
+    const answer = await client.ended();
+    expect([text, countOf(answer, 200), answer.split('HTTP/1.1 ').length]).toEqual([text, 2, 3]);
+  }
+});
+
+test('who sends no request is told so in a whole answer, and its connection ends', async () => {
+  const { url } = await start({ headersTimeoutMs: 300, requestTimeoutMs: 600 });
+  for (const [text, status] of [
+    ['NONSENSE\r\n\r\n', 400],
+    ['', 408],
+    ['GET / HTTP/1.1\r\n', 408],
+    [`GET / HTTP/1.1\r\nX: ${'v'.repeat(20_000)}\r\n\r\n`, 431],
+    [`POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1;${'e'.repeat(40_000)}\r\n`, 413],
+  ] as const) {
+    const client = await connectRaw(url);
+    client.send(text);
+    const [head = '', body = ''] = (await client.ended()).split('\r\n\r\n');
+    expect(head).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
+    expect(head).toMatch(/\r\nconnection: close/);
+    expect(head).toContain(`content-length: ${body.length}\r\n`);
+    expect(JSON.parse(body)).toMatchObject({ ok: false, status, note: 'no charge applied' });
+  }
+});
