@@ -88,9 +88,16 @@ function endOn(signals: readonly NodeJS.Signals[], stop: () => Promise<void>): v
   for (const signal of signals) process.on(signal, end);
 }
 
+/** The port is the operator's choice like the rest of the configuration. */
+function describeListening(cause: unknown): string | undefined {
+  if (!(cause instanceof Error) || !('syscall' in cause) || cause.syscall !== 'listen') return undefined;
+  return `millicent: cannot ${cause.message}; HOST and PORT say where to listen`;
+}
+
 main().catch((cause: unknown) => {
   // A mistake in the configuration is told in one line; anything else with its trace.
   if (cause instanceof ConfigError) console.error(`millicent: ${cause.message}`);
-  else console.error(cause instanceof WorkerStartError ? `millicent: ${cause.message}` : cause);
+  else if (cause instanceof WorkerStartError) console.error(`millicent: ${cause.message}`);
+  else console.error(describeListening(cause) ?? cause);
   process.exit(1);
 });

@@ -1,13 +1,8 @@
 import type { Fleet } from './fleet.ts';
 import type { FromWorker } from './messages.ts';
 
-/** Topics that the supervisor answers itself. */
-export const SUPERVISOR_TOPIC = 'supervisor';
-
-export type SupervisorState = { ready: number; restarts: number };
-
 /** Passes on what workers say to and ask of each other. */
-export function createExchange(fleet: Pick<Fleet, 'ready' | 'find' | 'restarts'>) {
+export function createExchange(fleet: Pick<Fleet, 'ready' | 'find'>) {
   return {
     pass(worker: number, message: FromWorker): void {
       switch (message.kind) {

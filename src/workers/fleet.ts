@@ -1,6 +1,7 @@
 import type { Log } from '../core/log.ts';
 import type { FromWorker } from './messages.ts';
 import { createRestarts, type Restarts } from './restarts.ts';
+import { createWatch, LOOK_MS, type Watch, type WatchDeps } from './watch.ts';
 import {
   type Parcel,
   type Program,
@@ -39,11 +40,17 @@ export type FleetDeps = {
 
 type Member = {
   process: WorkerProcess;
-  state: 'starting' | 'ready' | 'leaving';
+  /** `still`: it was ready and does not answer. */
+  state: 'starting' | 'ready' | 'still' | 'leaving';
+  watch: Watch;
+  /** Ends it when it is neither ready nor gone in time. */
+  bound: NodeJS.Timeout;
 };
 
 /** Longer than a worker drains. */
 const DRAIN_MS = 75_000;
+/** Longer than a start with much to adopt, on a busy machine. */
+const START_MS = 180_000;
 
 export function createFleet(deps: FleetDeps): Fleet {
   const { program, count } = deps;
@@ -53,14 +60,16 @@ export function createFleet(deps: FleetDeps): Fleet {
   const course: Course = {};
   const events = createEvents(deps, { members, startup, restarts, course, start });
   for (let number = 1; number <= count; number += 1) start(number);
+  const looking = setInterval(() => lookAtAll(members), LOOK_MS).unref();
 
   function start(number: number): void {
+    const process = startWorkerProcess(program, number, {
+      message: (message) => events.hear(member, message),
+      gone: (exit) => events.lose(member, exit),
+    });
     const member: Member = {
-      state: 'starting',
-      process: startWorkerProcess(program, number, {
-        message: (message) => events.hear(member, message),
-        gone: (exit) => events.lose(member, exit),
-      }),
+      ...{ state: 'starting', process, watch: createWatch(watching(deps, () => member)) },
+      bound: setTimeout(process.kill, START_MS).unref(),
     };
     members.set(number, member);
     begin(member, course);
@@ -79,6 +88,7 @@ export function createFleet(deps: FleetDeps): Fleet {
         const timer = setTimeout(() => killAll(members), DRAIN_MS);
         course.drained = () => {
           clearTimeout(timer);
+          clearInterval(looking);
           resolve();
         };
         if (members.size === 0) return course.drained();
@@ -114,13 +124,15 @@ function createEvents(deps: FleetDeps, { members, startup, restarts, course, sta
   return {
     hear(member: Member, message: FromWorker): void {
       const { number, pid } = member.process;
-      if (message.kind === 'retire') leave(member);
+      if (message.kind === 'awake') member.watch.noteAnswer();
+      else if (message.kind === 'retire') leave(member);
       else if (message.kind !== 'ready') deps.hear(number, message);
       if (message.kind !== 'ready') return;
       log.info({ worker: number, pid }, 'a worker is ready');
       // Told to leave while it started, it does.
       if (member.state === 'leaving') return;
       member.state = 'ready';
+      clearTimeout(member.bound);
       restarts.noteReady(number);
       startup.noteReady(number);
       deps.noteReady();
@@ -128,6 +140,7 @@ function createEvents(deps: FleetDeps, { members, startup, restarts, course, sta
     lose(member: Member, { code, untaken }: Parameters<WorkerEvents['gone']>[0]): void {
       const { number, pid } = member.process;
       members.delete(number);
+      clearTimeout(member.bound);
       deps.giveAgain(untaken);
       if (course.drained) {
         if (members.size === 0) course.drained();
@@ -145,6 +158,32 @@ function createEvents(deps: FleetDeps, { members, startup, restarts, course, sta
   };
 }
 
+/** What follows when a worker's event loop stands still. */
+function watching({ log, giveAgain, noteReady }: FleetDeps, find: () => Member): WatchDeps {
+  return {
+    ask: () => find().process.send({ kind: 'look' }),
+    noteStill() {
+      const member = find();
+      const { number, pid } = member.process;
+      log.warn({ worker: number, pid }, 'a worker stands still; it gets no connections for now');
+      if (member.state !== 'ready') return;
+      member.state = 'still';
+      giveAgain(member.process.takeBack());
+    },
+    noteAwake() {
+      const member = find();
+      if (member.state !== 'still') return;
+      member.state = 'ready';
+      noteReady();
+    },
+    giveUp() {
+      const { number, pid, kill } = find().process;
+      log.error({ worker: number, pid }, 'a worker stood still for too long; killing it');
+      kill();
+    },
+  };
+}
+
 function begin({ process }: Member, { publicUrl }: Course): void {
   if (publicUrl !== undefined) process.send({ kind: 'start', publicUrl });
 }
@@ -154,6 +193,13 @@ function leave(member: Member): void {
   if (member.state === 'leaving') return;
   member.state = 'leaving';
   member.process.leave();
+  clearTimeout(member.bound);
+  member.bound = setTimeout(member.process.kill, DRAIN_MS).unref();
+}
+
+/** Those that start are busy with that, and have a bound of their own. */
+function lookAtAll(members: ReadonlyMap<number, Member>): void {
+  for (const { state, watch } of members.values()) if (state !== 'starting') watch.look();
 }
 
 function killAll(members: ReadonlyMap<number, Member>): void {

@@ -6,6 +6,8 @@ export type ToWorker =
   | { kind: 'connection'; id: number; bytes: Uint8Array }
   /** No connection comes after this one: finish, and end. */
   | { kind: 'drain' }
+  /** Answered by `awake`, by whoever's event loop turns. */
+  | { kind: 'look' }
   | Said
   | Asked
   | Answered;
@@ -16,6 +18,7 @@ export type FromWorker =
   | { kind: 'took'; id: number }
   /** The worker was told to end by somebody else, and waits for `drain`. */
   | { kind: 'retire' }
+  | { kind: 'awake' }
   | Said
   | Asked
   | Answered;

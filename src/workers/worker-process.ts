@@ -13,6 +13,8 @@ export type WorkerProcess = {
   send(message: ToWorker): void;
   /** The worker has it once it says so; until then it is still ours, and comes back by `onGone`. */
   give(parcel: Parcel): void;
+  /** What was given to it and has not been sent: it is no longer its own. */
+  takeBack(): Parcel[];
   /** Lets it finish, once it took what it was given; nothing may be given to it after this. */
   leave(): void;
   kill(): void;
@@ -69,6 +71,8 @@ export function startWorkerProcess(program: Program, number: number, events: Wor
     give(parcel) {
       if (untaken.push(parcel) === 1) sendNext();
     },
+    // The first is on its way, and only the worker's end tells that it was not taken.
+    takeBack: () => untaken.splice(1),
     leave() {
       isLeaving = true;
       if (untaken.length === 0) sendNext();

@@ -30,6 +30,7 @@ export function joinSupervisor(count: number): Worker {
     if (process.connected) process.send?.(message, undefined, undefined, sent);
     else sent(new Error('the supervisor is gone'));
   };
+  listeners.push((message) => message.kind === 'look' && send({ kind: 'awake' }));
   const arriving = new Set<Promise<void>>();
   const begun = new Promise<{ publicUrl: string }>((resolve) => {
     listeners.push((message) => message.kind === 'start' && resolve(message));

@@ -14,6 +14,7 @@ const server = createServer(async (request, response) => {
   for await (const chunk of request) body += chunk;
   if (request.url === '/die') process.kill(process.pid, 'SIGKILL');
   if (request.url === '/slow') await sleep(700);
+  if (request.url === '/crash') process.exit(3);
   if (request.url === '/block') for (const until = Date.now() + 1_500; Date.now() < until; );
   if (isDraining) response.shouldKeepAlive = false;
   const { remoteAddress } = request.socket;

@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import { HEAD_BYTES_MAX, readHead } from '../../src/workers/head.ts';
 import { createRestarts } from '../../src/workers/restarts.ts';
 import { chooseOwner } from '../../src/workers/steer.ts';
+import { createWatch } from '../../src/workers/watch.ts';
 
 const KEYS = Array.from({ length: 3_000 }, (_, i) => `mcp_${i}`);
 
@@ -66,4 +67,27 @@ test('a worker that cannot live is started ever more seldom, and one that lived 
   expect(restarts.next(1)).toBe(50);
   expect(restarts.next(2)).toBe(50);
   expect(restarts.count()).toBe(14);
+});
+
+test('a worker that leaves five questions unanswered stands still, one that answers late is back, and twenty are the end', () => {
+  const seen: string[] = [];
+  const note = (what: string) => () => {
+    seen.push(what);
+  };
+  const watch = createWatch({
+    ...{ ask: note('ask'), noteStill: note('still'), noteAwake: note('awake'), giveUp: note('end') },
+  });
+  const look = (rounds: number) => {
+    seen.length = 0;
+    for (let i = 0; i < rounds; i += 1) watch.look();
+    return seen.join(' ');
+  };
+  // Nothing more is asked of one that has not answered: its channel is not to fill.
+  expect(look(5)).toBe('ask');
+  watch.noteAnswer();
+  expect(look(6)).toBe('ask still');
+  watch.noteAnswer();
+  expect(seen.at(-1)).toBe('awake');
+  expect(look(20)).toBe('ask still');
+  expect(look(10)).toBe('end');
 });
