@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { isConnectionLost } from '../core/database-lost.ts';
 import type { Sql, Tx } from './client.ts';
 
 const RETRIES_MAX = 5;
@@ -45,16 +46,17 @@ export async function inTransaction<T>(sql: Sql, kind: string, work: (tx: Tx) =>
   let isOver = false;
   const workOrWait = async (tx: Tx) => {
     try {
-      return { value: await work(tx) };
+      const value = await work(guard(tx, () => isOver));
+      // Lost behind the work's back: COMMIT would meet what ROLLBACK would.
+      if (isOver) await forever();
+      return { value };
     } catch (error) {
       // The driver would send ROLLBACK into a connection that is gone, which ends the process or leaves the
       // connection's place in the pool unusable (porsager/postgres, issues 1154 and 1208). The server has
       // undone everything, and `begin` itself throws as soon as the connection is closed. When it does not,
       // the error came from elsewhere, and the ROLLBACK is what frees the locks.
-      if (isConnectionLost(error)) {
-        await sleep(CLOSE_WAIT_MS);
-        if (isOver) await new Promise(() => {});
-      }
+      if (isConnectionLost(error) && !isOver) await sleep(CLOSE_WAIT_MS);
+      if (isOver) await forever();
       throw error;
     }
   };
@@ -66,17 +68,32 @@ export async function inTransaction<T>(sql: Sql, kind: string, work: (tx: Tx) =>
   }
 }
 
-function isRetryable(error: unknown): boolean {
-  return RETRYABLE.has(codeOf(error));
+/** Each wait has its own: one shared would keep all that ever waited. */
+const forever = () => new Promise<never>(() => {});
+
+/**
+ * The transaction for as long as it is one. Its connection may close while its work waits for something else; the
+ * driver would send the next statement all the same: into a socket that is gone, which ends the process, or on a
+ * connection made anew in its place, where nothing would ever undo it.
+ */
+function guard(tx: Tx, isOver: () => boolean): Tx {
+  const refuseIfOver = () => {
+    if (isOver()) throw Object.assign(new Error('the transaction is over'), { code: 'CONNECTION_CLOSED' });
+  };
+  return new Proxy(tx, {
+    apply(target, self, given) {
+      refuseIfOver();
+      return Reflect.apply(target, self, given);
+    },
+    get(target, name) {
+      refuseIfOver();
+      return Reflect.get(target, name);
+    },
+  });
 }
 
-/** Errors of the socket, of the driver about its socket, and what the server says before it hangs up. */
-function isConnectionLost(error: unknown): boolean {
-  if (!(error instanceof Error)) return false;
-  const severity = 'severity' in error ? error.severity : undefined;
-  if (severity === 'FATAL' || severity === 'PANIC') return true;
-  if (/^(?:CONNECTION_|ECONN|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH)/.test(codeOf(error))) return true;
-  return isConnectionLost(error.cause);
+function isRetryable(error: unknown): boolean {
+  return RETRYABLE.has(codeOf(error));
 }
 
 function codeOf(error: unknown): string {

@@ -1,5 +1,6 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { openDatabase, withTransaction } from '../../src/db/index.ts';
+import { inTransaction, openDatabase, type Tx, withTransaction } from '../../src/db/index.ts';
 import { createTestDatabase, type TestDatabase } from '../harness/database.ts';
 
 let database: TestDatabase;
@@ -98,6 +99,26 @@ describe('a connection that breaks inside a transaction', () => {
     await pool.close();
     expect(await database.sql`SELECT id FROM tally WHERE id = 4`).toEqual([{ id: 4 }]);
   });
+
+  test.each([
+    ['another statement', (tx: Tx) => tx`INSERT INTO tally VALUES (5, 1)`],
+    ['nothing more', async () => {}],
+  ])(
+    'while its work waits for something else sends nothing to whoever has its place (%s)',
+    async (_name, next) => {
+      const pool = openDatabase({ url: database.url, poolMax: 1, applicationName: 'breaks' });
+      const work = inTransaction(pool.sql, 'isolation level read committed', async (tx) => {
+        const [row] = await tx`SELECT pg_backend_pid() AS pid`;
+        await database.sql`SELECT pg_terminate_backend(${row?.pid})`;
+        await sleep(200);
+        await next(tx);
+      });
+      await expect(work).rejects.toThrow();
+      await sleep(300);
+      expect(await pool.sql`SELECT id FROM tally WHERE id = 5`).toEqual([]);
+      await pool.close();
+    },
+  );
 
   test('runs the work again, because nothing of it was committed', async () => {
     const pool = openDatabase({ url: database.url, poolMax: 1, applicationName: 'breaks' });

@@ -1,0 +1,29 @@
+/**
+ * Whether an error says that a connection is gone, or cannot be made now: errors of the socket, of the driver
+ * about its socket, and what the server says before it hangs up.
+ */
+export function isConnectionLost(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  return isFatal(error) || LOST.test(codeOf(error)) || isConnectionLost(error.cause);
+}
+
+/** The same of the database alone: a refused connection to anything else says nothing about it. */
+export function isDatabaseLost(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  const code = codeOf(error);
+  // The driver notes on whatever stopped a statement which one that was.
+  const isDriver = DRIVER.test(code) || ('query' in error && LOST.test(code));
+  return isFatal(error) || isDriver || isDatabaseLost(error.cause);
+}
+
+const DRIVER = /^CONNECT(?:ION_|_TIMEOUT$)/;
+const LOST = /^(?:CONNECTION_|CONNECT_TIMEOUT$|ECONN|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH)/;
+
+function isFatal(error: Error): boolean {
+  const severity = 'severity' in error ? error.severity : undefined;
+  return severity === 'FATAL' || severity === 'PANIC';
+}
+
+function codeOf(error: Error): string {
+  return 'code' in error ? String(error.code) : '';
+}
