@@ -1,4 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { isDatabaseLost } from '../core/database-lost.ts';
+import type { Uuid } from '../core/ids.ts';
 import { invariant } from '../core/invariant.ts';
 import { Problem } from '../core/problem.ts';
 import { type Claim, findClaim, markAnswer, markFailureTold, type WireName } from '../payments/index.ts';
@@ -63,6 +65,15 @@ export function outcomeUnknown(claim: Pick<Claim, 'id'>, cause?: unknown): Probl
     retryAfterSeconds: 5,
     members: { receipt_id: claim.id },
   });
+}
+
+/** Does what a claim may stand for by now: without a database nobody knows whether it does, or what it came to. */
+export async function doubtWhileLost<T>(claimId: Uuid, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (cause) {
+    throw isDatabaseLost(cause) ? outcomeUnknown({ id: claimId }, cause) : cause;
+  }
 }
 
 export function inFlight(): Problem {

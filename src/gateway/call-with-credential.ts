@@ -1,8 +1,8 @@
 import type { Uuid } from '../core/ids.ts';
 import { invariant } from '../core/invariant.ts';
-import type { Carried, Claim, Credential } from '../payments/index.ts';
-import { admitCredential, isProof, sameRequest } from './admit-credential.ts';
-import { type Asker, answerClaim } from './answer-claim.ts';
+import { type Carried, type Claim, type Credential, claimIdOf } from '../payments/index.ts';
+import { type Admission, admitCredential, isProof, sameRequest } from './admit-credential.ts';
+import { type Asker, answerClaim, doubtWhileLost } from './answer-claim.ts';
 import { type Demand, demandPayment } from './demand.ts';
 import type { GatewayDeps } from './deps.ts';
 import { refuseIfBlocked } from './failure.ts';
@@ -23,8 +23,25 @@ export async function callWithCredential(
 ): Promise<CredentialAnswer> {
   const demand = toDemand(sale, carried);
   const bound = AbortSignal.timeout(deps.settings.settleTimeoutMs);
-  const { wire } = credential;
   const admission = await admitCredential(deps, demand, credential, bound);
+  const id = 'claim' in admission ? admission.claim.id : claimIdOf(admission.authorization.claimKey);
+  return doubtWhileLost(id, () =>
+    callAdmitted(deps, { sale, demand, admission, wire: credential.wire, client }),
+  );
+}
+
+type Admitted = {
+  sale: Sale;
+  demand: Demand;
+  admission: Admission;
+  wire: Credential['wire'];
+  client: AbortSignal;
+};
+
+async function callAdmitted(
+  deps: GatewayDeps,
+  { sale, demand, admission, wire, client }: Admitted,
+): Promise<CredentialAnswer> {
   if (admission.kind === 'existing') {
     return answerCall(deps, demand, admission.claim, { isProven: admission.isProven, isOwed: false, wire });
   }

@@ -1,4 +1,5 @@
 import { sha256Hex } from '../core/bytes.ts';
+import { isDatabaseLost } from '../core/database-lost.ts';
 import { newUuid, type Uuid } from '../core/ids.ts';
 import { invariant } from '../core/invariant.ts';
 import { ZERO } from '../core/money.ts';
@@ -17,7 +18,7 @@ import {
 import { opaquePayer, type ReceiptDraft } from '../provenance/index.ts';
 import { sameRequest } from './admit-credential.ts';
 import { returnFreeCall, runLimited, takeAllowance } from './allowance.ts';
-import { answerClaim, toFailure } from './answer-claim.ts';
+import { answerClaim, doubtWhileLost, toFailure } from './answer-claim.ts';
 import { refuseByCap, spendableBy } from './child-keys.ts';
 import type { ClaimContext } from './claim-context.ts';
 import { type Demand, demandPayment } from './demand.ts';
@@ -74,11 +75,11 @@ async function chargeRun(deps: GatewayDeps, { wanted, principal, request }: Call
   const { sale } = wanted;
   const { id } = request;
   const payer = payerOf(principal);
-  const hold = await deps.charger.hold(request);
+  const hold = await deps.charger.hold(request).catch(throwUncharged);
   if (hold.kind !== 'held') throw await refusal(deps, wanted, principal, hold);
   const outcome = await runSale(deps, sale, keyTerms(principal));
   if (outcome.kind === 'failed') {
-    await deps.charger.release(request);
+    await deps.charger.release(request).catch(throwUncharged);
     const failure = toProblem(outcome);
     await noteFailure(deps, sale, payer, failure);
     throw new Problem(failure.problem, { detail: failure.detail, isUncharged: true });
@@ -113,6 +114,16 @@ async function chargeInstant(deps: GatewayDeps, call: Call, run: InstantRun): Pr
   return { result: run.result, receiptId: id, charged: sale.price, balance: charge.rest };
 }
 
+/** A hold that nobody captures is given back when its time is up. */
+function throwUncharged(cause: unknown): never {
+  if (!isDatabaseLost(cause)) throw cause;
+  throw new Problem('unavailable', {
+    detail: 'The database does not answer now. Nothing was taken; call again shortly.',
+    cause,
+    isUncharged: true,
+  });
+}
+
 /** A charge whose answer got lost was made or was not, and only the receipt tells. */
 function throwUnknown(id: Uuid, cause: unknown): never {
   if (cause instanceof Problem) throw cause;
@@ -132,10 +143,19 @@ export async function callWithIdempotencyKey(
   principal: Principal,
   idempotencyKey: string,
 ): Promise<KeyAnswer> {
-  const { sale, carried } = wanted;
-  refuseIfBlocked(deps, sale, payerOf(principal));
-  const demand = toDemand(sale, carried);
+  refuseIfBlocked(deps, wanted.sale, payerOf(principal));
   const claimKey = keyClaimKeyOf(principal, idempotencyKey);
+  return doubtWhileLost(claimIdOf(claimKey), () => callOnce(deps, wanted, principal, claimKey));
+}
+
+async function callOnce(
+  deps: GatewayDeps,
+  wanted: Wanted,
+  principal: Principal,
+  claimKey: string,
+): Promise<KeyAnswer> {
+  const { sale, carried } = wanted;
+  const demand = toDemand(sale, carried);
   const claimId = claimIdOf(claimKey);
   const opened = await openKeyClaim(deps, { sale, demand }, principal, claimKey);
   if (opened.kind === 'taken') {

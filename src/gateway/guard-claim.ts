@@ -1,7 +1,9 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { isDatabaseLost } from '../core/database-lost.ts';
 import type { Uuid } from '../core/ids.ts';
 import { Problem } from '../core/problem.ts';
-import { deferSettlement, markAnswer, markFailureTold } from '../payments/index.ts';
-import { outcomeUnknown, toFailure } from './answer-claim.ts';
+import { type Claim, deferSettlement, markAnswer, markFailureTold } from '../payments/index.ts';
+import { doubtWhileLost, outcomeUnknown, toFailure } from './answer-claim.ts';
 import type { Demand } from './demand.ts';
 import type { GatewayDeps } from './deps.ts';
 import { releaseRun } from './run-sale.ts';
@@ -22,12 +24,31 @@ export async function guardClaim<T>(
   } catch (cause) {
     if (cause instanceof Problem) throw cause;
     deps.log.error({ err: cause, claimId }, 'the work of a claim broke');
-    await markAnswer(deps.sql, claimId, 'lost');
-    await deferSettlement(deps.sql, claimId, 0);
-    const claim = await releaseRun(deps, claimId, INTERRUPTED);
+    const claim = await doubtWhileLost(claimId, () => outlast(() => abandon(deps, claimId)));
     throw claim.state === 'failed'
       ? await toFailure(deps, demand, claim, { isProven: true })
       : outcomeUnknown(claim, cause);
+  }
+}
+
+async function abandon(deps: GatewayDeps, claimId: Uuid): Promise<Claim> {
+  await markAnswer(deps.sql, claimId, 'lost');
+  await deferSettlement(deps.sql, claimId, 0);
+  return releaseRun(deps, claimId, INTERRUPTED);
+}
+
+const OUTLAST_TRIES_MAX = 12;
+const OUTLAST_PAUSE_MS = 500;
+
+/** Longer than a database takes to come up again: a run that nobody releases is open for ten minutes. */
+async function outlast<T>(work: () => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await work();
+    } catch (cause) {
+      if (tries === OUTLAST_TRIES_MAX || !isDatabaseLost(cause)) throw cause;
+      await sleep(OUTLAST_PAUSE_MS);
+    }
   }
 }
 

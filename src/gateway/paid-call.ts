@@ -3,6 +3,7 @@ import { Problem } from '../core/problem.ts';
 import { hasScope, mayCall, type Principal } from '../keys/index.ts';
 import type { Carried, Claim } from '../payments/index.ts';
 import { callFreeTool, callUnderAllowance, type FreeAnswer, hasAllowance } from './allowance.ts';
+import { doubtWhileLost } from './answer-claim.ts';
 import { callWithCredential } from './call-with-credential.ts';
 import { callWithIdempotencyKey, callWithKey, type KeyAnswer } from './call-with-key.ts';
 import { spendableBy } from './child-keys.ts';
@@ -97,7 +98,8 @@ export function tellKeyPaid(
 ): PaidCallAnswer | Promise<PaidCallAnswer> {
   const { receiptId } = answer;
   if (!wantsReceipt || receiptId === undefined) return toKeyPaid(answer, undefined);
-  return inlineReceipt(deps, receiptId).then((receipt) => toKeyPaid(answer, receipt));
+  const tell = async () => toKeyPaid(answer, await inlineReceipt(deps, receiptId));
+  return doubtWhileLost(receiptId, tell);
 }
 
 /** Without a spread, which costs more here than the rest of the answer. */

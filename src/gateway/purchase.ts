@@ -3,8 +3,8 @@ import { invariant } from '../core/invariant.ts';
 import type { Problem } from '../core/problem.ts';
 import type { Tx } from '../db/index.ts';
 import { type Claim, type Credential, claimIdOf, findClaim, markAnswer } from '../payments/index.ts';
-import { admitCredential, isProof, sameRequest } from './admit-credential.ts';
-import { answerClaim, type ClaimAnswer, outcomeUnknown, toFailure } from './answer-claim.ts';
+import { type Admission, admitCredential, isProof, sameRequest } from './admit-credential.ts';
+import { answerClaim, type ClaimAnswer, doubtWhileLost, outcomeUnknown, toFailure } from './answer-claim.ts';
 import type { ClaimContext } from './claim-context.ts';
 import { type Demand, demandPayment } from './demand.ts';
 import type { GatewayDeps } from './deps.ts';
@@ -32,8 +32,24 @@ export async function purchase(
   decide: (claimKey: string) => Purchase,
 ): Promise<ClaimAnswer> {
   const bound = AbortSignal.timeout(deps.settings.settleTimeoutMs);
-  const { wire } = credential;
   const admission = await admitCredential(deps, demand, credential, bound);
+  const id = 'claim' in admission ? admission.claim.id : claimIdOf(admission.authorization.claimKey);
+  return doubtWhileLost(id, () =>
+    purchaseAdmitted(deps, demand, { admission, wire: credential.wire, decide }),
+  );
+}
+
+type Admitted = {
+  admission: Admission;
+  wire: Credential['wire'];
+  decide: (claimKey: string) => Purchase;
+};
+
+async function purchaseAdmitted(
+  deps: GatewayDeps,
+  demand: Demand,
+  { admission, wire, decide }: Admitted,
+): Promise<ClaimAnswer> {
   if (admission.kind === 'existing') {
     return answerClaim(deps, demand, admission.claim, { isProven: admission.isProven, isOwed: false, wire });
   }

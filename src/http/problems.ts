@@ -1,4 +1,5 @@
 import { HTTPException } from 'hono/http-exception';
+import { isDatabaseLost } from '../core/database-lost.ts';
 import type { Log } from '../core/log.ts';
 import { Problem, spellProblem } from '../core/problem.ts';
 import type { Ctx } from './env.ts';
@@ -62,6 +63,13 @@ function toProblem(thrown: unknown): Problem {
   if (thrown instanceof Problem) return thrown;
   if (thrown instanceof HTTPException && thrown.status === 404) {
     return new Problem('not-found', { detail: 'There is nothing at this address.' });
+  }
+  // Whoever may have charged by then says so, and how to ask again; this is for everything before that.
+  if (isDatabaseLost(thrown)) {
+    return new Problem('unavailable', {
+      detail: 'The database does not answer now. Send the same request again shortly.',
+      cause: thrown,
+    });
   }
   return new Problem('internal-error', {
     detail: 'The request id names the entry in our log.',
