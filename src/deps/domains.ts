@@ -58,7 +58,7 @@ export function wireDomains(input: WireInput) {
     charger: createCharger({ sql: chargeSql, parts: { guard: keyGuard, rider: receipts.rider, isCut } }),
     keys: createKeys({ sql, clock }),
     quotes: createQuoteSealer({ secrets: secrets.masters, clock, lifetimeMs: QUOTE_LIFETIME_MS }),
-    answers: createAnswers({ sql, clock, secrets: secrets.masters }),
+    answers: createAnswers({ sql, secrets: secrets.masters }),
     pending: createPending({ sql, secrets: secrets.masters }),
     keySecrets: [
       deriveKey(master, ISSUED_KEY),

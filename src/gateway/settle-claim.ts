@@ -1,4 +1,3 @@
-import { addMs } from '../core/clock.ts';
 import type { Uuid } from '../core/ids.ts';
 import { invariant } from '../core/invariant.ts';
 import { millicents } from '../core/money.ts';
@@ -158,7 +157,7 @@ export async function captureCall(deps: GatewayDeps, tx: Tx, claim: Claim, refer
   const isCaptured = await deps.ledger.capture(
     tx,
     claim.id,
-    addMs(deps.clock.now(), claim.rail === 'stripe' ? CARD_FINAL_MS : FUNDS_FINAL_MS),
+    claim.rail === 'stripe' ? CARD_FINAL_MS : FUNDS_FINAL_MS,
   );
   invariant(isCaptured, `the hold of claim ${claim.id} is not open`);
   await deps.receipts.append(tx, {

@@ -96,7 +96,7 @@ export type Ledger = {
   /** Gives balance away, from the operator's promotion. */
   promote(tx: Tx, input: { id: Uuid; accountId: Uuid; amount: Millicents }): Promise<void>;
   /** Takes a held call's money and splits it. False when the hold is no longer open. */
-  capture(tx: Tx, id: Uuid, availableAt: Date): Promise<boolean>;
+  capture(tx: Tx, id: Uuid, availableAfterMs: number): Promise<boolean>;
   /** Gives a held call's money back. False when the hold is no longer open. */
   release(tx: Tx, id: Uuid): Promise<boolean>;
   /** Takes back a hold for a call that never began, as if it had not been there. */
@@ -188,7 +188,7 @@ async function holdBalance(tx: Tx, request: HoldRequest): Promise<HoldResult> {
 }
 
 function toHoldRow(request: HoldRequest, backing: HoldRow['backing'], capHour?: Date) {
-  const { lifetimeMs, keyId, subject, capIds = [], ...rest } = request;
+  const { keyId, subject, capIds = [], ...rest } = request;
   return {
     ...rest,
     capIds: capHour ? [...capIds] : null,
@@ -197,7 +197,6 @@ function toHoldRow(request: HoldRequest, backing: HoldRow['backing'], capHour?: 
     subject: subject ?? null,
     backing,
     state: 'held' as const,
-    expiresAt: new Date(Date.now() + lifetimeMs),
   };
 }
 
@@ -242,7 +241,7 @@ async function correctCost(tx: Tx, reference: string, cost: Funding['costs'][num
   await insertEntries(tx, costCorrection({ reference, expense, asset, units }));
 }
 
-async function capture(tx: Tx, id: Uuid, availableAt: Date): Promise<boolean> {
+async function capture(tx: Tx, id: Uuid, availableAfterMs: number): Promise<boolean> {
   const known = await lockAccountOf(tx, id);
   if (known?.hold.state !== 'held') return false;
   const { hold, payer } = known;
@@ -257,7 +256,11 @@ async function capture(tx: Tx, id: Uuid, availableAt: Date): Promise<boolean> {
   await closeHold(tx, id, 'captured');
   await insertEntries(
     tx,
-    captureTransfer({ ...hold, callId: hold.id, availableAt: payer.promo > 0n ? 'infinity' : availableAt }),
+    captureTransfer({
+      ...hold,
+      callId: hold.id,
+      availableAfterMs: payer.promo > 0n ? 'infinity' : availableAfterMs,
+    }),
   );
   return true;
 }

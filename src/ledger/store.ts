@@ -41,11 +41,17 @@ export async function updatePayer(tx: Tx, accountId: Uuid, row: PayerRow): Promi
 export async function insertEntries(tx: Tx, transfer: Transfer): Promise<void> {
   const bucket = bucketOf(findPayerOf(transfer) ?? transfer.id);
   for (const [leg, entry] of transfer.entries.entries()) {
-    const availableAt = entry.availableAt === 'infinity' ? tx`'infinity'` : (entry.availableAt ?? tx`now()`);
+    const availableAt = spellAvailable(tx, entry.availableAfterMs ?? 0);
     await tx`INSERT INTO ledger_entry (bucket, transfer_id, leg, kind, debit_id, credit_id, unit, amount, available_at)
       VALUES (${bucket}, ${transfer.id}, ${leg}, ${entry.kind}, ${entry.debit.id}, ${entry.credit.id}, ${entry.debit.unit},
         ${entry.amount}, ${availableAt})`;
   }
+}
+
+/** By the clock of the database, the only one that all gateways share. */
+function spellAvailable(tx: Tx, afterMs: number | 'infinity') {
+  if (afterMs === 'infinity') return tx`'infinity'`;
+  return afterMs === 0 ? tx`now()` : tx`now() + ${afterMs} * interval '1 millisecond'`;
 }
 
 /** The payer whose balance a transfer moves, when there is one: its entries are in the bucket of that account. */
@@ -81,9 +87,13 @@ export async function insertExternal(
 
 export async function insertHold(
   tx: Tx,
-  hold: Omit<HoldRow, 'createdAt' | 'closedAt' | 'bucket'>,
+  hold: Omit<HoldRow, 'createdAt' | 'closedAt' | 'bucket' | 'expiresAt'> & { lifetimeMs: number },
 ): Promise<void> {
-  await tx`INSERT INTO ledger_hold ${tx({ ...hold, bucket: bucketOf(hold.accountId) })}`;
+  const { id, accountId, keyId, payeeId, subject, label, amount, fee, lifetimeMs } = hold;
+  await tx`INSERT INTO ledger_hold (id, bucket, account_id, key_id, payee_id, subject, label, amount, fee, backing,
+      state, cap_ids, cap_hour, expires_at)
+    VALUES (${id}, ${bucketOf(accountId)}, ${accountId}, ${keyId}, ${payeeId}, ${subject}, ${label}, ${amount}, ${fee},
+      ${hold.backing}, ${hold.state}, ${hold.capIds}, ${hold.capHour}, now() + ${lifetimeMs}::int8 * interval '1 millisecond')`;
 }
 
 export async function lockHold(tx: Tx, id: Uuid): Promise<HoldRow | undefined> {

@@ -21,7 +21,7 @@ export type Entry = {
   debit: Account;
   credit: Account;
   amount: bigint;
-  availableAt?: Date | 'infinity';
+  availableAfterMs?: number | 'infinity';
 };
 
 /** Entries that stand or fall together; every entry sums to zero by its shape. */
@@ -75,7 +75,7 @@ export function captureTransfer(input: {
   payeeId: Uuid;
   amount: bigint;
   fee: bigint;
-  availableAt: Date | 'infinity';
+  availableAfterMs: number | 'infinity';
 }): Transfer {
   const payer = payerAccount(input.accountId);
   return transfer(input.callId, [
@@ -84,7 +84,7 @@ export function captureTransfer(input: {
       debit: payer,
       credit: publisherAccount(input.payeeId),
       amount: input.amount - input.fee,
-      availableAt: input.availableAt,
+      availableAfterMs: input.availableAfterMs,
     },
     { kind: 'fee', debit: payer, credit: FEE_INCOME, amount: input.fee },
   ]);

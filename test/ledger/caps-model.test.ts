@@ -126,9 +126,7 @@ test('whatever is held, taken, given back and waited for, the caps say what the 
             else if (step.kind === 'release') await charger.release(call);
             else
               await withTransaction(database.sql, (tx) =>
-                step.kind === 'slow-capture'
-                  ? ledger.capture(tx, call.id, new Date())
-                  : ledger.release(tx, call.id),
+                step.kind === 'slow-capture' ? ledger.capture(tx, call.id, 0) : ledger.release(tx, call.id),
               );
           } else {
             const line = (LINES[step.spender] ?? []).map((index) => capIds[index] ?? '');

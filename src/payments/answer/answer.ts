@@ -1,5 +1,4 @@
 import { deriveKey } from '../../core/bytes.ts';
-import { addMs, type Clock } from '../../core/clock.ts';
 import type { Uuid } from '../../core/ids.ts';
 import { seal, unseal } from '../../core/seal.ts';
 import type { Sql, Tx } from '../../db/index.ts';
@@ -30,12 +29,11 @@ export type Answers = {
   prune(): Promise<number>;
 };
 
-export function createAnswers(deps: { sql: Sql; clock: Clock; secrets: readonly Buffer[] }): Answers {
-  const { sql, clock } = deps;
+export function createAnswers(deps: { sql: Sql; secrets: readonly Buffer[] }): Answers {
+  const { sql } = deps;
   const keys = deps.secrets.map((secret) => deriveKey(secret, 'answer'));
   const [sealingKey] = keys;
   if (!sealingKey) throw new RangeError('answers need a secret');
-  const expiry = () => addMs(clock.now(), ANSWER_LIFETIME_MS);
   return {
     async store(tx, { id, payer, body, isPaid }) {
       if (Buffer.byteLength(body) > ANSWER_BYTES_MAX) return false;
@@ -44,17 +42,16 @@ export function createAnswers(deps: { sql: Sql; clock: Clock; secrets: readonly 
         id,
         payer,
         sealed: seal(sealingKey, body, id),
-        expiresAt: isPaid ? expiry() : null,
+        lifetimeMs: isPaid ? ANSWER_LIFETIME_MS : null,
       });
       return true;
     },
-    startClock: (tx, id) => startAnswerClock(tx, id, expiry()),
+    startClock: (tx, id) => startAnswerClock(tx, id, ANSWER_LIFETIME_MS),
     async load(id) {
-      const row = await findAnswer(sql, id);
-      if (!row || (row.expiresAt && row.expiresAt < clock.now())) return undefined;
-      return unseal(keys, row.sealed, id)?.toString('utf8');
+      const sealed = await findAnswer(sql, id);
+      return sealed && unseal(keys, sealed, id)?.toString('utf8');
     },
     destroy: (tx, id) => deleteAnswer(tx, id),
-    prune: () => deleteExpiredAnswers(sql, clock.now(), PRUNE_ROWS_MAX),
+    prune: () => deleteExpiredAnswers(sql, PRUNE_ROWS_MAX),
   };
 }

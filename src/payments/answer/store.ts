@@ -1,24 +1,27 @@
 import { bucketOf, type Uuid } from '../../core/ids.ts';
 import type { Queryable, Sql, Tx } from '../../db/index.ts';
 
-export type AnswerRow = { sealed: Buffer; expiresAt: Date | null };
-
 export async function insertAnswer(
   tx: Tx,
-  answer: { id: Uuid; payer: string; sealed: Buffer; expiresAt: Date | null },
+  answer: { id: Uuid; payer: string; sealed: Buffer; lifetimeMs: number | null },
 ): Promise<void> {
-  const row = { ...answer, bucket: bucketOf(answer.id), bytes: answer.sealed.length };
-  await tx`INSERT INTO payment_answer ${tx(row)} ON CONFLICT DO NOTHING`;
+  const { id, payer, sealed, lifetimeMs } = answer;
+  await tx`INSERT INTO payment_answer (id, bucket, payer, sealed, bytes, expires_at)
+    VALUES (${id}, ${bucketOf(id)}, ${payer}, ${sealed}, ${sealed.length},
+      now() + ${lifetimeMs}::int8 * interval '1 millisecond') ON CONFLICT DO NOTHING`;
 }
 
 /** The day an answer stays readable starts when its money is in. */
-export async function startAnswerClock(tx: Tx, id: Uuid, expiresAt: Date): Promise<void> {
-  await tx`UPDATE payment_answer SET expires_at = ${expiresAt} WHERE id = ${id}`;
+export async function startAnswerClock(tx: Tx, id: Uuid, lifetimeMs: number): Promise<void> {
+  await tx`UPDATE payment_answer SET expires_at = now() + ${lifetimeMs}::int8 * interval '1 millisecond'
+    WHERE id = ${id}`;
 }
 
-export async function findAnswer(sql: Queryable, id: Uuid): Promise<AnswerRow | undefined> {
-  const [row] = await sql<AnswerRow[]>`SELECT sealed, expires_at FROM payment_answer WHERE id = ${id}`;
-  return row;
+/** By the clock of the database: that of a gateway may be wrong by a day. */
+export async function findAnswer(sql: Queryable, id: Uuid): Promise<Buffer | undefined> {
+  const [row] = await sql<{ sealed: Buffer }[]>`SELECT sealed FROM payment_answer
+    WHERE id = ${id} AND (expires_at IS NULL OR expires_at > now())`;
+  return row?.sealed;
 }
 
 export async function deleteAnswer(tx: Queryable, id: Uuid): Promise<void> {
@@ -31,8 +34,8 @@ export async function sumAnswerBytes(sql: Queryable, payer: string): Promise<big
   return row?.bytes ?? 0n;
 }
 
-export async function deleteExpiredAnswers(sql: Sql, now: Date, rowsMax: number): Promise<number> {
+export async function deleteExpiredAnswers(sql: Sql, rowsMax: number): Promise<number> {
   const result = await sql`DELETE FROM payment_answer WHERE (id, bucket) IN
-    (SELECT id, bucket FROM payment_answer WHERE expires_at < ${now} LIMIT ${rowsMax} FOR UPDATE SKIP LOCKED)`;
+    (SELECT id, bucket FROM payment_answer WHERE expires_at < now() LIMIT ${rowsMax} FOR UPDATE SKIP LOCKED)`;
   return result.count;
 }
