@@ -33,7 +33,8 @@ export const paymentIntentSchema = z.object({
 });
 export type PaymentIntent = z.infer<typeof paymentIntentSchema>;
 
-const replySchema = z.looseObject({ lastResponse: z.instanceof(Response) });
+/** No `Response`: who serves HTTP puts a class of its own in the place of the global one, and this is none of it. */
+const replySchema = z.looseObject({ lastResponse: z.looseObject({ headers: z.instanceof(Headers) }) });
 const FEE = ['latest_charge.balance_transaction'];
 
 /** When a payment was authorised by us: its hold is counted from there. */
