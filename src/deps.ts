@@ -3,6 +3,7 @@ import type { Config } from './config.ts';
 import { type Clock, systemClock } from './core/clock.ts';
 import type { Log } from './core/log.ts';
 import { millicents } from './core/money.ts';
+import { shareRun } from './core/share-run.ts';
 import { createSharedTimeout } from './core/shared-timeout.ts';
 import { NO_SIBLINGS, type Siblings } from './core/siblings.ts';
 import { withTransaction } from './db/index.ts';
@@ -113,7 +114,8 @@ export async function createDeps({ config: whole, log, ...input }: DepsInput): P
       mcpSessions: createMcpSessions({ secrets: secrets.masters, clock }),
       didDocument: () => parts.signer.didDocument(),
       jwks: () => ({ keys: [...parts.signer.jwks().keys, ...wired.jwks().keys] }),
-      isReady: () => readReadiness({ sql, wired, provenance, rails: rails.all }, isDraining),
+      // It is never refused, and a flood of it costs one question to the database at a time.
+      isReady: shareRun(() => readReadiness({ sql, wired, provenance, rails: rails.all }, isDraining)),
     },
     jobs: [...wired.jobs, ...provenance.jobs, ...rails.all.flatMap(({ jobs }) => jobs)],
     async close() {

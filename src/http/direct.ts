@@ -72,7 +72,7 @@ function answerStranger(
     if (refusal) throw refusal;
     stranger.answer(incoming, outgoing, requestId);
   } catch (thrown) {
-    writeProblem(outgoing, requestId, noteProblem(deps.log, thrown, { requestId, path: PATH }));
+    writeThrown(deps, outgoing, requestId, thrown);
   }
   return true;
 }
@@ -93,11 +93,15 @@ async function answer(deps: HttpDeps, sale: Sale, { incoming, outgoing, keyText 
     if (told instanceof Problem) throw told;
     writeAnswer(outgoing, requestId, told);
   } catch (thrown) {
-    const problem = noteProblem(deps.log, thrown, { requestId, path: PATH });
-    // Nobody waits for this promise: what it throws would end the process.
-    if (outgoing.headersSent) outgoing.destroy();
-    else writeProblem(outgoing, requestId, problem);
+    writeThrown(deps, outgoing, requestId, thrown);
   }
+}
+
+/** Nobody is behind a direct way to catch anything: what it threw on would end the process. */
+function writeThrown(deps: HttpDeps, outgoing: ServerResponse, requestId: string, thrown: unknown): void {
+  const problem = noteProblem(deps.log, thrown, { requestId, path: PATH });
+  if (outgoing.headersSent) outgoing.destroy();
+  else writeProblem(outgoing, requestId, problem);
 }
 
 function writeAnswer(outgoing: ServerResponse, requestId: string, answer: PaidCallAnswer): void {

@@ -46,11 +46,12 @@ export function resolveLimited(
   const { guesses, wrongKeys } = deps.traffic;
   const incoming = env?.incoming;
   const address = (incoming && networkOfCaller(deps, incoming)) ?? '';
-  const wait = guesses.waitOf(address, keyText);
-  if (wait > 0) throw tooMany(wrongKeys, wait);
   const tried = { address, keyText, outgoing: env?.outgoing };
+  // A key that is remembered costs no question to the database, whoever else guesses from its address.
   const known = deps.keys.recall(keyText);
   if (known) return admit(deps, tried, known);
+  const wait = guesses.waitOf(address, keyText);
+  if (wait > 0) throw tooMany(wrongKeys, wait);
   return deps.keys.resolve(keyText).then((found) => admit(deps, tried, found));
 }
 

@@ -136,6 +136,14 @@ test('guessing keys is refused after a few, while a key that is good goes on fro
   expect((await example({ ...bearer(unknownThere), ...someone() })).status).toBe(200);
 });
 
+test('a key that the gateway remembers is served from an address that somebody else has guessed from all along', async () => {
+  const [shared, key] = [someone(), await gateway.mint(100_000)];
+  const guess = () => example({ ...bearer(`mcp_${'0123456789abcdef'.repeat(3)}`), ...shared });
+  await exhaust(guess);
+  expect((await example({ ...bearer(key), ...someone() })).status).toBe(200);
+  expect((await example({ ...bearer(key), ...shared })).status).toBe(200);
+});
+
 test('over MCP a key that calls too fast is refused with when to come again, and pays nothing', async () => {
   const echo = await publishEcho(gateway);
   const key = await gateway.mint(100_000);

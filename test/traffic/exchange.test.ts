@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { pruneBuckets } from '../../src/traffic/store.ts';
+import { exchangeTaken, pruneBuckets } from '../../src/traffic/store.ts';
 import { createTraffic, type Traffic } from '../../src/traffic/traffic.ts';
 import { createTestDatabase, type TestDatabase } from '../harness/database.ts';
 
@@ -131,4 +131,18 @@ test('pruning forgets buckets that are full again and no other', async () => {
   expect(await pruneBuckets(database.sql)).toBe(1);
   const rows = await database.sql<{ name: string }[]>`SELECT name FROM rate_bucket ORDER BY name`;
   expect(rows.map(({ name }) => name)).toEqual(['in-debt', 'just-full']);
+});
+
+test('a database whose clock was set back lets buckets refill from then on, and not in an hour', async () => {
+  const taken = [{ name: 'ahead', takenSeconds: 1 }];
+  await database.sql`INSERT INTO rate_bucket (name, tokens, updated_at) VALUES ('ahead', -5, now() + interval '1 hour')`;
+  // What was missing is still missing, and nothing is given for a time that was never there.
+  expect((await exchangeTaken(database.sql, taken)).get('ahead')).toBe(6);
+  await sleep(300);
+  const missing = (await exchangeTaken(database.sql, taken)).get('ahead') ?? 0;
+  expect(missing).toBeLessThan(7 - 0.25);
+  // Statements that came out of order by moments give nothing twice.
+  await database.sql`UPDATE rate_bucket SET tokens = -5, updated_at = now() + interval '2 seconds'`;
+  expect((await exchangeTaken(database.sql, taken)).get('ahead')).toBe(6);
+  expect((await exchangeTaken(database.sql, taken)).get('ahead')).toBe(7);
 });

@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { createGuesses } from '../../src/traffic/guesses.ts';
 import { createLimiter, spellLimit, tooMany } from '../../src/traffic/limiter.ts';
@@ -113,4 +114,48 @@ test('a refusal says when to come again in whole seconds, and what the limit is 
     'ratelimit',
     '"key";r=10;t=2',
   ]);
+});
+
+test('who waits as long as a refusal says gets through, whatever the rate and the time', () => {
+  fc.assert(
+    fc.property(
+      fc.record({
+        perSecond: fc.integer({ min: 1, max: 100_000 }),
+        burst: fc.integer({ min: 1, max: 100_000 }),
+      }),
+      fc.array(fc.double({ min: 0, max: 5_000, noNaN: true }), { maxLength: 20 }),
+      fc.double({ min: 0, max: 1e12, noNaN: true }),
+      (policy, pauses, start0) => {
+        const { clock, limiter } = start(policy);
+        clock.ms = start0;
+        for (const pause of pauses) {
+          clock.ms += pause;
+          drain(limiter, 'a');
+          const { retryAfterSeconds = 0 } = tooMany(limiter, limiter.waitOf('a')).options;
+          clock.ms += retryAfterSeconds * 1_000;
+          expect(limiter.take('a')).toBeGreaterThanOrEqual(0);
+        }
+      },
+    ),
+  );
+});
+
+const STRUCTURED = /^"[a-z-]+";q=\d+;w=\d+$/;
+const LEFT = /^"[a-z-]+";r=\d+;t=\d+$/;
+
+test('the fields are structured fields of whole numbers for every limit, also of fractions and debts', () => {
+  fc.assert(
+    fc.property(
+      fc.constantFrom('key', 'payer', 'address', 'wrong-keys' as const),
+      fc.record({ perSecond: fc.integer({ min: 1, max: 100_000 }), burst: fc.integer({ min: 1, max: 1e9 }) }),
+      fc.double({ min: 0, max: 1, noNaN: true }),
+      fc.double({ min: 0, max: 1e6, noNaN: true }),
+      (name, policy, share, wait) => {
+        const [[, quota = ''] = [], [, left = ''] = []] = spellLimit({ name, policy }, share, wait);
+        expect(quota).toMatch(STRUCTURED);
+        expect(left).toMatch(LEFT);
+        expect(Number(/r=(\d+)/.exec(left)?.[1])).toBeLessThanOrEqual(policy.burst);
+      },
+    ),
+  );
 });

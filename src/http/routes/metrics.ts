@@ -4,6 +4,7 @@ import { AggregatorRegistry, collectDefaultMetrics, Gauge, Registry } from 'prom
 import type { Clock } from '../../core/clock.ts';
 import type { Log } from '../../core/log.ts';
 import { createMemo } from '../../core/memo.ts';
+import { shareRun } from '../../core/share-run.ts';
 import type { Siblings } from '../../core/siblings.ts';
 import type { Anchors, Logs } from '../../provenance/index.ts';
 import type { App, Env } from '../env.ts';
@@ -25,12 +26,17 @@ export function metricsRoutes(deps: MetricsDeps): App {
   const metricsOf = createMemo<Metrics>(1);
   const ours = () => metricsOf('process', () => createMetrics(deps));
   deps.siblings.answer(TOPIC, () => ours().own.getMetricsAsJSON());
-  app.get('/metrics', async (c) => {
+  // Nobody is refused here: a flood of scrapes is measured for once at a time.
+  const scrape = shareRun(async () => {
     const { own, shared, measure } = ours();
     const [, theirs] = await Promise.all([measure(), deps.siblings.ask(TOPIC)]);
     const all = addUp([await own.getMetricsAsJSON(), ...theirs]);
     const text = [await all.metrics(), await shared.metrics()].join('\n');
-    return c.body(text, 200, { 'content-type': shared.contentType });
+    return { text, type: shared.contentType };
+  });
+  app.get('/metrics', async (c) => {
+    const { text, type } = await scrape();
+    return c.body(text, 200, { 'content-type': type });
   });
   return app;
 }
