@@ -7,6 +7,7 @@ import { changeKey } from './actors/keys.ts';
 import { makePayment, openWallets } from './actors/payments.ts';
 import { auditBooks, auditLeftovers } from './audit/books.ts';
 import { auditBalances, auditCalls, auditTold, readCharges } from './audit/calls.ts';
+import { auditLoudness } from './audit/loudness.ts';
 import { auditRails, endPayments } from './audit/rails.ts';
 import { auditReceipts, auditSignatures } from './audit/receipts.ts';
 import { tell, type Violation } from './audit/violation.ts';
@@ -42,6 +43,7 @@ export async function runStorm(
   options: StormOptions,
   given?: Pick<StormPostgres, 'url' | 'sql'>,
 ): Promise<Report> {
+  const beganAt = performance.now();
   const plan = createPlan(options);
   const world = await startWorld(options, given);
   const wire = createWire();
@@ -53,12 +55,20 @@ export async function runStorm(
     const wallets = hasRails ? await openWallets(world.lab) : [];
     const before = hasRails ? await readHoldings(world.lab) : undefined;
     const parts = { world, wire, model, shops, wallets, attempts: [], counts: createCounts() };
-    const storm: Storm = { ...parts, databaseKilledAt: undefined };
-    await unleash(storm, plan);
+    const storm: Storm = parts;
+    const timed = async <T>(what: string, work: () => Promise<T>) => {
+      const startedAt = performance.now();
+      const value = await work();
+      storm.counts.add(`seconds: ${what}`, Math.round((performance.now() - startedAt) / 1_000));
+      return value;
+    };
+    storm.counts.add('seconds: starting', Math.round((performance.now() - beganAt) / 1_000));
+    await timed('sending', () => unleash(storm, plan));
     mend(storm);
-    const violations = await comeToRest(storm);
-    violations.push(...(await audit(storm, before)));
+    const violations = await timed('coming to rest', () => comeToRest(storm));
+    violations.push(...(await timed('auditing', () => audit(storm, before))));
     countOutcomes(storm);
+    violations.push(...auditLoudness(storm, { plan, isDatabaseOurs: given === undefined }));
     return { options, counts: storm.counts.list(), violations };
   } finally {
     await wire.close();

@@ -16,6 +16,4 @@ export type Storm = {
   /** Everything that was paid for on a rail. */
   attempts: Attempt[];
   counts: Counts;
-  /** When PostgreSQL was last killed. */
-  databaseKilledAt: number | undefined;
 };

@@ -67,15 +67,11 @@ async function sendCall(
     (answer) => readVerdict(answer.status, answer.text),
     (cause: unknown): Verdict => ({ kind: 'unknown', why: nameOf(cause) }),
   );
-  // While PostgreSQL comes up again nothing can be asked of it.
-  const sinceKillMs = performance.now() - (storm.databaseKilledAt ?? Number.NEGATIVE_INFINITY);
-  if (verdict.kind === 'bug') verdict.isOutage = sinceKillMs < OUTAGE_MS;
   call.verdicts.push(verdict);
   storm.counts.add(`answers ${isLate ? 'in the end' : 'to calls'}: ${describe(verdict)}`);
 }
 
 const LATE_PATIENCE_MS = 30_000;
-const OUTAGE_MS = 20_000;
 
 /** Whether a call has to be asked for again before it is known what it came to. */
 export function isOpen(call: CallState): boolean {
@@ -90,7 +86,7 @@ export function describe(verdict: Verdict): string {
     case 'unknown':
       return `unknown, ${verdict.why}`;
     case 'bug':
-      return verdict.isOutage ? 'unknown, 500 without a database' : '500';
+      return '500';
     default:
       return verdict.kind;
   }

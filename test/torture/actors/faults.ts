@@ -36,11 +36,9 @@ async function breakOne(storm: Storm, fault: Fault): Promise<void> {
       counts.add('faults: gateway killed');
       return world.fleet.kill(fault.place, fault.downMs);
     case 'kill-postgres':
-      storm.databaseKilledAt = performance.now();
       if (await world.postgres.kill('postmaster')) counts.add('faults: Postgres killed');
       return;
     case 'kill-backend':
-      storm.databaseKilledAt = performance.now();
       if (await world.postgres.kill('backend')) counts.add('faults: process of Postgres killed');
       return;
     case 'kill-jail':

@@ -28,14 +28,19 @@ const EVM: RailCase = {
 const DEAR_EVM: RailCase = { ...EVM, name: 'evm before', price: DEAR, units: 600_000n };
 const PURSE_DOLLARS = 10_000;
 
+const WALLETS_OF_A_KIND = 3;
+
 /** One after the other: a development chain mints from one account. */
 export async function openWallets(lab: RailLab): Promise<Wallet[]> {
   const wallets: Wallet[] = [];
   const cases: RailCase[] = [...Object.values({ ...RAIL_CASES, evm: EVM }), DEAR_EVM];
   for (const railCase of cases) {
-    const count = railCase.rail === 'lightning' || railCase.rail === 'stripe' ? 1 : 3;
-    for (let index = 0; index < count; index += 1) {
-      wallets.push({ railCase, payer: await railCase.createPayer(lab) });
+    // One of these pays for as many as there are others of a kind.
+    const isShared = railCase.rail === 'lightning' || railCase.rail === 'stripe';
+    let payer = await railCase.createPayer(lab);
+    for (let index = 0; index < WALLETS_OF_A_KIND; index += 1) {
+      if (index > 0 && !isShared) payer = await railCase.createPayer(lab);
+      wallets.push({ railCase, payer });
     }
   }
   return wallets;
@@ -61,7 +66,7 @@ export async function makePayment(storm: Storm, plan: PayPlan): Promise<void> {
     }
   } catch {
     // A gateway or a rail was down before anything was paid.
-    storm.counts.add('payments not made: something was down');
+    storm.counts.add(`payments not made: ${wallet.railCase.name}, something was down`);
   }
 }
 
@@ -83,7 +88,7 @@ async function openAttempt(
   const signal = AbortSignal.timeout(CHALLENGE_MS);
   const unpaid = await fetch(gateway.url + what.path, { ...what.request, signal });
   if (unpaid.status !== 402) {
-    storm.counts.add(`payments not made: ${unpaid.status} and no challenge`);
+    storm.counts.add(`payments not made: ${railCase.name}, ${unpaid.status} and no challenge`);
     return undefined;
   }
   const attempt: Attempt = {

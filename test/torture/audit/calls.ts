@@ -125,7 +125,7 @@ const RULES: readonly Rule[] = [
   },
   {
     rule: 'answered-500',
-    isBroken: ({ call }) => call.verdicts.some((verdict) => verdict.kind === 'bug' && !verdict.isOutage),
+    isBroken: ({ call }) => call.verdicts.some((verdict) => verdict.kind === 'bug'),
   },
 ];
 

@@ -6,8 +6,8 @@ export type Verdict =
   | { kind: 'in-flight' }
   /** `receiptId`: the receipt that there is if it was charged. */
   | { kind: 'unknown'; why: string; receiptId?: string | undefined }
-  /** A 500: money-wise unknown, and our mistake, unless there was no database to ask (`isOutage`). */
-  | { kind: 'bug'; text: string; isOutage: boolean };
+  /** A 500: money-wise unknown, and our mistake whatever was killed. */
+  | { kind: 'bug'; text: string };
 
 type Body = {
   ok?: boolean;
@@ -32,7 +32,7 @@ export function readVerdict(status: number, text: string): Verdict {
     const result = body.result ?? { message: body.message };
     return { kind: 'charged', receiptId: body.receipt_id ?? '', charged: body.charged_mcents ?? 0, result };
   }
-  if (status === 500) return { kind: 'bug', text, isOutage: false };
+  if (status === 500) return { kind: 'bug', text };
   if (problem === 'in-flight') return { kind: 'in-flight' };
   if (problem === 'outcome-unknown' || problem === 'answer-expired') {
     return { kind: 'unknown', why: problem, receiptId: body.receipt_id };

@@ -2,6 +2,7 @@ import { readFileSync, realpathSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { silentLog } from '../../../src/core/log.ts';
 import { migrate, openDatabase, type Sql, startEmbeddedPostgres } from '../../../src/db/index.ts';
@@ -21,6 +22,9 @@ export type StormPostgres = {
 
 const MIGRATIONS = fileURLToPath(new URL('../../../migrations', import.meta.url));
 
+const KILL_TRIES_MAX = 10;
+const KILL_PAUSE_MS = 200;
+
 export async function startStormPostgres(): Promise<StormPostgres> {
   const folder = await mkdtemp(join(tmpdir(), 'millicent-torture-'));
   const dataDir = join(folder, 'pg');
@@ -31,13 +35,16 @@ export async function startStormPostgres(): Promise<StormPostgres> {
   return {
     ...{ url: server.url, sql },
     async kill(whom) {
-      try {
-        const [row] = await sql<{ pid: number }[]>`SELECT pg_backend_pid() AS pid`;
-        if (!row) return false;
-        return process.kill(whom === 'backend' ? row.pid : parentOf(row.pid), 'SIGKILL');
-      } catch {
-        return false;
+      for (let tries = 1; tries <= KILL_TRIES_MAX; tries += 1) {
+        try {
+          const [row] = await sql<{ pid: number }[]>`SELECT pg_backend_pid() AS pid`;
+          if (row) return process.kill(whom === 'backend' ? row.pid : parentOf(row.pid), 'SIGKILL');
+        } catch {
+          // Our own connection may still be that of a server that was killed before.
+          await sleep(KILL_PAUSE_MS);
+        }
       }
+      return false;
     },
     async close() {
       await database.close();
