@@ -168,7 +168,7 @@ export function shardOf<Item>(
 
 /** Turns the statement's rows into verdicts; pure, and the only place that knows what they mean. */
 export function judge(rows: readonly ChargeRow[], answers: readonly ChargeAnswer[]): ChargeVerdict[] {
-  const smallestRefused = new Map<string, bigint>();
+  const refused = new Map<string, { amount: bigint; available: bigint }>();
   const seen = new Set<string>();
   const byOrd = toOrdMap(answers);
   return rows.map((row, index): ChargeVerdict => {
@@ -183,10 +183,12 @@ export function judge(rows: readonly ChargeRow[], answers: readonly ChargeAnswer
     if (answer.isKeyRefused) return { kind: 'key-refused' };
     if (answer.rest === null) return { kind: 'insufficient', available: 0n };
     if (answer.rest >= 0n) return { kind: 'ask-again' };
-    const smallest = smallestRefused.get(row.accountId);
-    if (smallest !== undefined && row.amount < smallest) return { kind: 'ask-again' };
-    if (smallest === undefined) smallestRefused.set(row.accountId, row.amount);
-    return { kind: 'insufficient', available: answer.rest + row.amount > 0n ? answer.rest + row.amount : 0n };
+    // What is left of the first that is refused is what there is: behind it, what was refused counts as taken.
+    const first = refused.get(row.accountId);
+    if (first && row.amount < first.amount) return { kind: 'ask-again' };
+    const available = first?.available ?? (answer.rest + row.amount > 0n ? answer.rest + row.amount : 0n);
+    if (!first) refused.set(row.accountId, { amount: row.amount, available });
+    return { kind: 'insufficient', available };
   });
 }
 
