@@ -183,7 +183,7 @@ test('what promotion paid is never withdrawable, and what money paid is', async 
 test('an answer is matched by the request it names, also when the driver hands over a list with a hole', () => {
   const accountId = newUuid();
   const rows = [holdRequest(accountId, 1), holdRequest(accountId, 2)].map((row) => ({ ...row, bucket: 0 }));
-  const accepted = { ord: 1n, rest: 5n, isAccepted: true, existing: null, isKeyRefused: false };
+  const accepted = { ord: 1, rest: 5n, isAccepted: true, existing: null, isKeyRefused: false };
   const shifted = [undefined, accepted] as unknown as (typeof accepted)[];
   expect(judge(rows, shifted)).toEqual([{ kind: 'held', rest: 5n }, { kind: 'ask-again' }]);
 });

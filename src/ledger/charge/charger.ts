@@ -172,7 +172,7 @@ export function judge(rows: readonly ChargeRow[], answers: readonly ChargeAnswer
   const seen = new Set<string>();
   const byOrd = toOrdMap(answers);
   return rows.map((row, index): ChargeVerdict => {
-    const answer = byOrd.get(BigInt(index + 1));
+    const answer = byOrd.get(index + 1);
     if (!answer || seen.has(row.id)) return { kind: 'ask-again' };
     seen.add(row.id);
     if (answer.isAccepted)
@@ -196,10 +196,12 @@ export function judge(rows: readonly ChargeRow[], answers: readonly ChargeAnswer
  * Answers by the number of the request they name, never by their place: after a connection broke in the middle
  * of a result, the driver has been seen to hand over a list with a hole in it.
  */
-export function toOrdMap<Answer extends { ord: bigint }>(
+export function toOrdMap<Answer extends { ord: number }>(
   answers: readonly (Answer | undefined)[],
-): Map<bigint, Answer> {
-  return new Map(answers.flatMap((answer) => (answer ? [[answer.ord, answer] as const] : [])));
+): Map<number, Answer> {
+  const byOrd = new Map<number, Answer>();
+  for (const answer of answers) if (answer) byOrd.set(answer.ord, answer);
+  return byOrd;
 }
 
 export type CloseItem<Item> = { hold: HoldToClose; receipt?: Item };
@@ -226,7 +228,7 @@ function flushCloses<Item>(deps: { sql: Sql; parts: StatementParts<Item> }, stat
       state === 'captured' ? deps.parts.rider.parameters(receipts, shardOf(deps.parts, rows)) : [];
     const answers = await withRetry(() => runClose(deps.sql, statement, rows, rider));
     const byOrd = toOrdMap(answers);
-    return rows.map((_, index) => toCloseVerdict(byOrd.get(BigInt(index + 1)), state));
+    return rows.map((_, index) => toCloseVerdict(byOrd.get(index + 1), state));
   };
 }
 

@@ -43,7 +43,7 @@ export function flushCappedCloses<Item>(deps: Deps<Item>, state: 'captured' | 'r
     const rider =
       state === 'captured' ? deps.parts.rider.parameters(receipts, shardOf(deps.parts, rows)) : [];
     const byOrd = toOrdMap(await withRetry(() => runCappedClose(deps.sql, statement, rows, rider)));
-    return rows.map((_, index) => toCloseVerdict(byOrd.get(BigInt(index + 1)), state));
+    return rows.map((_, index) => toCloseVerdict(byOrd.get(index + 1), state));
   };
 }
 
@@ -55,7 +55,7 @@ function judgeCapped(rows: readonly CappedRow[], answers: readonly CappedAnswer[
   const seen = new Set<string>();
   const byOrd = toOrdMap(answers);
   return rows.map((row, index): ChargeVerdict => {
-    const answer = byOrd.get(BigInt(index + 1));
+    const answer = byOrd.get(index + 1);
     if (!answer || seen.has(row.id)) return { kind: 'ask-again' };
     seen.add(row.id);
     if (answer.isAccepted)

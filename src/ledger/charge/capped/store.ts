@@ -2,6 +2,7 @@ import type { Sql, Tx } from '../../../db/index.ts';
 import { THIS_HOUR } from '../../cap/store.ts';
 import {
   ARRAYS,
+  BUCKET,
   CHARGE_COLUMNS,
   type ChargeAnswer,
   type ChargeMode,
@@ -34,7 +35,6 @@ export type CappedAnswer = ChargeAnswer & {
 const PAIR_ORD = CHARGE_COLUMNS + 1;
 const PAIR_CAP = CHARGE_COLUMNS + 2;
 const CAPPED_RIDER_FIRST = CHARGE_COLUMNS + 3;
-const BUCKET = 9;
 const CLOSE_CAPS = CLOSE_COLUMNS + 1;
 const CLOSE_BUCKET = 3;
 const CLOSE_RIDER_FIRST = CLOSE_COLUMNS + 2;
@@ -87,7 +87,7 @@ z AS (UPDATE ledger_cap SET hour_start = n.hour, hour_spent = n.hour_spent, ${mo
   FROM accepted JOIN q ON q.ord = accepted.ord JOIN c ON c.id = q.cap_id
   GROUP BY c.id, c.hour_start, c.hour_spent, c.spent, c.held) n
   WHERE ledger_cap.id = n.id AND ledger_cap.id = ANY($${PAIR_CAP}::uuid[])${shard})
-SELECT d.ord, p.rest, i.id IS NOT NULL AND d.copy = 1 AS is_accepted, e.state AS existing,
+SELECT d.ord::int, p.rest, i.id IS NOT NULL AND d.copy = 1 AS is_accepted, e.state AS existing,
   d.key_id IS NOT NULL AND d.key_id NOT IN (SELECT id FROM k) AS is_key_refused,
   a.balance - a.held AS available, y.cap_id AS refused_by, y.refused_cap, y.cap_limit, y.cap_left,
   (SELECT hour FROM h) + interval '1 hour' AS hour_ends_at
@@ -109,7 +109,7 @@ z AS (UPDATE ledger_cap SET held = n.held, ${isCapture ? 'spent = n.spent' : 'ho
     c.hour_spent - coalesce(sum(x.amount) FILTER (WHERE x.cap_hour = c.hour_start), 0) AS hour_spent
   FROM x JOIN c ON c.id = x.cap_id GROUP BY c.id, c.held, c.spent, c.hour_spent, c.hour_start) n
   WHERE ledger_cap.id = n.id AND ledger_cap.id = ANY($${CLOSE_CAPS}::uuid[])${shard})
-SELECT r.ord, i.id IS NOT NULL AS is_closed, (SELECT state FROM ledger_hold h WHERE h.id = r.id${shard}) AS previous
+SELECT r.ord::int, i.id IS NOT NULL AS is_closed, (SELECT state FROM ledger_hold h WHERE h.id = r.id${shard}) AS previous
 FROM r LEFT JOIN i ON i.ord = r.ord ORDER BY r.ord`;
 }
 
