@@ -46,7 +46,10 @@ export function createStripeClient(deps: StripeClientDeps): StripeClient {
     telemetry: false,
     httpClient: Stripe.createFetchHttpClient((url, init) => {
       const signals = [caller.getStore(), init?.signal].filter((signal) => signal instanceof AbortSignal);
-      return fetch(url, { ...init, signal: AbortSignal.any(signals) });
+      const headers = new Headers(init?.headers);
+      // `fetch` says it itself. The dispatcher of a newer undici, where one is loaded first, refuses to hear it twice.
+      headers.delete('content-length');
+      return fetch(url, { ...init, headers, signal: AbortSignal.any(signals) });
     }),
   });
 
