@@ -123,6 +123,52 @@ export const MUTANTS = {
     ],
     caughtBy: ['receipt-gap'],
   },
+  'hour-cap': {
+    what: 'what was spent within the hour counts in no cap',
+    pieces: [
+      {
+        file: 'src/ledger/charge/capped/store.ts',
+        find: 'per_hour - CASE WHEN hour_start = (SELECT hour FROM h) THEN hour_spent ELSE 0 END AS hour_left',
+        replace: 'per_hour AS hour_left',
+      },
+      // Calls under an `Idempotency-Key` go by the other way.
+      {
+        file: 'src/ledger/cap/cap.ts',
+        find: '(cap.perHour ?? 0n) - spentInHour(cap, hour)',
+        replace: '(cap.perHour ?? 0n)',
+      },
+    ],
+    // The database does not let the counter pass its cap, so what the gateway takes for granted is a 500.
+    caughtBy: ['cap-exceeded', 'answered-500'],
+  },
+  conflict: {
+    what: 'a charge that is sent twice moves the balance twice, although its hold is there already',
+    pieces: [
+      {
+        file: 'src/ledger/charge/charger.ts',
+        find: 'charge: (request, receipt) => askUntilClear(laneOf(request).charges.push, { request, receipt }),',
+        replace: `charge: async (request, receipt) => {
+          const send = () => askUntilClear(laneOf(request).charges.push, { request, receipt });
+          const first = await send();
+          await send();
+          return first;
+        },`,
+      },
+      { file: CHARGE, find: 'WHERE NOT EXISTS (SELECT FROM e) AND (', replace: 'WHERE (' },
+      {
+        file: CHARGE,
+        find: 'WHERE d.copy = 1 AND NOT EXISTS (SELECT FROM e WHERE e.id = d.id) AND (',
+        replace: 'WHERE d.copy = 1 AND (',
+      },
+      {
+        file: CHARGE,
+        find: 'FROM i JOIN a ON a.id = i.account_id GROUP BY a.id, a.balance, a.held, a.promo) s',
+        replace:
+          'FROM (SELECT * FROM p WHERE rest >= 0) i JOIN a ON a.id = i.account_id GROUP BY a.id, a.balance, a.held, a.promo) s',
+      },
+    ],
+    caughtBy: ['payer-balance', 'sum-of-payers', 'model-balance'],
+  },
 } as const satisfies Record<string, Mutant>;
 
 export type MutantName = keyof typeof MUTANTS;
