@@ -162,10 +162,10 @@ describe('a receipt in the receipts log', () => {
   it('is neither lost nor logged twice when the gateway dies between append and commit', async () => {
     const crashing = {
       ...log,
-      append: async (...[tx, entries]: Parameters<TransparencyLog['append']>) => {
-        await log.append(tx, entries);
+      appendSpelled: async (...[tx, spelled]: Parameters<TransparencyLog['appendSpelled']>) => {
+        const firstIndex = await log.appendSpelled(tx, spelled);
         await tx`SELECT pg_terminate_backend(pg_backend_pid())`;
-        return [];
+        return firstIndex;
       },
     };
     const toolId = newUuid();
@@ -215,9 +215,9 @@ describe('a receipt in the receipts log', () => {
     const stuck = open();
     const toolId = newUuid();
     await charge(stuck, toolId, 1);
-    const rows = Array.from({ length: 2_500 }, () => createCall(createDraft({ toolId })));
+    const rows = Array.from({ length: 9_000 }, () => createCall(createDraft({ toolId })));
     await chargeBatch(database.sql, stuck.rider, rows);
-    // The second batch is sealed and the first is not: 2,500 wait in the queue for one that is not in it.
+    // The second batch is sealed and the first is not: 9,000 wait in the queue for one that is not in it.
     const [first, second] = await database.sql<
       { id: Uuid }[]
     >`SELECT id FROM receipt_batch ORDER BY leaf_count`;
@@ -230,8 +230,8 @@ describe('a receipt in the receipts log', () => {
     expect((await other.getReceipt(id))?.payload.seq).toBe(1);
     await stuck.sealBatch(first?.id ?? '');
     let total = 0;
-    for (let at = 0; at < 4; at++) total += await other.logReceipts();
-    expect(total).toBe(2_501);
+    for (let at = 0; at < 6; at++) total += await other.logReceipts();
+    expect(total).toBe(9_001);
   });
 
   it('from before there was a log enters it once the queue is made', async () => {
@@ -251,6 +251,24 @@ describe('a receipt in the receipts log', () => {
     await receipts.sealOpenBatches();
     expect(await receipts.logReceipts()).toBe(2);
     await expectWholeLog(6);
+  });
+
+  it('keeps the issuer its batch was sealed under, however that is spelled, when another logs it', async () => {
+    const hard = '"\\\u0001\u2028\ud83d\ude00?>~\u00ff';
+    const toolId = newUuid();
+    for (const more of ['', 'a', 'ab', 'abc']) {
+      const issuer = `https://x/${hard}${more}`;
+      const before = open({ signer: createSigner(issuer), logOrigin: `${hard}${more}` });
+      const [id = ''] = await charge(before, toolId, 2);
+      await before.sealOpenBatches();
+      const after = open({ signer: createSigner('https://moved.example'), logOrigin: 'moved.example' });
+      expect(await after.logReceipts()).toBe(2);
+      await log.sign();
+      const receipt = await after.getReceipt(id);
+      expect(receipt?.payload).toMatchObject({ iss: issuer, log: { origin: `${hard}${more}` } });
+      // What was logged is what the payload gives, or this would have thrown.
+      expect(receipt?.log).toBeDefined();
+    }
   });
 
   it('keeps the issuer it was committed under when the gateway moves', async () => {

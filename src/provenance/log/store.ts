@@ -1,8 +1,8 @@
 import { invariant } from '../../core/invariant.ts';
 import type { Queryable, Tx } from '../../db/index.ts';
-import { HASH_BYTES, type Hash } from '../merkle/merkle.ts';
+import type { Hash } from '../merkle/merkle.ts';
 import type { logCheckpoint, logEntry } from './schema.ts';
-import { LOG_IDS } from './transparency-log.ts';
+import { LOG_IDS, type SpelledEntries } from './transparency-log.ts';
 
 export type LogEntryRow = Pick<typeof logEntry.$inferSelect, 'leafIndex' | 'entry' | 'leafHash'>;
 export type LogCheckpointRow = Omit<typeof logCheckpoint.$inferSelect, 'log'>;
@@ -38,31 +38,30 @@ export async function setLogState(
 
 /**
  * Inserts entries from this index on, all of them or, where the log holds something with one of the dedup keys
- * already, none. The log's row is locked, so nobody else writes keys of this log meanwhile.
+ * already, none, and answers their leaf hashes one after another, or undefined. The log's row is locked, so nobody
+ * else writes keys of this log meanwhile.
  */
 export async function insertLogEntries(
   tx: Tx,
   log: number,
-  input: { fromIndex: number; entries: readonly { entry: Buffer; leafHash: Hash; dedupKey: string }[] },
-): Promise<boolean> {
-  // Literals in one piece: the driver spells an array element by element, which costs more than all the rest.
-  const entries = `{${input.entries.map(({ entry }) => entry.toString('hex')).join(',')}}`;
-  const hashes = Buffer.concat(input.entries.map(({ leafHash }) => leafHash));
-  const keys = `{${input.entries.map(({ dedupKey }) => `"${dedupKey.replace(/["\\]/g, '\\$&')}"`).join(',')}}`;
-  const rows = await tx`
-    WITH k AS MATERIALIZED (SELECT ${keys}::text[] AS keys)
-    INSERT INTO log_entry (log, leaf_index, entry, leaf_hash, dedup_key)
-    SELECT ${log}::smallint, ${BigInt(input.fromIndex)}::bigint + e.at - 1,
-      decode(e.entry, 'hex'), substring(${hashes}::bytea FROM (e.at::int - 1) * ${HASH_BYTES}::int + 1 FOR ${HASH_BYTES}::int), e.dedup_key
-    FROM k, unnest(${entries}::text[], k.keys) WITH ORDINALITY AS e(entry, dedup_key, at)
-    WHERE NOT EXISTS (SELECT 1 FROM log_entry WHERE dedup_key = ANY ((SELECT keys FROM k)::text[]))`;
-  return rows.count === input.entries.length;
+  { fromIndex, spelled }: { fromIndex: number; spelled: SpelledEntries },
+): Promise<Buffer | undefined> {
+  const [row] = await tx<{ leafHashes: Buffer | null }[]>`
+    WITH k AS MATERIALIZED (SELECT ${spelled.dedupKeys}::text[] AS keys),
+    e AS (SELECT decode(e.entry, 'hex') AS entry, e.dedup_key, e.at
+      FROM k, unnest(${spelled.entries}::text[], k.keys) WITH ORDINALITY AS e(entry, dedup_key, at)
+      WHERE NOT EXISTS (SELECT 1 FROM log_entry WHERE dedup_key = ANY ((SELECT keys FROM k)::text[]))),
+    written AS (INSERT INTO log_entry (log, leaf_index, entry, leaf_hash, dedup_key)
+      SELECT ${log}::smallint, ${BigInt(fromIndex)}::bigint + e.at - 1, e.entry, sha256('\\x00'::bytea || e.entry), e.dedup_key FROM e
+      RETURNING leaf_index, leaf_hash)
+    SELECT string_agg(leaf_hash, ''::bytea ORDER BY leaf_index) AS leaf_hashes FROM written`;
+  return row?.leafHashes ?? undefined;
 }
 
-/** Which of these dedup keys stand in a log already. */
-export async function findDedupKeys(sql: Queryable, keys: readonly string[]): Promise<string[]> {
+/** Which of these dedup keys stand in a log already; an array literal. */
+export async function findDedupKeys(sql: Queryable, dedupKeys: string): Promise<string[]> {
   const rows = await sql<{ dedupKey: string }[]>`
-    SELECT dedup_key FROM log_entry WHERE dedup_key = ANY (${[...keys]}::text[])`;
+    SELECT dedup_key FROM log_entry WHERE dedup_key = ANY (${dedupKeys}::text[])`;
   return rows.map(({ dedupKey }) => dedupKey);
 }
 

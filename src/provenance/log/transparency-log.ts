@@ -19,6 +19,9 @@ export type Checkpoint = TreeHead & {
 
 export type EntryToAppend = { entry: Buffer; dedupKey: string };
 
+/** Many entries as two array literals of PostgreSQL: the entries in hex, and the key of each. */
+export type SpelledEntries = { count: number; entries: string; dedupKeys: string };
+
 /** What was found when the log was last held against what was signed or anchored. */
 export type LogHealth =
   | { kind: 'sound' }
@@ -47,6 +50,8 @@ export type TransparencyLog = {
    * indexes; throws `Problem('conflict')` when something with one of the dedup keys is there already.
    */
   append(tx: Tx, entries: readonly EntryToAppend[]): Promise<number[]>;
+  /** The same of entries that PostgreSQL spelled, no two with one key; answers the index of the first. */
+  appendSpelled(tx: Tx, spelled: SpelledEntries): Promise<number>;
   /** What is committed, signed or not. */
   readHead(): Promise<TreeHead>;
   /**

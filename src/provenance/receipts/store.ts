@@ -18,14 +18,23 @@ export type SealedBatchRow = { index: number; leafCount: number; leafHashes: Buf
 /** A lane with the bucket its row and its batches are in. */
 export type Lane = { name: string; bucket: number };
 
+/** What each draft has of its own; `sale` counts the sales from 1. */
 const DRAFT_COLUMNS = [
+  ['sale', 'integer'],
+  ['payer', 'text'],
+  ['payment_ref', 'text'],
+] as const;
+/** What is sold and how it is paid for, which most drafts of a batch have in common: sent once for all of them. */
+const SALE_COLUMNS = [
   ['tool_id', 'uuid'],
   ['version_id', 'uuid'],
   ['tool_name', 'text'],
-  ['payer', 'text'],
   ['rail', 'text'],
-  ['payment_ref', 'text'],
 ] as const;
+type Columns = readonly (readonly [name: string, type: string])[];
+const listNames = (columns: Columns) => columns.map(([name]) => name).join(', ');
+const listArrays = (columns: Columns, first: number) =>
+  columns.map(([, type], at) => `$${first + at}::${type}[]`).join(', ');
 const HASH_BYTES = 32;
 /** The request's hash and the response's, of each draft one after another: one parameter instead of two for each. */
 const HASHES = `substring($H::bytea FROM (d.ord::int - 1) * ${2 * HASH_BYTES} + 1 FOR ${HASH_BYTES}) AS request_hash,
@@ -37,12 +46,15 @@ const HASHES = `substring($H::bytea FROM (d.ord::int - 1) * ${2 * HASH_BYTES} + 
  * here: a statement that is sent again after a lost answer opens a batch of its own, or none.
  */
 export function receiptCte(firstParameter: number): string {
-  const names = DRAFT_COLUMNS.map(([name]) => name).join(', ');
-  const arrays = DRAFT_COLUMNS.map(([, type], at) => `$${firstParameter + 2 + at}::${type}[]`).join(', ');
-  const hashes = HASHES.replaceAll('$H', `$${firstParameter + 2 + DRAFT_COLUMNS.length}`);
+  const first = firstParameter + 2;
+  const salesFirst = first + DRAFT_COLUMNS.length;
+  const hashes = HASHES.replaceAll('$H', `$${salesFirst + SALE_COLUMNS.length}`);
   return `receipt_draft AS MATERIALIZED (
-  SELECT a.id, a.bucket, a.amount, a.fee, d.*, ${hashes} FROM unnest(${arrays}) WITH ORDINALITY AS d(${names}, ord)
-  JOIN accepted a ON a.ord = d.ord WHERE a.amount > 0 AND d.tool_id IS NOT NULL),
+  SELECT a.id, a.bucket, a.amount, a.fee, d.ord, d.payer, d.payment_ref,
+    ${listNames(SALE_COLUMNS)}, ${hashes}
+  FROM unnest(${listArrays(DRAFT_COLUMNS, first)}) WITH ORDINALITY AS d(${listNames(DRAFT_COLUMNS)}, ord)
+  JOIN unnest(${listArrays(SALE_COLUMNS, salesFirst)}) WITH ORDINALITY AS s(${listNames(SALE_COLUMNS)}, nth) ON s.nth = d.sale
+  JOIN accepted a ON a.ord = d.ord WHERE a.amount > 0),
 receipt_counter AS (INSERT INTO receipt_lane AS l (bucket, tool_id, lane, last_seq)
   SELECT $${firstParameter + 1}::smallint, tool_id, $${firstParameter}::text, count(*) FROM receipt_draft GROUP BY tool_id ORDER BY tool_id
   ON CONFLICT (tool_id, lane, bucket) DO UPDATE SET last_seq = l.last_seq + excluded.last_seq
@@ -50,26 +62,46 @@ receipt_counter AS (INSERT INTO receipt_lane AS l (bucket, tool_id, lane, last_s
 receipt_batch_new AS MATERIALIZED (SELECT gen_random_uuid() AS id),
 receipt_opened AS (INSERT INTO receipt_batch (bucket, id, leaf_count, receipt_ids, receipt_buckets)
   SELECT $${firstParameter + 1}::smallint, b.id, count(*), array_agg(d.id ORDER BY d.ord), array_agg(d.bucket ORDER BY d.ord) FROM receipt_draft d, receipt_batch_new b GROUP BY b.id),
-receipt_written AS (INSERT INTO receipt (bucket, id, lane, seq, price, fee, batch_id, ${names}, request_hash, response_hash)
-  SELECT d.bucket, d.id, c.lane,
-    c.last_seq - count(*) OVER (PARTITION BY tool_id) + row_number() OVER (PARTITION BY tool_id ORDER BY d.ord),
-    d.amount, d.fee, b.id, ${names}, request_hash, response_hash
+receipt_written AS (INSERT INTO receipt (bucket, id, lane, seq, price, fee, batch_id, payer, payment_ref, ${listNames(SALE_COLUMNS)}, request_hash, response_hash)
+  SELECT d.bucket, d.id, c.lane, c.last_seq + 1 - row_number() OVER (PARTITION BY tool_id ORDER BY d.ord DESC),
+    d.amount, d.fee, b.id, payer, payment_ref, ${listNames(SALE_COLUMNS)}, request_hash, response_hash
   FROM receipt_draft d JOIN receipt_counter c USING (tool_id), receipt_batch_new b)`;
 }
 
 /** The parameters of `receiptCte`: the lane and its bucket, then one array for each column. */
 export function receiptParameters(lane: Lane, drafts: readonly (ReceiptDraft | null)[]): unknown[] {
+  const sales: ReceiptDraft[] = [];
+  const saleOf = drafts.map((draft) => (draft === null ? null : findSale(sales, draft)));
   return [
     lane.name,
     lane.bucket,
-    toArray(drafts, (draft) => draft.toolId),
-    toArray(drafts, (draft) => draft.versionId),
-    toArray(drafts, (draft) => quote(draft.toolName)),
+    toArray(saleOf, (sale) => `${sale}`),
     toArray(drafts, (draft) => quote(draft.payer)),
-    toArray(drafts, (draft) => quote(draft.rail)),
     toArray(drafts, (draft) => quote(draft.paymentRef)),
+    toArray(sales, (draft) => draft.toolId),
+    toArray(sales, (draft) => draft.versionId),
+    toArray(sales, (draft) => quote(draft.toolName)),
+    toArray(sales, (draft) => quote(draft.rail)),
     joinHashes(drafts),
   ];
+}
+
+/** How many of the latest sales are compared: one that is sent twice costs less than a longer search. */
+const SALES_COMPARED = 8;
+
+/** The number of the draft's sale, counted from 1; one that is not among the latest is added. */
+function findSale(sales: ReceiptDraft[], draft: ReceiptDraft): number {
+  for (let at = sales.length; at > Math.max(0, sales.length - SALES_COMPARED); at--) {
+    const sale = sales[at - 1];
+    if (sale && isSameSale(sale, draft)) return at;
+  }
+  return sales.push(draft);
+}
+
+function isSameSale(a: ReceiptDraft, b: ReceiptDraft): boolean {
+  return (
+    a.toolId === b.toolId && a.versionId === b.versionId && a.toolName === b.toolName && a.rail === b.rail
+  );
 }
 
 function joinHashes(drafts: readonly (ReceiptDraft | null)[]): Buffer {
@@ -209,7 +241,7 @@ export function versionRows(
   sql: Queryable,
   versions: readonly (VersionDescription & { id: Uuid })[],
 ): Fragment {
-  return sql`(SELECT id, to_json(name) AS name, to_json(version) AS version, code, log_index FROM unnest(
+  return sql`(SELECT id, name AS server, to_json(name) AS name, to_json(version) AS version, code, log_index FROM unnest(
     ${toArray(versions, ({ id }) => id)}::uuid[],
     ${toArray(versions, ({ name }) => quote(name))}::text[],
     ${toArray(versions, ({ version }) => quote(version))}::text[],

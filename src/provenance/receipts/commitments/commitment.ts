@@ -1,4 +1,4 @@
-import { sha256, takeRandomBytes } from '../../../core/bytes.ts';
+import { sha256 } from '../../../core/bytes.ts';
 import { canonicalJson } from '../../../core/canonical-json.ts';
 import type { Uuid } from '../../../core/ids.ts';
 import { invariant } from '../../../core/invariant.ts';
@@ -17,7 +17,7 @@ export type CommitmentEntry = {
 export const SALT_BYTES = 16;
 
 const FIELDS = ['tool', 'lane', 'seq', 'commit'] as const;
-const HEADER = 'mcp-receipt/v1';
+export const HEADER = 'mcp-receipt/v1';
 const ENTRY_BYTES_MAX = 1_024;
 /** No field holds a line feed or a space, so an entry has one spelling. */
 const GRAMMAR = {
@@ -61,10 +61,6 @@ export function commitTo(payload: ReceiptPayload, salt: Uint8Array): CommitmentE
 /** A receipt enters the log once, and no other under its number. */
 export function commitmentKeyOf(receipt: { toolId: Uuid; lane: string; seq: bigint }): string {
   return `receipt ${receipt.toolId} ${receipt.lane} ${receipt.seq}`;
-}
-
-export function newSalt(): Buffer {
-  return takeRandomBytes(SALT_BYTES);
 }
 
 function readField(field: (typeof FIELDS)[number], line: string): string | undefined {

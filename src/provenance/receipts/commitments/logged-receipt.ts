@@ -19,7 +19,10 @@ export type LoggedReceipt = {
 };
 
 /** As much of the receipts log as receipts need. */
-export type ReceiptsLog = Pick<TransparencyLog, 'origin' | 'append' | 'findCheckpoint' | 'proveInclusion'>;
+export type ReceiptsLog = Pick<
+  TransparencyLog,
+  'origin' | 'appendSpelled' | 'findCheckpoint' | 'proveInclusion'
+>;
 
 /** Undefined while no checkpoint covers the receipt: the next one does. */
 export async function proveLogged(

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
 import type { Uuid } from '../../../core/ids.ts';
 import { invariant } from '../../../core/invariant.ts';
@@ -6,37 +7,31 @@ import { type Sql, withTransaction } from '../../../db/index.ts';
 import type { TransparencyLog } from '../../log/transparency-log.ts';
 import { HASH_BYTES } from '../../merkle/merkle.ts';
 import type { VersionDescription } from '../receipt.ts';
-import { readBatchPayload } from '../verify.ts';
-import { commitmentKeyOf, encodeCommitment, newSalt } from './commitment.ts';
+import { isCommitment, SALT_BYTES } from './commitment.ts';
 import {
-  type CommitmentRow,
   type Issuer,
   insertCommitments,
-  type LaneKey,
   listQueuedLanes,
-  listSeals,
-  listWaiting,
   lockLanes,
   openLanes,
-  readCommits,
-  type WaitingRow,
+  type QueuedLane,
+  spellWaiting,
 } from './store.ts';
 
 export type ReceiptLoggerDeps = {
   sql: Sql;
   log: Log;
   /** The receipts log. */
-  receiptsLog: Pick<TransparencyLog, 'append'>;
+  receiptsLog: Pick<TransparencyLog, 'appendSpelled'>;
   /** Who issues what no sealed batch says the issuer of. */
   issuer: Issuer;
   describeVersion(versionId: Uuid): Promise<VersionDescription>;
 };
 
-/** A receipt with its commitment, ready to be appended. */
-type Prepared = Omit<CommitmentRow, 'leafIndex'> & { loggedSeq: bigint; entry: Buffer };
+type Version = VersionDescription & { id: Uuid };
 
 /** What one transaction takes, and how many of them one call makes: the log follows without taking a core. */
-const RECEIPTS_MAX = 1_000;
+const RECEIPTS_MAX = 4_000;
 const ROUNDS_MAX = 2;
 const FAILURES_MAX = 5;
 const FIRST_ID: Uuid = '00000000-0000-0000-0000-000000000000';
@@ -52,7 +47,7 @@ export function createReceiptLogger(deps: ReceiptLoggerDeps): {
   // Moves through the queue and begins anew at its end: lanes that cannot go on keep no other from being seen.
   let afterId = FIRST_ID;
 
-  async function takeLanes(): Promise<LaneKey[]> {
+  async function takeLanes(): Promise<QueuedLane[]> {
     const lanes = await listQueuedLanes(deps.sql, { afterId, rowsMax: RECEIPTS_MAX });
     const seen = lanes.reduce((sum, { queued }) => sum + queued, 0);
     const lastId = lanes.reduce((last, lane) => (lane.lastId > last ? lane.lastId : last), FIRST_ID);
@@ -81,11 +76,12 @@ export function createReceiptLogger(deps: ReceiptLoggerDeps): {
 }
 
 /** One lane that cannot be logged must not keep the others waiting; it is tried again next time. */
-async function logSingly(deps: ReceiptLoggerDeps, lanes: readonly LaneKey[]): Promise<number> {
+async function logSingly(deps: ReceiptLoggerDeps, lanes: readonly QueuedLane[]): Promise<number> {
   let [logged, failed] = [0, 0];
-  for (const { toolId, lane } of lanes) {
+  for (const one of lanes) {
+    const { toolId, lane } = one;
     try {
-      logged += await logLanes(deps, [{ toolId, lane }]);
+      logged += await logLanes(deps, [one]);
     } catch (cause) {
       failed += 1;
       // Where nothing can be logged at all it is not the lane's fault, and said once.
@@ -96,81 +92,40 @@ async function logSingly(deps: ReceiptLoggerDeps, lanes: readonly LaneKey[]): Pr
   return logged;
 }
 
-async function logLanes(deps: ReceiptLoggerDeps, lanes: readonly LaneKey[]): Promise<number> {
+/** Lanes are locked first and the log last, so that nobody waits for what is hashed here. */
+async function logLanes(deps: ReceiptLoggerDeps, lanes: readonly QueuedLane[]): Promise<number> {
+  const versions = await describeVersions(deps, lanes);
+  requireWords(lanes, versions);
   await openLanes(deps.sql, lanes);
-  const prepared = await prepare(deps, await listWaiting(deps.sql, { lanes, rowsMax: RECEIPTS_MAX }));
-  if (prepared.length === 0) return 0;
+  const rowsMax = lanes.reduce((sum, { queued }) => sum + queued, 0);
+  const salts = randomBytes(rowsMax * SALT_BYTES);
   return withTransaction(deps.sql, async (tx) => {
-    const locked = new Map((await lockLanes(tx, lanes)).map((lane) => [keyOf(lane), lane.loggedSeq]));
-    // A lane that another gateway holds, or has moved on since it was read, is that one's.
-    const own = prepared.filter((one) => locked.get(keyOf(one)) === one.loggedSeq);
+    // A lane that another gateway holds is that one's.
+    const own = await lockLanes(tx, lanes);
     if (own.length === 0) return 0;
-    const indexes = await deps.receiptsLog.append(
-      tx,
-      own.map((one) => ({ entry: one.entry, dedupKey: commitmentKeyOf(one) })),
-    );
-    invariant(indexes.length === own.length, 'the log answers an index for each entry');
-    await insertCommitments(
-      tx,
-      own.map((one, at) => ({ ...one, leafIndex: BigInt(indexes[at] ?? -1) })),
-    );
-    return own.length;
+    const spelled = await spellWaiting(tx, { lanes: own, rowsMax, versions, issuer: deps.issuer, salts });
+    if (!spelled) return 0;
+    const firstIndex = await deps.receiptsLog.appendSpelled(tx, spelled);
+    await insertCommitments(tx, { spelled, salts, firstIndex });
+    return spelled.count;
   });
 }
 
-/** Receipts never change, so all that is slow happens before the transaction. */
-async function prepare(deps: ReceiptLoggerDeps, waiting: readonly WaitingRow[]): Promise<Prepared[]> {
-  const rows = toContiguous(waiting);
-  if (rows.length === 0) return [];
-  const issuers = await readIssuers(deps, rows);
-  const versions = new Map<Uuid, VersionDescription>();
-  for (const { versionId } of rows) {
-    if (!versions.has(versionId)) versions.set(versionId, await deps.describeVersion(versionId));
+async function describeVersions(deps: ReceiptLoggerDeps, lanes: readonly QueuedLane[]): Promise<Version[]> {
+  const versions: Version[] = [];
+  for (const id of new Set(lanes.flatMap(({ versionIds }) => versionIds))) {
+    versions.push({ ...(await deps.describeVersion(id)), id });
   }
-  const salted = rows.map((row) => ({
-    ...row,
-    salt: newSalt(),
-    issuer: (row.batchId === null ? undefined : issuers.get(row.batchId)) ?? deps.issuer,
-  }));
-  const commits = await readCommits(deps.sql, {
-    receipts: salted,
-    versions: [...versions].map(([id, version]) => ({ ...version, id })),
-  });
-  invariant(commits.length === salted.length * HASH_BYTES, 'every receipt has its commitment');
-  return salted.map((row, at) => {
-    const tool = versions.get(row.versionId)?.name ?? '';
-    const commit = commits.toString('hex', at * HASH_BYTES, (at + 1) * HASH_BYTES);
-    const seq = Number(row.seq);
-    const entry = encodeCommitment({ tool, lane: row.lane, seq, commit });
-    return { ...row, entry };
-  });
+  return versions;
 }
 
-/** Of each lane what follows without a gap on what is logged of it, in order. */
-function toContiguous(waiting: readonly WaitingRow[]): WaitingRow[] {
-  const nextSeq = new Map<string, bigint>();
-  const inOrder = [...waiting].sort((a, b) => (a.seq < b.seq ? -1 : 1));
-  return inOrder.filter((row) => {
-    const key = keyOf(row);
-    const next = nextSeq.get(key) ?? row.loggedSeq + 1n;
-    if (row.seq !== next) return false;
-    nextSeq.set(key, next + 1n);
-    return true;
-  });
-}
-
-/** A sealed receipt keeps the issuer it was sealed under. */
-async function readIssuers(deps: ReceiptLoggerDeps, rows: readonly WaitingRow[]): Promise<Map<Uuid, Issuer>> {
-  const batchIds = new Set(rows.flatMap(({ batchId }) => batchId ?? []));
-  const seals = await listSeals(deps.sql, [...batchIds]);
-  return new Map(
-    seals.map(({ id, jws }) => {
-      const { iss, log } = readBatchPayload(jws);
-      return [id, { iss, log }];
-    }),
-  );
-}
-
-function keyOf({ toolId, lane }: LaneKey): string {
-  return `${toolId} ${lane}`;
+/** Whatever the entries say of tools and lanes the log has words for. */
+function requireWords(lanes: readonly QueuedLane[], versions: readonly Version[]): void {
+  const words = { tool: 'a', lane: 'a', seq: 1, commit: '0'.repeat(2 * HASH_BYTES) };
+  for (const { name } of versions) {
+    invariant(isCommitment({ ...words, tool: name }), `the receipts log cannot spell the tool "${name}"`);
+  }
+  for (const { lane } of lanes) {
+    invariant(isCommitment({ ...words, lane }), `the receipts log cannot spell the lane "${lane}"`);
+  }
 }

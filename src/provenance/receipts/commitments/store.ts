@@ -1,30 +1,42 @@
 import type { Uuid } from '../../../core/ids.ts';
-import type { Queryable, Tx } from '../../../db/index.ts';
+import type { Fragment, Queryable, Tx } from '../../../db/index.ts';
 import type { Receipt, VersionDescription } from '../receipt.ts';
 import { payloadText, quote, toArray, versionRows } from '../store.ts';
-import { SALT_BYTES } from './commitment.ts';
+import { HEADER, SALT_BYTES } from './commitment.ts';
 
 /** One tool on one lane. */
 export type LaneKey = { toolId: Uuid; lane: string };
-export type QueuedLane = LaneKey & { queued: number; lastId: Uuid };
+/** With how many of the receipts that were looked at wait on it, and which versions those name. */
+export type QueuedLane = LaneKey & { queued: number; lastId: Uuid; versionIds: Uuid[] };
 export type LaneRow = LaneKey & { loggedSeq: bigint };
-/** A receipt that waits, with how far its lane was logged when it was read. */
-export type WaitingRow = LaneRow & {
-  id: Uuid;
-  bucket: number;
-  seq: bigint;
-  versionId: Uuid;
-  batchId: Uuid | null;
-};
 export type LaneCount = LaneKey & { lastSeq: bigint };
 export type Issuer = { iss: string; log: string };
-export type CommitmentRow = LaneKey & {
-  id: Uuid;
-  bucket: number;
-  seq: bigint;
-  leafIndex: bigint;
-  salt: Buffer;
+export type SpellInput = {
+  lanes: readonly LaneRow[];
+  rowsMax: number;
+  /** Of the receipts that are spelled; one of another version waits, and what follows it. */
+  versions: readonly (VersionDescription & { id: Uuid })[];
+  /** Who issues what no sealed batch says the issuer of. */
   issuer: Issuer;
+  /** Random, `SALT_BYTES` for each of `rowsMax` receipts. */
+  salts: Buffer;
+};
+/**
+ * Receipts in the order they enter the log: how many, and each column in one piece, which goes back into the
+ * database as it came.
+ */
+export type SpelledReceipts = {
+  count: number;
+  entries: string;
+  dedupKeys: string;
+  ids: string;
+  buckets: string;
+  issuers: string;
+  logOrigins: string;
+  /** The lanes they are on, and the last number of each. */
+  laneTools: string;
+  laneNames: string;
+  laneSeqs: string;
 };
 export type OpeningRow = { leafIndex: bigint; salt: Buffer; iss: string; logOrigin: string };
 export type SaleRow = Receipt & {
@@ -44,7 +56,8 @@ export function listQueuedLanes(
   return sql<QueuedLane[]>`
     WITH waiting AS (SELECT receipt_id, bucket FROM receipt_unlogged
       WHERE receipt_id > ${input.afterId} ORDER BY receipt_id LIMIT ${input.rowsMax})
-    SELECT r.tool_id, r.lane, count(*)::int AS queued, max(w.receipt_id::text) AS last_id
+    SELECT r.tool_id, r.lane, count(*)::int AS queued, max(w.receipt_id::text) AS last_id,
+      array_agg(DISTINCT r.version_id) AS version_ids
     FROM waiting w JOIN receipt r ON r.id = w.receipt_id AND r.bucket = w.bucket
     GROUP BY r.tool_id, r.lane ORDER BY min(w.receipt_id::text)`;
 }
@@ -58,59 +71,6 @@ export async function openLanes(sql: Queryable, lanes: readonly LaneKey[]): Prom
     ORDER BY t.tool_id, t.lane ON CONFLICT (tool_id, lane) DO NOTHING`;
 }
 
-/** What waits on these lanes after what is logged of each, at most `rowsMax`, in no order. */
-export function listWaiting(
-  sql: Queryable,
-  input: { lanes: readonly LaneKey[]; rowsMax: number },
-): Promise<WaitingRow[]> {
-  const { lanes, rowsMax } = input;
-  return sql<WaitingRow[]>`
-    SELECT g.tool_id, g.lane, g.logged_seq, w.*
-    FROM ${laneRows(sql, lanes)} t JOIN receipt_lane_logged g ON g.tool_id = t.tool_id AND g.lane = t.lane
-    CROSS JOIN LATERAL (SELECT r.id, r.bucket, r.seq, r.version_id, r.batch_id
-      FROM receipt r JOIN receipt_unlogged u ON u.receipt_id = r.id AND u.bucket = r.bucket
-      WHERE r.tool_id = g.tool_id AND r.lane = g.lane AND r.seq > g.logged_seq AND r.seq <= g.logged_seq + ${rowsMax}
-      ORDER BY r.seq LIMIT ${rowsMax}) w LIMIT ${rowsMax}`;
-}
-
-export async function listSeals(
-  sql: Queryable,
-  batchIds: readonly Uuid[],
-): Promise<{ id: Uuid; jws: string }[]> {
-  if (batchIds.length === 0) return [];
-  return sql<{ id: Uuid; jws: string }[]>`
-    SELECT id, jws FROM receipt_batch
-    WHERE id = ANY(${toArray(batchIds, (id) => id)}::uuid[]) AND signed_at IS NOT NULL`;
-}
-
-/** The salts of these, one after another: one parameter instead of one for each. */
-function joinSalts(rows: readonly { salt: Buffer }[]): Buffer {
-  return Buffer.concat(rows.map(({ salt }) => salt));
-}
-
-export type CommitInput = {
-  receipts: readonly { id: Uuid; bucket: number; salt: Buffer; issuer: Issuer }[];
-  versions: readonly (VersionDescription & { id: Uuid })[];
-};
-
-/**
- * SHA-256 of salt and canonical payload of each receipt, in their order and one after another: `commitTo`, said in
- * SQL as the leaves of batches are.
- */
-export async function readCommits(sql: Queryable, input: CommitInput): Promise<Buffer> {
-  const { receipts, versions } = input;
-  const [row] = await sql<{ commits: Buffer | null }[]>`
-    SELECT string_agg(sha256(i.salt || convert_to(${payloadText(sql)}, 'UTF8')), ''::bytea ORDER BY i.at) AS commits
-    FROM (SELECT id, bucket, at, substring(${joinSalts(receipts)}::bytea
-        FROM (at::int - 1) * ${SALT_BYTES}::int + 1 FOR ${SALT_BYTES}::int) AS salt, to_json(iss) AS iss, to_json(log) AS log FROM unnest(
-      ${toArray(receipts, ({ id }) => id)}::uuid[],
-      ${toArray(receipts, ({ bucket }) => String(bucket))}::smallint[],
-      ${toArray(receipts, ({ issuer }) => quote(issuer.iss))}::text[],
-      ${toArray(receipts, ({ issuer }) => quote(issuer.log))}::text[]) WITH ORDINALITY AS t(id, bucket, iss, log, at)) i
-    JOIN receipt r ON r.id = i.id AND r.bucket = i.bucket JOIN ${versionRows(sql, versions)} v ON v.id = r.version_id`;
-  return row?.commits ?? Buffer.alloc(0);
-}
-
 /** Locks those of these lanes that nobody else is logging, and says how far each is. */
 export function lockLanes(tx: Tx, lanes: readonly LaneKey[]): Promise<LaneRow[]> {
   return tx<LaneRow[]>`
@@ -119,24 +79,69 @@ export function lockLanes(tx: Tx, lanes: readonly LaneKey[]): Promise<LaneRow[]>
     ORDER BY g.tool_id, g.lane FOR UPDATE OF g SKIP LOCKED`;
 }
 
-/** Keeps what opens the commitments, moves the lanes on, and takes the receipts out of the queue. */
-export async function insertCommitments(tx: Tx, rows: readonly CommitmentRow[]): Promise<void> {
+/**
+ * What waits on these lanes and follows without a gap on what is logged of each, with entry and dedup key spelled as
+ * `encodeCommitment(commitTo(...))` and `commitmentKeyOf` do: in SQL, because a receipt that is read, hashed and written
+ * here costs more than the call did. What was sealed keeps the issuer that the seal of its batch names.
+ */
+export async function spellWaiting(tx: Tx, input: SpellInput): Promise<SpelledReceipts | undefined> {
+  const { lanes, rowsMax, issuer } = input;
+  const [row] = await tx<SpelledReceipts[]>`
+    WITH waiting AS (SELECT g.logged_seq, r.* FROM unnest(
+        ${toArray(lanes, ({ toolId }) => toolId)}::uuid[],
+        ${toArray(lanes, ({ lane }) => quote(lane))}::text[],
+        ${toArray(lanes, ({ loggedSeq }) => loggedSeq.toString())}::bigint[]) AS g(tool_id, lane, logged_seq)
+      CROSS JOIN LATERAL (SELECT r.* FROM receipt r JOIN receipt_unlogged u ON u.receipt_id = r.id AND u.bucket = r.bucket
+        WHERE r.tool_id = g.tool_id AND r.lane = g.lane AND r.seq > g.logged_seq AND r.seq <= g.logged_seq + ${rowsMax}
+        ORDER BY r.seq LIMIT ${rowsMax}) r LIMIT ${rowsMax}),
+    numbered AS (SELECT w.*, row_number() OVER (PARTITION BY w.tool_id, w.lane ORDER BY w.seq) AS nth FROM waiting w
+      WHERE w.version_id = ANY(${toArray(input.versions, ({ id }) => id)}::uuid[])),
+    ready AS MATERIALIZED (SELECT n.*, row_number() OVER (ORDER BY n.seq, n.tool_id, n.lane) AS at FROM numbered n
+      WHERE n.seq = n.logged_seq + n.nth),
+    sealed AS MATERIALIZED (SELECT b.id, b.payload->>'iss' AS iss, b.payload->>'log' AS log FROM (
+      SELECT b.id, ${jwsPayload(tx)} AS payload FROM (SELECT DISTINCT batch_id FROM ready) d
+      JOIN receipt_batch b ON b.id = d.batch_id WHERE b.signed_at IS NOT NULL) b),
+    spelled AS MATERIALIZED (SELECT r.at, r.id, r.bucket, o.iss, o.log, concat('receipt ', r.tool_id, ' ', r.lane, ' ', r.seq) AS key,
+        encode(convert_to(concat(${HEADER}::text, '\ntool ', v.server, '\nlane ', r.lane, '\nseq ', r.seq, '\ncommit ',
+          encode(sha256(substring(${input.salts}::bytea FROM (r.at::int - 1) * ${SALT_BYTES}::int + 1 FOR ${SALT_BYTES}::int)
+            || convert_to(${payloadText(tx)}, 'UTF8')), 'hex'), '\n'), 'UTF8'), 'hex') AS entry
+      FROM ready r JOIN ${versionRows(tx, input.versions)} v ON v.id = r.version_id LEFT JOIN sealed s ON s.id = r.batch_id
+      CROSS JOIN LATERAL (SELECT coalesce(s.iss, ${issuer.iss}::text) AS iss, coalesce(s.log, ${issuer.log}::text) AS log) o
+      CROSS JOIN LATERAL (SELECT to_json(o.iss) AS iss, to_json(o.log) AS log) i),
+    moved AS (SELECT tool_id, lane, max(seq) AS seq FROM ready GROUP BY tool_id, lane)
+    SELECT s.*, m.* FROM (SELECT count(*)::int AS count, array_agg(entry ORDER BY at)::text AS entries,
+        array_agg(key ORDER BY at)::text AS dedup_keys, array_agg(id ORDER BY at)::text AS ids,
+        array_agg(bucket ORDER BY at)::text AS buckets, array_agg(iss ORDER BY at)::text AS issuers,
+        array_agg(log ORDER BY at)::text AS log_origins FROM spelled) s,
+      (SELECT array_agg(tool_id)::text AS lane_tools, array_agg(lane)::text AS lane_names,
+        array_agg(seq)::text AS lane_seqs FROM moved) m`;
+  return row && row.count > 0 ? row : undefined;
+}
+
+/** The payload of the JWS of a batch `b`: base64url without its padding. */
+function jwsPayload(sql: Queryable): Fragment {
+  return sql`convert_from(decode(translate(split_part(b.jws, '.', 2), '-_', '+/')
+    || repeat('=', (4 - length(split_part(b.jws, '.', 2)) % 4) % 4), 'base64'), 'UTF8')::json`;
+}
+
+/**
+ * Keeps what opens the commitments, moves the lanes on, and takes the receipts out of the queue, which are in the log
+ * from this index on.
+ */
+export async function insertCommitments(
+  tx: Tx,
+  input: { spelled: SpelledReceipts; salts: Buffer; firstIndex: number },
+): Promise<void> {
+  const { spelled, salts, firstIndex } = input;
   await tx`
-    WITH logged AS MATERIALIZED (SELECT t.*, substring(${joinSalts(rows)}::bytea
+    WITH logged AS MATERIALIZED (SELECT t.*, substring(${salts}::bytea
         FROM (at::int - 1) * ${SALT_BYTES}::int + 1 FOR ${SALT_BYTES}::int) AS salt FROM unnest(
-      ${toArray(rows, ({ bucket }) => String(bucket))}::smallint[],
-      ${toArray(rows, ({ id }) => id)}::uuid[],
-      ${toArray(rows, ({ toolId }) => toolId)}::uuid[],
-      ${toArray(rows, ({ lane }) => quote(lane))}::text[],
-      ${toArray(rows, ({ seq }) => seq.toString())}::bigint[],
-      ${toArray(rows, ({ leafIndex }) => leafIndex.toString())}::bigint[],
-      ${toArray(rows, ({ issuer }) => quote(issuer.iss))}::text[],
-      ${toArray(rows, ({ issuer }) => quote(issuer.log))}::text[]
-    ) WITH ORDINALITY AS t(bucket, id, tool_id, lane, seq, leaf_index, iss, log_origin, at)),
+      ${spelled.buckets}::smallint[], ${spelled.ids}::uuid[], ${spelled.issuers}::text[], ${spelled.logOrigins}::text[]
+    ) WITH ORDINALITY AS t(bucket, id, iss, log_origin, at)),
     opened AS (INSERT INTO receipt_commitment (bucket, receipt_id, leaf_index, salt, iss, log_origin)
-      SELECT bucket, id, leaf_index, salt, iss, log_origin FROM logged),
+      SELECT bucket, id, ${BigInt(firstIndex)}::bigint + at - 1, salt, iss, log_origin FROM logged),
     moved AS (UPDATE receipt_lane_logged g SET logged_seq = m.seq
-      FROM (SELECT tool_id, lane, max(seq) AS seq FROM logged GROUP BY tool_id, lane) m
+      FROM unnest(${spelled.laneTools}::uuid[], ${spelled.laneNames}::text[], ${spelled.laneSeqs}::bigint[]) AS m(tool_id, lane, seq)
       WHERE g.tool_id = m.tool_id AND g.lane = m.lane)
     DELETE FROM receipt_unlogged u USING logged l WHERE u.receipt_id = l.id AND u.bucket = l.bucket`;
 }
