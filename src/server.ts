@@ -32,6 +32,11 @@ const HEAD_BYTES_MAX = 16 * 1024;
 const HEADERS_MAX = 100;
 /** Requests that one connection may have sent ahead of their answers. */
 const PIPELINED_MAX = 64;
+/**
+ * Connections that wait to be taken; the system has a limit of its own. Beyond it the client believes that it is
+ * connected, and its request is lost for seconds.
+ */
+const BACKLOG = 4_096;
 const SWEEP_MS = 2_000;
 const LOOP_SAMPLE_MS = 100;
 /** Longer than a call that waits for a place, runs, and settles. */
@@ -207,7 +212,7 @@ const draining = new WeakSet<Server>();
 export function listen(server: Server, address: { host: string; port: number }): Promise<number> {
   return new Promise((resolve, reject) => {
     server.once('error', reject);
-    server.listen(address.port, address.host, () => {
+    server.listen({ host: address.host, port: address.port, backlog: BACKLOG }, () => {
       const bound = server.address();
       resolve(typeof bound === 'object' && bound ? bound.port : address.port);
     });
