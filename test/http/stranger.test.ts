@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { createServer, type Server } from 'node:http';
+import { createServer, type Server, type ServerResponse } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { strangerWay } from '../../src/http/stranger.ts';
@@ -7,6 +7,19 @@ import { sale, standingDeps } from '../gateway/standing-fixtures.ts';
 
 let server: Server;
 let port: number;
+/** How many heads Node spelled. */
+let spelled = 0;
+
+/** The response of a Node that keeps its head elsewhere. */
+function hideHead(outgoing: ServerResponse): ServerResponse {
+  return new Proxy(outgoing, {
+    get(target, name) {
+      const value: unknown = name === '_header' ? undefined : Reflect.get(target, name, target);
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+    set: (target, name, value) => name !== '_header' && Reflect.set(target, name, value, target),
+  });
+}
 
 beforeAll(async () => {
   const stranger = strangerWay(standingDeps(), sale, { method: 'GET', path: '/v1/example' });
@@ -14,8 +27,14 @@ beforeAll(async () => {
   server = createServer((incoming, outgoing) => {
     count += 1;
     if (incoming.url === '/limited') outgoing.setHeader('ratelimit', 'little');
+    const { writeHead } = outgoing;
+    outgoing.writeHead = (...given: unknown[]) => {
+      spelled += 1;
+      return Reflect.apply(writeHead, outgoing, given);
+    };
     expect(stranger.isFor(incoming)).toBe(true);
-    stranger.answer(incoming, outgoing, `request-${count}`);
+    const answered = incoming.url === '/hidden' ? hideHead(outgoing) : outgoing;
+    stranger.answer(incoming, answered, `request-${count}`);
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -83,4 +102,35 @@ test('what was said before on a response is said beside it', async () => {
   const answers = await send([GET, 'GET /limited HTTP/1.1', GET]);
   expect(answers.map(({ headers }) => headers.get('ratelimit'))).toEqual([undefined, 'little', undefined]);
   expect(answers.every(({ headers }) => headers.has('payment-required'))).toBe(true);
+});
+
+test('of many answers Node spells few: the filled-in head is in use with this Node', async () => {
+  spelled = 0;
+  expect(await send(Array.from({ length: 60 }, () => GET))).toHaveLength(60);
+  // One for each 200 ms, of which a slow machine may need many.
+  expect(spelled).toBeLessThan(50);
+});
+
+test('a Node that keeps its heads elsewhere spells each of them, and says the same', async () => {
+  spelled = 0;
+  const hidden = 'GET /hidden HTTP/1.1';
+  const answers = await send([GET, hidden, hidden, GET, hidden]);
+  expect(spelled).toBeGreaterThanOrEqual(3);
+  for (const { status, names, headers, body } of answers) {
+    expect(status).toBe('HTTP/1.1 402 Payment Required');
+    expect(names).toEqual(answers[0]?.names);
+    expect(JSON.parse(body).instance).toBe(`urn:request:${headers.get('x-request-id')}`);
+  }
+});
+
+test('clients that leave in the middle of their answers take nobody else down', async () => {
+  for (let round = 0; round < 50; round += 1) {
+    const socket = connect(port, '127.0.0.1');
+    socket.on('error', () => {});
+    socket.write(`${GET}\r\nHost: a\r\n\r\n`.repeat(20));
+    if (round % 2 === 0) await once(socket, 'data');
+    socket.resetAndDestroy();
+  }
+  const answers = await send([GET, GET, GET]);
+  expect(new Set(answers.map(({ headers }) => headers.get('x-request-id'))).size).toBe(3);
 });
