@@ -33,7 +33,8 @@ export type Report = {
 const LANES = 64;
 const ASKED_AT_ONCE = 16;
 /** A slow machine gets this much longer for what is planned; what it has not begun by then is left out. */
-const LATE_MS = 45_000;
+const LATE_MS_MAX = 45_000;
+const LATE_SHARE = 2;
 const QUIET_MS = 90_000;
 /** A mutant may never come to rest, and what is left open is what it is caught by. */
 const MUTANT_QUIET_MS = 20_000;
@@ -79,7 +80,7 @@ export async function runStorm(
 async function unleash(storm: Storm, plan: Plan): Promise<void> {
   const { seconds } = storm.world.options;
   const startedAt = performance.now();
-  const over = AbortSignal.timeout(seconds * 1_000 + LATE_MS);
+  const over = AbortSignal.timeout(seconds * 1_000 + Math.min(LATE_MS_MAX, LATE_SHARE * seconds * 1_000));
   const queue = [...plan.deeds].reverse();
   const live = async () => {
     for (let deed = queue.pop(); deed && !over.aborted; deed = queue.pop()) {

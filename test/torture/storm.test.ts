@@ -5,7 +5,7 @@ import { spellReport } from './report.ts';
 import { runStorm } from './run.ts';
 
 /** The long one is `npm run torture`. */
-const SHORT = completeOptions({ seed: 1, seconds: 10, gateways: 2, keys: 60, rate: 80 });
+const SHORT = completeOptions({ seed: 1, seconds: 8, gateways: 2, keys: 40, rate: 60 });
 const AROUND_MS = 300_000;
 
 test(

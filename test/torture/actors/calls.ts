@@ -75,6 +75,8 @@ const LATE_PATIENCE_MS = 30_000;
 
 /** Whether a call has to be asked for again before it is known what it came to. */
 export function isOpen(call: CallState): boolean {
+  // It was sent with a secret that was replaced; with the one that is good now it would be another call.
+  if (call.wasReplaced) return false;
   if (!call.plan.isIdempotent || outcomeOf(call).kind === 'charged') return false;
   return call.verdicts.length > 0;
 }

@@ -7,7 +7,9 @@ import { tell, type Violation } from './violation.ts';
 /** Of the calls that were made, at least this many of a hundred have to have been delivered and charged. */
 const CHARGED_PERCENT_MIN = 20;
 /** Each rail has to have been paid on for something that was delivered once in so many seconds. */
-const SECONDS_A_PAYMENT = 15;
+const SECONDS_A_PAYMENT_BY_RAIL = 15;
+/** All of them together, once in so many. */
+const SECONDS_A_PAYMENT = 3;
 
 type Input = { plan: Plan; isDatabaseOurs: boolean };
 
@@ -18,17 +20,21 @@ export function auditLoudness(storm: Storm, { plan, isDatabaseOurs }: Input): Vi
   const charged = calls.filter((call) => outcomeOf(call).kind === 'charged').length;
   const needed = Math.max(options.seconds, Math.ceil((calls.length * CHARGED_PERCENT_MIN) / 100));
   const delivered = options.hasRails ? countDelivered(storm) : [];
-  const paymentsMin = Math.max(1, Math.floor(options.seconds / SECONDS_A_PAYMENT));
+  const byRailMin = Math.floor(options.seconds / SECONDS_A_PAYMENT_BY_RAIL);
+  const paymentsMin = options.hasRails ? Math.ceil(options.seconds / SECONDS_A_PAYMENT) : 0;
+  const payments = delivered.reduce((sum, { times }) => sum + times, 0);
   const quiet = [
     ...(charged < needed
       ? [`${charged} calls by key were charged, of ${calls.length}; at least ${needed} have to be`]
       : []),
     ...delivered
-      .filter(({ times }) => times < paymentsMin)
+      .filter(({ times }) => times < byRailMin)
       .map(
-        ({ rail, times }) =>
-          `${times} payments by ${rail} were delivered; at least ${paymentsMin} have to be`,
+        ({ rail, times }) => `${times} payments by ${rail} were delivered; at least ${byRailMin} have to be`,
       ),
+    ...(payments < paymentsMin
+      ? [`${payments} payments were delivered; at least ${paymentsMin} have to be`]
+      : []),
     ...listUnfired(storm, plan.faults, isDatabaseOurs),
   ];
   return tell('too-quiet', quiet, (text) => text);
