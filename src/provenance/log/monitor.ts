@@ -1,8 +1,16 @@
+import { hash as hashAtOnce } from 'node:crypto';
 import type { Sql } from '../../db/index.ts';
-import { HASH_BYTES, type Hash, leafHashOf, merkleRoot, splitHashes } from '../merkle/merkle.ts';
+import { HASH_BYTES, type Hash, merkleRootOf, splitHashes } from '../merkle/merkle.ts';
 import { saysSo } from './kept-checkpoint.ts';
 import { decodeLeaf, dedupKeyOf } from './leaf.ts';
-import { findCheckpointsAfter, findLogState, findRepeatedKeys, readEntriesAndKeys } from './store.ts';
+import {
+  findCheckpointsAfter,
+  findLogState,
+  findRepeatedKeys,
+  type PackedEntries,
+  readEntriesAndKeys,
+  readPackedEntries,
+} from './store.ts';
 import { keyOf } from './tiles/nodes.ts';
 import { findTiles } from './tiles/store.ts';
 import { TILE_WIDTH, type TilePlace } from './tiles/tile.ts';
@@ -17,12 +25,13 @@ export type LogMonitor = {
 
 export type LogMonitorDeps = { sql: Sql; log: TransparencyLog; entriesPerRun?: number };
 
-type EntryRow = Awaited<ReturnType<typeof readEntriesAndKeys>>[number];
-
 /** Stays until the process is started anew, as what signing finds: rewriting it back is no answer. */
 const MONITOR = 'monitor';
 const ENTRIES_PER_RUN = 4_096;
 const TILES_AT_ONCE = 4;
+const TILE_BYTES = TILE_WIDTH * HASH_BYTES;
+const INDEX_BYTES = 8;
+const LENGTH_BYTES = 4;
 /** A log that grows all the time gets ten of them between two runs. */
 const CHECKPOINTS_PER_RUN = 32;
 
@@ -84,30 +93,51 @@ async function checkEntries(
 ): Promise<string | undefined> {
   const id = LOG_IDS[log.name];
   const { from, to } = page;
-  const rows = await readEntriesAndKeys(sql, id, { fromIndex: from, rowsMax: to - from });
-  const gap = rows.findIndex(({ leafIndex }, at) => leafIndex !== BigInt(from + at));
-  if (gap >= 0 || rows.length !== to - from)
-    return `entry ${from + (gap < 0 ? rows.length : gap)} is missing`;
-  for (const row of rows) {
-    const detail = checkEntry(log, row);
-    if (detail !== undefined) return `entry ${row.leafIndex} ${detail}`;
+  const entries = await readPackedEntries(sql, id, { fromIndex: from, rowsMax: to - from });
+  if (!entries) return `entry ${from} is missing`;
+  for (let at = 0; at < to - from; at++) {
+    const isThere =
+      at < entries.count && entries.indexes.readBigInt64BE(at * INDEX_BYTES) === BigInt(from + at);
+    if (!isThere) return `entry ${from + at} is missing`;
   }
-  const [repeated] = await findRepeatedKeys(
-    sql,
-    rows.map(({ dedupKey }) => dedupKey),
-  );
+  const rewritten = findRewritten(entries);
+  if (rewritten !== undefined)
+    return `entry ${from + rewritten} was rewritten: its hash is not the one kept with it`;
+  const misplaced = log.name === 'versions' ? await findMisplaced(sql, id, page) : undefined;
+  if (misplaced !== undefined) return misplaced;
+  const [repeated] = await findRepeatedKeys(sql, id, page);
   if (repeated !== undefined) return `two entries say "${repeated}"`;
-  return checkTiles(sql, id, from, rows);
+  return checkTiles(sql, id, from, entries.leafHashes);
 }
 
-function checkEntry(log: TransparencyLog, row: EntryRow): string | undefined {
-  if (!leafHashOf(row.entry).equals(row.leafHash))
-    return 'was rewritten: its hash is not the one kept with it';
-  if (log.name !== 'versions') return undefined;
-  const leaf = decodeLeaf(row.entry);
-  if (!leaf) return 'is no leaf';
-  // Under another key a second publication of a version would pass for something else.
-  return dedupKeyOf(leaf) === row.dedupKey ? undefined : `is kept as "${row.dedupKey}", which it is not`;
+/** The first of these entries that does not have the hash that is kept with it. */
+function findRewritten({ count, leaves, lengths, leafHashes }: PackedEntries): number | undefined {
+  const hashes = Buffer.alloc(count * HASH_BYTES);
+  let from = 0;
+  for (let at = 0; at < count; at++) {
+    const end = from + 1 + lengths.readInt32BE(at * LENGTH_BYTES);
+    hashes.write(hashAtOnce('sha256', leaves.subarray(from, end), 'binary'), at * HASH_BYTES, 'latin1');
+    from = end;
+  }
+  if (hashes.equals(leafHashes)) return undefined;
+  const kept = splitHashes(leafHashes);
+  return splitHashes(hashes).findIndex((hash, at) => !kept[at]?.equals(hash));
+}
+
+/** What is wrong with the leaves of the version log that these entries are, and with their keys. */
+async function findMisplaced(
+  sql: Sql,
+  log: number,
+  { from, to }: { from: number; to: number },
+): Promise<string | undefined> {
+  for (const row of await readEntriesAndKeys(sql, log, { fromIndex: from, rowsMax: to - from })) {
+    const leaf = decodeLeaf(row.entry);
+    if (!leaf) return `entry ${row.leafIndex} is no leaf`;
+    // Under another key a second publication of a version would pass for something else.
+    if (dedupKeyOf(leaf) !== row.dedupKey)
+      return `entry ${row.leafIndex} is kept as "${row.dedupKey}", which it is not`;
+  }
+  return undefined;
 }
 
 /** Holds leaf hashes against their tiles, and every tile that is full against its place in the one above. */
@@ -115,30 +145,41 @@ async function checkTiles(
   sql: Sql,
   log: number,
   from: number,
-  rows: readonly EntryRow[],
+  leafHashes: Buffer,
 ): Promise<string | undefined> {
   const places: TilePlace[] = [];
-  for (let at = 0; at < rows.length; at += TILE_WIDTH) places.push({ level: 0, n: (from + at) / TILE_WIDTH });
-  const tiles = await findTiles(sql, log, places);
+  for (let n = from / TILE_WIDTH; (n * TILE_WIDTH - from) * HASH_BYTES < leafHashes.length; n++) {
+    places.push({ level: 0, n });
+  }
+  const parents = new Map(places.map(parentOf).map((place) => [keyOf(place), place]));
+  const tiles = await findTiles(sql, log, [...places, ...parents.values()]);
   for (const [at, place] of places.entries()) {
-    const hashes = rows.slice(at * TILE_WIDTH, (at + 1) * TILE_WIDTH).map(({ leafHash }) => leafHash);
-    const expected = Buffer.concat(hashes);
+    const expected = leafHashes.subarray(at * TILE_BYTES, (at + 1) * TILE_BYTES);
     const data = tiles.get(keyOf(place));
     if (!data?.subarray(0, expected.length).equals(expected)) return `tile ${keyOf(place)} was rewritten`;
-    const detail =
-      hashes.length === TILE_WIDTH ? await checkParent(sql, log, place, merkleRoot(hashes)) : undefined;
+    const isFull = expected.length === TILE_BYTES;
+    const detail = isFull ? await checkParent({ sql, log, tiles }, place, merkleRootOf(expected)) : undefined;
     if (detail !== undefined) return detail;
   }
   return undefined;
 }
 
 /** A full tile's root stands in the tile above, and where that one ends with it, the next above is held too. */
-async function checkParent(sql: Sql, log: number, tile: TilePlace, root: Hash): Promise<string | undefined> {
-  const parent = { level: tile.level + 1, n: Math.floor(tile.n / TILE_WIDTH) };
-  const data = (await findTiles(sql, log, [parent])).get(keyOf(parent));
+async function checkParent(
+  deps: { sql: Sql; log: number; tiles: ReadonlyMap<string, Buffer> },
+  tile: TilePlace,
+  root: Hash,
+): Promise<string | undefined> {
+  const parent = parentOf(tile);
+  const key = keyOf(parent);
+  const data = deps.tiles.get(key) ?? (await findTiles(deps.sql, deps.log, [parent])).get(key);
   const at = tile.n % TILE_WIDTH;
   const kept = data?.subarray(at * HASH_BYTES, (at + 1) * HASH_BYTES);
-  if (!kept?.equals(root)) return `tile ${keyOf(parent)} does not hold the root of tile ${keyOf(tile)}`;
+  if (!kept?.equals(root)) return `tile ${key} does not hold the root of tile ${keyOf(tile)}`;
   if (!data || at + 1 < TILE_WIDTH) return undefined;
-  return checkParent(sql, log, parent, merkleRoot(splitHashes(data)));
+  return checkParent(deps, parent, merkleRootOf(data));
+}
+
+function parentOf(tile: TilePlace): TilePlace {
+  return { level: tile.level + 1, n: Math.floor(tile.n / TILE_WIDTH) };
 }

@@ -1,6 +1,6 @@
 import { invariant } from '../../core/invariant.ts';
 import type { Queryable, Tx } from '../../db/index.ts';
-import type { Hash } from '../merkle/merkle.ts';
+import { HASH_BYTES, type Hash } from '../merkle/merkle.ts';
 import type { logCheckpoint, logEntry } from './schema.ts';
 import { LOG_IDS, type SpelledEntries } from './transparency-log.ts';
 
@@ -101,6 +101,36 @@ export async function hashLogEntries(
     ORDER BY leaf_index LIMIT ${range.rowsMax}`;
 }
 
+/** Entries of a log in few large values, each in the order of the log. */
+export type PackedEntries = {
+  count: number;
+  /** Eight bytes each. */
+  indexes: Buffer;
+  /** 0x00 and the entry, of each. */
+  leaves: Buffer;
+  /** How long each entry is, in four bytes. */
+  lengths: Buffer;
+  /** The hashes that are kept; zeros for what is none. */
+  leafHashes: Buffer;
+};
+
+/** Undefined where there are none. Whatever the table holds nothing in it shifts what stands behind it. */
+export async function readPackedEntries(
+  sql: Queryable,
+  log: number,
+  { fromIndex, rowsMax }: { fromIndex: number; rowsMax: number },
+): Promise<PackedEntries | undefined> {
+  const [row] = await sql<PackedEntries[]>`
+    SELECT count(*)::int AS count, string_agg(int8send(leaf_index), ''::bytea ORDER BY leaf_index) AS indexes,
+      '\\x00'::bytea || string_agg(coalesce(entry, ''), '\\x00'::bytea ORDER BY leaf_index) AS leaves,
+      string_agg(int4send(coalesce(octet_length(entry), 0)), ''::bytea ORDER BY leaf_index) AS lengths,
+      string_agg(CASE WHEN octet_length(leaf_hash) = ${HASH_BYTES}::int THEN leaf_hash ELSE ${Buffer.alloc(HASH_BYTES)}::bytea END,
+        ''::bytea ORDER BY leaf_index) AS leaf_hashes
+    FROM (SELECT leaf_index, entry, leaf_hash FROM log_entry
+      WHERE log = ${log} AND leaf_index >= ${BigInt(fromIndex)} ORDER BY leaf_index LIMIT ${rowsMax}) e`;
+  return row && row.count > 0 ? row : undefined;
+}
+
 /** Entries in order with the keys that keep each from being there twice. */
 export function readEntriesAndKeys(
   sql: Queryable,
@@ -112,10 +142,15 @@ export function readEntriesAndKeys(
     WHERE log = ${log} AND leaf_index >= ${BigInt(input.fromIndex)} ORDER BY leaf_index LIMIT ${input.rowsMax}`;
 }
 
-/** Which of these keys stand in the logs more than once: none, unless the table's unique key was taken away. */
-export async function findRepeatedKeys(sql: Queryable, keys: readonly string[]): Promise<string[]> {
+/** Which keys of these entries stand in the logs more than once: none, unless the table's unique key was taken away. */
+export async function findRepeatedKeys(
+  sql: Queryable,
+  log: number,
+  { from, to }: { from: number; to: number },
+): Promise<string[]> {
   const rows = await sql<{ dedupKey: string }[]>`
-    SELECT dedup_key FROM log_entry WHERE dedup_key = ANY (${[...keys]}::text[])
+    SELECT dedup_key FROM log_entry WHERE dedup_key = ANY (ARRAY(SELECT dedup_key FROM log_entry
+      WHERE log = ${log} AND leaf_index >= ${BigInt(from)} AND leaf_index < ${BigInt(to)}))
     GROUP BY dedup_key HAVING count(*) > 1`;
   return rows.map(({ dedupKey }) => dedupKey);
 }
