@@ -4,7 +4,7 @@ import type { Uuid } from '../../core/ids.ts';
 import { invariant } from '../../core/invariant.ts';
 import type { Log } from '../../core/log.ts';
 import type { Sql } from '../../db/index.ts';
-import { type Hash, merkleRoot, splitHashes } from '../merkle/merkle.ts';
+import { HASH_BYTES, merkleRootOf } from '../merkle/merkle.ts';
 import { toDigest, type VersionDescription } from './receipt.ts';
 import type { ReceiptSigner } from './signer.ts';
 import {
@@ -34,7 +34,7 @@ export type SealerDeps = {
 
 /** One pass seals at most this many batches, in groups of about this many receipts. */
 const BATCHES_MAX = 2_000;
-const GROUP_RECEIPTS = 500;
+const GROUP_RECEIPTS = 4_000;
 
 /**
  * The queue of what is to be signed is the open batch rows that commit with the receipts: no crash loses it,
@@ -67,7 +67,7 @@ async function sealTogether(deps: SealerDeps, batches: readonly OpenBatchRow[]):
   const leaves = new Map(rows.map((row) => [row.id, row.leafHashes]));
   const seals: BatchSeal[] = [];
   for (const batch of batches) {
-    seals.push(toSeal(deps, batch, splitHashes(leaves.get(batch.id) ?? Buffer.alloc(0))));
+    seals.push(toSeal(deps, batch, leaves.get(batch.id) ?? Buffer.alloc(0)));
     // Requests go first: a root and a signature hold the event loop for one batch at a time.
     await setImmediate();
   }
@@ -86,9 +86,9 @@ async function sealSingly(deps: SealerDeps, batches: readonly OpenBatchRow[]): P
   return sealed;
 }
 
-function toSeal(deps: SealerDeps, batch: OpenBatchRow, leafHashes: readonly Hash[]): BatchSeal {
-  invariant(leafHashes.length === batch.leafCount, `batch ${batch.id} lacks receipts`);
-  const root = merkleRoot(leafHashes);
+function toSeal(deps: SealerDeps, batch: OpenBatchRow, leafHashes: Buffer): BatchSeal {
+  invariant(leafHashes.length === batch.leafCount * HASH_BYTES, `batch ${batch.id} lacks receipts`);
+  const root = merkleRootOf(leafHashes);
   const signedAt = deps.clock.now();
   const jws = deps.signer.signBatch({
     v: 1,
@@ -99,7 +99,7 @@ function toSeal(deps: SealerDeps, batch: OpenBatchRow, leafHashes: readonly Hash
     log: deps.logOrigin,
     iat: toUnixSeconds(signedAt),
   });
-  return { id: batch.id, leafHashes: Buffer.concat(leafHashes), root, jws, signedAt };
+  return { id: batch.id, leafHashes, root, jws, signedAt };
 }
 
 /** Groups of whole batches, each as large as one query should be. */
