@@ -7,15 +7,20 @@ export async function drive(
   options: { concurrency: number; seconds: number },
 ): Promise<Driven> {
   const started = performance.now();
-  const end = started + options.seconds * 1_000;
+  // Not asked of the clock by every loop: where that is a system call it costs a charge as much as sending it does.
+  let isOver = false;
+  const timer = setTimeout(() => {
+    isOver = true;
+  }, options.seconds * 1_000);
   let acknowledged = 0;
   const loop = async () => {
-    while (performance.now() < end) {
+    while (!isOver) {
       if (!(await charge())) throw new Error('a charge was refused although the balance covers it');
       acknowledged++;
     }
   };
   const loops = await Promise.allSettled(Array.from({ length: options.concurrency }, loop));
+  clearTimeout(timer);
   // Thrown once no charge is under way any more: what is measured next has the machine to itself.
   const failed = loops.find((outcome) => outcome.status === 'rejected');
   if (failed) throw failed.reason;
