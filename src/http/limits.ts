@@ -50,6 +50,7 @@ export function resolveLimited(
   // A key that is remembered costs no question to the database, whoever else guesses from its address.
   const known = deps.keys.recall(keyText);
   if (known) return admit(deps, tried, known);
+  if (guesses.isWrong(keyText)) return undefined;
   const wait = guesses.waitOf(address, keyText);
   if (wait > 0) throw tooMany(wrongKeys, wait);
   return deps.keys.resolve(keyText).then((found) => admit(deps, tried, found));
@@ -62,7 +63,7 @@ function admit(
 ): Principal | undefined {
   const { guesses } = deps.traffic;
   if (!principal) {
-    guesses.noteWrong(address);
+    guesses.noteWrong(address, keyText);
     return undefined;
   }
   guesses.noteRight(address, keyText);

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { silentLog } from '../../src/core/log.ts';
+import { newKeyText } from '../../src/keys/index.ts';
 import { createAgent, jsonBody, publishEcho } from '../e2e/fixtures.ts';
 import { bearer, expectBalancedBooks, expectFreeProblem } from '../e2e/surface.ts';
 import { type Anvil, startAnvil } from '../harness/chain.ts';
@@ -123,7 +124,7 @@ test('all addresses of an IPv6 network are one caller', async () => {
 test('guessing keys is refused after a few, while a key that is good goes on from the same address', async () => {
   const address = someone();
   const good = await gateway.mint(100_000);
-  const guess = () => example({ ...bearer(`mcp_${'0123456789abcdef'.repeat(3)}`), ...address });
+  const guess = () => example({ ...bearer(newKeyText()), ...address });
   expect((await guess()).status).toBe(401);
   expect((await example({ ...bearer(good), ...address })).status).toBe(200);
   const { served, refused } = await exhaust(guess);
@@ -136,9 +137,17 @@ test('guessing keys is refused after a few, while a key that is good goes on fro
   expect((await example({ ...bearer(unknownThere), ...someone() })).status).toBe(200);
 });
 
+test('a client that goes on with a key that is none takes nothing from others at its address', async () => {
+  const [shared, none] = [someone(), newKeyText()];
+  for (let call = 0; call < 40; call += 1)
+    expect((await example({ ...bearer(none), ...shared })).status).toBe(401);
+  const fresh = await gateway.mint(100_000);
+  expect((await example({ ...bearer(fresh), ...shared })).status).toBe(200);
+});
+
 test('a key that the gateway remembers is served from an address that somebody else has guessed from all along', async () => {
   const [shared, key] = [someone(), await gateway.mint(100_000)];
-  const guess = () => example({ ...bearer(`mcp_${'0123456789abcdef'.repeat(3)}`), ...shared });
+  const guess = () => example({ ...bearer(newKeyText()), ...shared });
   await exhaust(guess);
   expect((await example({ ...bearer(key), ...someone() })).status).toBe(200);
   expect((await example({ ...bearer(key), ...shared })).status).toBe(200);
@@ -147,7 +156,9 @@ test('a key that the gateway remembers is served from an address that somebody e
 test('over MCP a key that calls too fast is refused with when to come again, and pays nothing', async () => {
   const echo = await publishEcho(gateway);
   const key = await gateway.mint(100_000);
-  await exhaust(() => gateway.fetch('/v1/balance', { headers: { ...bearer(key), ...someone() } }));
+  const { key: ofKey } = gateway.deps.http.traffic;
+  const { take } = ofKey;
+  ofKey.take = () => -1;
   const refused = await gateway.fetch(
     echo.call.replace('/invoke/', '/mcp/'),
     jsonBody(
@@ -155,6 +166,7 @@ test('over MCP a key that calls too fast is refused with when to come again, and
       { ...bearer(key), ...someone(), accept: 'application/json, text/event-stream' },
     ),
   );
+  ofKey.take = take;
   expect(refused.headers.get('retry-after')).toMatch(/^[1-9]/);
   expect(await refused.text()).toContain('too-many-requests');
 });

@@ -90,10 +90,10 @@ test('an IPv6 address counts as its /64, however it is spelled, and IPv4 as itse
 test('an address that sent wrong keys waits with unknown ones, and a key known from there goes on', () => {
   const { clock, limiter } = start({ perSecond: 1, burst: 3 });
   const guesses = createGuesses(limiter);
-  guesses.noteWrong('nat');
+  guesses.noteWrong('nat', 'none');
   guesses.noteRight('nat', 'good');
   // As many at once as there are connections: all of them were asked about before the first answer.
-  for (let guess = 0; guess < 2_000; guess += 1) guesses.noteWrong('nat');
+  for (let guess = 0; guess < 2_000; guess += 1) guesses.noteWrong('nat', 'none');
   expect(guesses.waitOf('nat', 'unknown')).toBeGreaterThan(50);
   expect(guesses.waitOf('nat', 'unknown')).toBeLessThanOrEqual(61);
   expect(guesses.waitOf('nat', 'good')).toBe(0);
