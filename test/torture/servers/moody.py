@@ -33,7 +33,9 @@ def ask(arguments):
     if mood == "crash":
         os._exit(3)
     if mood == "error":
-        return {"content": [{"type": "text", "text": "not today"}], "isError": True}
+        # All but the error is as the contract has it.
+        content = [{"type": "text", "text": "not today"}]
+        return {"content": content, "structuredContent": {"label": label}, "isError": True}
     if mood == "breach":
         return {"content": [], "structuredContent": {"label": 7}}
     answer = {"label": label}
