@@ -135,6 +135,9 @@ async function untilQuiet({ world }: Storm): Promise<void> {
   for (;;) {
     await sql`UPDATE ledger_hold SET expires_at = now() WHERE state = 'held' AND backing = 'balance'
       AND NOT EXISTS (SELECT FROM payment_claim c WHERE c.id = ledger_hold.id AND c.state IN ('running', 'settling'))`;
+    // Nor for the pause that a rail is given after several failures.
+    await sql`UPDATE payment_claim SET next_attempt_at = now() WHERE state = 'settling'
+      AND next_attempt_at > now() + interval '3 seconds' AND next_attempt_at < now() + interval '70 seconds'`;
     const [open] = await sql<{ count: bigint }[]>`
       SELECT (SELECT count(*) FROM ledger_hold WHERE state = 'held')
         + (SELECT count(*) FROM payment_claim WHERE state IN ('running', 'settling'))
