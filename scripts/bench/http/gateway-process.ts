@@ -50,7 +50,7 @@ export async function startGateway(options: GatewayOptions): Promise<GatewayProc
     await Promise.all([anvil?.close(), tempo?.close(), lightning?.close()]);
   };
   const server = await startServer({
-    script: 'src/main.ts',
+    script: 'scripts/start.mjs',
     ...{ pin: options.pin, preload: options.preload ?? [] },
     env: {
       // The embedded node is not for production, and nothing else tells the two apart here.
