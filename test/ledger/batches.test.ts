@@ -1,0 +1,116 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { newUuid } from '../../src/core/ids.ts';
+import { createBatcher } from '../../src/ledger/charge/batcher.ts';
+import { unpackAnswers } from '../../src/ledger/charge/store.ts';
+import { createTestDatabase, type TestDatabase } from '../harness/database.ts';
+import { holdRequest, newCharger, openFunded, receiptDraft } from './fixtures.ts';
+
+let database: TestDatabase;
+beforeAll(async () => {
+  database = await createTestDatabase();
+});
+afterAll(() => database.close());
+
+/** A turn for what ended to make room, and one for what takes it. */
+async function settleDown(): Promise<void> {
+  await nextTurn();
+  await nextTurn();
+}
+
+/** A batcher whose batches end when they are told to. */
+function createHeldBatcher() {
+  const batches: { items: readonly number[]; end(): void }[] = [];
+  const batcher = createBatcher<number, number>({
+    ...{ batchMax: 1_000, queueMax: 5_000 },
+    flush: (items) =>
+      new Promise((resolve) => {
+        batches.push({ items, end: () => resolve(items.map((item) => -item)) });
+      }),
+  });
+  return { batcher, batches };
+}
+
+test('many that wait are cut in two batches, a third waits for one of them, and each gets its own answer', async () => {
+  const { batcher, batches } = createHeldBatcher();
+  const answers = Array.from({ length: 512 }, (_, item) => batcher.push(item));
+  await settleDown();
+  expect(batches.map(({ items }) => items.length)).toEqual([256, 256]);
+  answers.push(...Array.from({ length: 512 }, (_, item) => batcher.push(512 + item)));
+  await settleDown();
+  expect(batches).toHaveLength(2);
+  batches[1]?.end();
+  await answers[256];
+  await settleDown();
+  expect(batches.map(({ items }) => items.length)).toEqual([256, 256, 512]);
+  let isDrained = false;
+  const drained = batcher.drain().then(() => {
+    isDrained = true;
+  });
+  batches[0]?.end();
+  await answers[0];
+  await settleDown();
+  expect(isDrained).toBe(false);
+  batches[2]?.end();
+  await drained;
+  expect(await Promise.all(answers)).toEqual(answers.map((_, item) => -item));
+});
+
+test('few that wait are not cut, and join the next batch while one is on its way', async () => {
+  const { batcher, batches } = createHeldBatcher();
+  const first = batcher.push(0);
+  await settleDown();
+  const rest = Array.from({ length: 100 }, (_, item) => batcher.push(1 + item));
+  await settleDown();
+  expect(batches).toHaveLength(1);
+  batches[0]?.end();
+  await first;
+  await settleDown();
+  expect(batches.map(({ items }) => items.length)).toEqual([1, 100]);
+  batches[1]?.end();
+  await Promise.all(rest);
+  await batcher.drain();
+});
+
+test('a batch of more sales than are compared leaves every hold, entry and receipt with its own', async () => {
+  const accountId = await openFunded(database.sql, 100_000);
+  const charger = newCharger(database.sql);
+  const sales = Array.from({ length: 30 }, (_, at) => ({
+    ...{ payeeId: newUuid(), subject: newUuid(), label: `sale "${at}", {\\}`, lifetimeMs: 1_000 * (at + 1) },
+  }));
+  const calls = Array.from({ length: 120 }, (_, at) => {
+    const sale = sales[(at * 7) % sales.length] ?? { payeeId: newUuid() };
+    const request = { ...holdRequest(accountId, 50), ...sale };
+    const draft = {
+      ...receiptDraft(request.id),
+      versionId: request.subject ?? newUuid(),
+      toolName: request.label,
+    };
+    return { request, draft };
+  });
+  await Promise.all(calls.map(({ request, draft }) => charger.charge(request, draft)));
+  const rows = await database.sql<{ id: string; payeeId: string; subject: string; label: string }[]>`
+    SELECT h.id, e.credit_id AS payee_id, r.version_id AS subject, r.tool_name AS label FROM ledger_hold h
+    JOIN ledger_entry e ON e.transfer_id = h.id AND e.kind = 'share'
+    JOIN receipt r ON r.id = h.id AND r.tool_name = h.label AND r.version_id = h.subject
+    WHERE h.account_id = ${accountId} AND h.payee_id = e.credit_id`;
+  const byId = new Map(rows.map((row) => [row.id, row]));
+  expect(rows).toHaveLength(calls.length);
+  for (const { request } of calls) {
+    const { id, payeeId, subject, label } = request;
+    expect(byId.get(id)).toEqual({ id, payeeId, subject, label });
+  }
+});
+
+test('packed answers say what a row for each would, and a lost one says nothing', () => {
+  const answer = { isAccepted: false, existing: null, isKeyRefused: false, rest: null };
+  expect(unpackAnswers('2a7,1n-30,3k,4c,5e')).toEqual([
+    { ...answer, ord: 2, isAccepted: true, rest: 7n },
+    { ...answer, ord: 1, rest: -30n },
+    { ...answer, ord: 3, isKeyRefused: true },
+    { ...answer, ord: 4, existing: 'captured' },
+    { ...answer, ord: 5, existing: 'expired' },
+  ]);
+  expect(unpackAnswers(undefined)).toEqual([]);
+  expect(() => unpackAnswers('1z')).toThrow();
+});
