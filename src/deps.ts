@@ -114,7 +114,6 @@ export async function createDeps({ config: whole, log, ...input }: DepsInput): P
       mcpSessions: createMcpSessions({ secrets: secrets.masters, clock }),
       didDocument: () => parts.signer.didDocument(),
       jwks: () => ({ keys: [...parts.signer.jwks().keys, ...wired.jwks().keys] }),
-      // It is never refused, and a flood of it costs one question to the database at a time.
       isReady: shareRun(() => readReadiness({ sql, wired, provenance, rails: rails.all }, isDraining)),
     },
     jobs: [...wired.jobs, ...provenance.jobs, ...rails.all.flatMap(({ jobs }) => jobs)],

@@ -10,7 +10,10 @@ type Watched = {
   rails: readonly WiredRail[];
 };
 
-/** What `/ready` tells of this process, with a line for each part that can be down by itself. */
+/**
+ * What `/ready` tells of this process, with a line for each part that can be down by itself. Nobody is refused
+ * there: a flood of it asks the database one question at a time.
+ */
 export async function readReadiness(
   { sql, wired, provenance, rails }: Watched,
   isDraining: () => boolean,
