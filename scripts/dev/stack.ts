@@ -105,7 +105,7 @@ function startGateway(
   dataDir: string,
   options: DevelopmentOptions,
 ): ChildProcess {
-  return spawn(process.execPath, ['--import', 'tsx', join(ROOT, 'src/main.ts')], {
+  return spawn(process.execPath, [join(ROOT, 'scripts/start.mjs')], {
     cwd: ROOT,
     stdio: ['ignore', options.output, options.output === 'ignore' ? 'pipe' : 'inherit', 'ipc'],
     env: {

@@ -64,6 +64,7 @@ export function createFleet(deps: FleetDeps): Fleet {
 
   function start(number: number): void {
     const process = startWorkerProcess(program, number, {
+      heard: () => member.watch.noteAnswer(),
       message: (message) => events.hear(member, message),
       gone: (exit) => events.lose(member, exit),
     });
@@ -124,8 +125,7 @@ function createEvents(deps: FleetDeps, { members, startup, restarts, course, sta
   return {
     hear(member: Member, message: FromWorker): void {
       const { number, pid } = member.process;
-      if (message.kind === 'awake') member.watch.noteAnswer();
-      else if (message.kind === 'retire') leave(member);
+      if (message.kind === 'retire') leave(member);
       else if (message.kind !== 'ready') deps.hear(number, message);
       if (message.kind !== 'ready') return;
       log.info({ worker: number, pid }, 'a worker is ready');
@@ -161,7 +161,7 @@ function createEvents(deps: FleetDeps, { members, startup, restarts, course, sta
 /** What follows when a worker's event loop stands still. */
 function watching({ log, giveAgain, noteReady }: FleetDeps, find: () => Member): WatchDeps {
   return {
-    ask: () => find().process.send({ kind: 'look' }),
+    ask: () => find().process.look(),
     noteStill() {
       const member = find();
       const { number, pid } = member.process;

@@ -11,6 +11,8 @@ export type WorkerProcess = {
   readonly number: number;
   readonly pid: number | undefined;
   send(message: ToWorker): void;
+  /** Asks for any word of it, unless it owes us one: that it took a connection. */
+  look(): void;
   /** The worker has it once it says so; until then it is still ours, and comes back by `onGone`. */
   give(parcel: Parcel): void;
   /** What was given to it and has not been sent: it is no longer its own. */
@@ -21,6 +23,8 @@ export type WorkerProcess = {
 };
 
 export type WorkerEvents = {
+  /** It said anything at all: its event loop turns. */
+  heard(): void;
   message(message: FromWorker): void;
   /** The process is gone and said all that it will: `untaken` are the connections that nobody has. */
   gone(exit: { code: number | null; untaken: Parcel[] }): void;
@@ -30,6 +34,8 @@ export type WorkerEvents = {
 export const WORKER_FLAG = '--worker=';
 
 const POLL_MS = 5;
+/** What a process had said when it ended is read in a turn or two. */
+const LAST_WORDS_MS = 2_000;
 
 /** The program that workers run, and how Node is to run it. */
 export type Program = { main: string; nodeArguments: readonly string[] };
@@ -56,6 +62,7 @@ export function startWorkerProcess(program: Program, number: number, events: Wor
   };
   child.on('message', (message: unknown) => {
     if (!isMessage(message)) return;
+    events.heard();
     const from = message as FromWorker;
     if (from.kind !== 'took') return events.message(from);
     // Ours was a second handle of the same connection, and closing it closes nothing but itself.
@@ -70,6 +77,10 @@ export function startWorkerProcess(program: Program, number: number, events: Wor
     send,
     give(parcel) {
       if (untaken.push(parcel) === 1) sendNext();
+    },
+    // Behind a connection that is on its way Node would keep the question in its queue, see above.
+    look: () => {
+      if (untaken.length === 0) send({ kind: 'look' });
     },
     // The first is on its way, and only the worker's end tells that it was not taken.
     takeBack: () => untaken.splice(1),
@@ -100,6 +111,7 @@ async function ended(child: ChildProcess): Promise<number | null> {
     child.once('error', () => child.pid === undefined && resolve(null));
   });
   // Not the event: Node leaves it out while it still has something to send.
-  while (child.connected) await sleep(POLL_MS);
+  const deadline = performance.now() + LAST_WORDS_MS;
+  while (child.connected && performance.now() < deadline) await sleep(POLL_MS);
   return code;
 }

@@ -63,6 +63,9 @@ export function joinSupervisor(count: number): Worker {
 
   /** Ours once the supervisor can know it: until then it may give the same connection to another worker. */
   function take(id: number, socket: Socket | undefined): Promise<Socket | undefined> {
+    // It is being read already, and may end or break before the server has it.
+    if (socket) socket.allowHalfOpen = true;
+    socket?.on('error', () => {});
     return new Promise((resolve) => {
       send({ kind: 'took', id }, (error) => {
         if (error) socket?.destroy();
@@ -74,9 +77,9 @@ export function joinSupervisor(count: number): Worker {
 
 /** The server sees a connection whose first bytes are just coming. */
 function feed(server: Server, socket: Socket, bytes: Uint8Array): void {
+  // One that is closed already would be counted for good.
+  if (socket.destroyed) return;
   countAs(server, socket);
-  // As the server's own connections are: an answer can be sent to who has said all.
-  socket.allowHalfOpen = true;
   if (bytes.length > 0) socket.unshift(bytes);
   server.emit('connection', socket);
 }
