@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { silentLog } from '../../src/core/log.ts';
 import { type Supervisor, startSupervisor } from '../../src/workers/index.ts';
+import { chooseOwner } from '../../src/workers/steer.ts';
 import { waitUntil } from '../harness/process.ts';
 
 /** What the worker of these tests answers. */
@@ -23,12 +24,15 @@ let supervisor: Supervisor;
 let url: string;
 let port: number;
 
+let noteLost = (_fields: unknown) => {};
+const log = { ...silentLog, error: (fields: object) => noteLost(fields) };
+
 /** One for all: the tests that end workers leave as many as they found, and the last one ends it. */
 beforeAll(async () => {
   process.env.WORKERS = String(COUNT);
   supervisor = await startSupervisor({
     program: { main: join(import.meta.dirname, 'connections-worker.ts'), nodeArguments: ['--import', 'tsx'] },
-    ...{ count: COUNT, address: { host: '127.0.0.1', port: 0 }, publicUrl: undefined, log: silentLog },
+    ...{ count: COUNT, address: { host: '127.0.0.1', port: 0 }, publicUrl: undefined, log },
     prepare: async () => {},
   });
   url = supervisor.publicUrl;
@@ -51,6 +55,15 @@ function ask(url: string, options: { key?: string; body?: string; agent?: Agent 
     asked.on('error', reject);
     asked.end(body);
   });
+}
+
+/** The worker that the key belongs to, once it is there: before, another one stands in for it. */
+function askOwner(key: string): Promise<Answer> {
+  const owner = String(chooseOwner(key, [1, 2, 3]));
+  return waitUntil(async () => {
+    const answer = await ask(url, { key });
+    return answer.worker === owner ? answer : undefined;
+  }, 60_000);
 }
 
 async function dial(port: number): Promise<Socket & { text(): string }> {
@@ -179,7 +192,7 @@ test('connections that a dying worker had not taken go to another; its own are r
 }, 60_000);
 
 test('connections given to a worker that stands still and is then killed are served by another', async () => {
-  const { worker, pid } = await ask(url, { key: 'mcp_a' });
+  const { worker, pid } = await askOwner('mcp_a');
   const blocked = ask(`${url}/block`, { key: 'mcp_a' }).catch(() => 'reset');
   await new Promise((done) => setTimeout(done, 200));
   const given = Array.from({ length: 20 }, (_, i) => ask(url, { key: 'mcp_a', body: `${i}` }));
@@ -195,7 +208,7 @@ test('connections given to a worker that stands still and is then killed are ser
 }, 60_000);
 
 test('one worker that is told to end by somebody else ends without a lost request, and is replaced', async () => {
-  const { worker, pid } = await ask(url, { key: 'mcp_a' });
+  const { worker, pid } = await askOwner('mcp_a');
   const under = Array.from({ length: 20 }, () => ask(`${url}/slow`, { key: 'mcp_a' }));
   await waitUntil(async () => (await ask(url, { key: 'mcp_a' })).requests > 10);
   process.kill(pid, 'SIGTERM');
@@ -205,6 +218,53 @@ test('one worker that is told to end by somebody else ends without a lost reques
     return answer.worker === worker && answer.pid !== pid;
   });
   expect(next).toBe(true);
+}, 60_000);
+
+test('a worker that is stopped gets no more connections after a few seconds, and another one in the end', async () => {
+  const { worker, pid } = await askOwner('mcp_s');
+  process.kill(pid, 'SIGSTOP');
+  const began = performance.now();
+  // The first is on its way to it and is served by whoever comes after; the others wait no longer than that is seen.
+  const given = Array.from({ length: 10 }, (_, i) => ask(url, { key: 'mcp_s', body: `${i}` }));
+  const times = given.map(async (answer) => {
+    expect((await answer).pid).not.toBe(pid);
+    return performance.now() - began;
+  });
+  const sorted = (await Promise.all(times)).sort((a, b) => a - b);
+  expect(sorted.at(-2)).toBeLessThan((sorted.at(-1) ?? 0) - 5_000);
+  const isBack = async () => {
+    const answer = await ask(url, { key: 'mcp_s' });
+    return answer.worker === worker && answer.pid !== pid;
+  };
+  expect(await waitUntil(isBack, 60_000)).toBe(true);
+  expect(() => process.kill(pid, 0)).toThrow();
+}, 120_000);
+
+test('a worker that was stopped for less than that is given its keys again, and lost nothing', async () => {
+  const { pid } = await askOwner('mcp_s');
+  process.kill(pid, 'SIGSTOP');
+  const given = Array.from({ length: 10 }, (_, i) => ask(url, { key: 'mcp_s', body: `${i}` }));
+  // Others have answered: it is known to stand still.
+  await Promise.any(given);
+  process.kill(pid, 'SIGCONT');
+  const answers = await Promise.all(given);
+  expect(answers.map(({ body }) => body)).toEqual(answers.map((_, i) => `${i}`));
+  expect(await waitUntil(async () => (await ask(url, { key: 'mcp_s' })).pid === pid)).toBe(true);
+}, 60_000);
+
+test('a worker that crashes again and again is started ever more seldom, told each time, and the others serve', async () => {
+  const crashes: unknown[] = [];
+  noteLost = (fields) => crashes.push(fields);
+  const { worker } = await askOwner('mcp_c');
+  for (let i = 0; i < 3; i += 1) {
+    await expect(ask(`${url}/crash`, { key: 'mcp_c' })).rejects.toThrow();
+    expect((await ask(url, { body: 'served' })).body).toBe('served');
+    await waitUntil(async () => (await ask(url, { key: 'mcp_c' })).worker === worker);
+  }
+  expect(crashes).toMatchObject([1, 2, 3].map(() => ({ worker: Number(worker), code: 3 })));
+  const delays = crashes.map((crash) => (crash as { inMs: number }).inMs);
+  expect(delays).toEqual([...delays].sort((a, b) => a - b));
+  expect(delays[2]).toBe(4 * (delays[0] ?? 0));
 }, 60_000);
 
 test('a stop answers what is under way and what just came, and then nobody listens', async () => {
