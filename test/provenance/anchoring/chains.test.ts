@@ -56,7 +56,13 @@ test('a chain that hangs holds up no other, and the gateway says which one it is
     ]),
   });
   const { logs, grow } = lab.gateway();
-  const wired = await wireAnchors({ config, sql: lab.database.sql, clock: systemClock, log: silentLog, logs });
+  const wired = await wireAnchors({
+    config,
+    sql: lab.database.sql,
+    clock: systemClock,
+    log: silentLog,
+    logs,
+  });
   first.proxy.decide(() => 'hold');
   const jobs = startJobs(wired.jobs, silentLog);
   try {
