@@ -15,6 +15,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
 import { buildSync } from 'esbuild';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
 import { parseMounts } from '../../src/execution/backends/bubblewrap/cgroups.ts';
@@ -276,9 +277,13 @@ describe('a gateway that is killed with calls in flight', () => {
   it('is not mistaken for one that lives: a sweep touches nothing of that', async () => {
     const { child, lines } = startGateway({ cgroups: 'auto', calls: [hang, hang] });
     const ownerId = String((await lines.next()).ownerId);
+    // Jails that start have processes that come and go.
+    let last = await findTraces(ownerId);
     const before = await untilTrue(async () => {
-      const traces = await findTraces(ownerId);
-      return traces.processes.length >= 4 ? traces : undefined;
+      await sleep(300);
+      const former = last;
+      last = await findTraces(ownerId);
+      return last.processes.length >= 4 && isDeepStrictEqual(last, former) ? last : undefined;
     });
     await testBackend().sweep();
     expect(await findTraces(ownerId)).toEqual(before);
