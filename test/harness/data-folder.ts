@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readlinkSync, realpathSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, readlinkSync, realpathSync } from 'node:fs';
 import { chmod, chown, cp, mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -83,7 +83,22 @@ function resolveLink(path: string): string {
 
 function findServers(data: string): number[] {
   if (!existsSync('/proc')) return [];
-  return readdirSync('/proc')
+  const found = readdirSync('/proc')
     .map(Number)
     .filter((pid) => pid > 0 && hasArgument(pid, data) && hasArgument(pid, '-p'));
+  // What a server has just forked looks like itself until it gives itself a title.
+  return found.filter((pid) => {
+    const parent = parentOf(pid);
+    return parent !== undefined && !found.includes(parent);
+  });
+}
+
+/** Undefined when the process is gone. */
+function parentOf(pid: number): number | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
+  } catch {
+    return undefined;
+  }
 }
