@@ -1,3 +1,4 @@
+import { isDatabaseLost } from '../core/database-lost.ts';
 import { Problem, type ProblemType } from '../core/problem.ts';
 import { withTransaction } from '../db/index.ts';
 import type { Outcome } from '../execution/index.ts';
@@ -10,9 +11,12 @@ type Failed = Extract<Outcome, { kind: 'failed' }> | { kind: 'failed'; cause: un
 /** What a call that did not deliver tells its caller. */
 export function toProblem(outcome: Failed): Failure {
   if ('cause' in outcome) {
-    // A refusal of our own (a full queue, a missing sandbox) is told as it is; anything else is our bug.
+    // A refusal of our own (a full queue, a missing sandbox) is told as it is; what is no fault of the call's, and
+    // no bug of ours, says to come again; anything else is our bug.
     if (outcome.cause instanceof Problem)
       return { problem: outcome.cause.type, detail: outcome.cause.message };
+    if (isDatabaseLost(outcome.cause))
+      return { problem: 'unavailable', detail: 'The call could not run: the database does not answer.' };
     return { problem: 'internal-error', detail: 'The call could not run.' };
   }
   return { problem: problemOf(outcome.reason), detail: outcome.detail };
