@@ -4,7 +4,7 @@ import type { Log } from '../core/log.ts';
 import { migrate, openDatabase, type Sql, startEmbeddedPostgres } from '../db/index.ts';
 
 const MIGRATIONS = resolve(import.meta.dirname, '../../migrations');
-/** One for each of hold, charge, capture and release, which are batched apart. */
+/** Hold, charge, capture and release are batched apart; what finds none of these waits for one in the driver. */
 const CHARGE_POOL_MAX = 4;
 
 export type Store = {

@@ -1,10 +1,11 @@
 import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
+import { hasLockedPackages } from '../../scripts/locked-packages.ts';
 import { identifyProcess } from '../../src/db/embedded/process-identity.ts';
 
 const FOLDER = import.meta.dirname;
@@ -24,13 +25,13 @@ export const STOCK_CLIENTS_TIMEOUT_MS = 2 * ATTEMPTS_MAX * NPM_TIMEOUT_MS;
  * aside that is moved into place when it is whole; the others wait for it.
  */
 export async function ensureStockClients(): Promise<void> {
-  if (isInstalled()) return;
+  if (hasLockedPackages(FOLDER)) return;
   const identity = identifyProcess(process.pid)?.replace(/[^0-9A-Za-z@]/g, '-') ?? '';
   const place = join(WORK, `${Date.now()}_${identity}_${randomUUID()}`);
   mkdirSync(place, { recursive: true });
   try {
     await waitForTurn(basename(place));
-    if (isInstalled()) return;
+    if (hasLockedPackages(FOLDER)) return;
     for (const name of ['package.json', 'package-lock.json', '.npmrc']) {
       cpSync(join(FOLDER, name), join(place, name));
     }
@@ -39,7 +40,7 @@ export async function ensureStockClients(): Promise<void> {
   } finally {
     rmSync(place, { recursive: true, force: true });
   }
-  if (!isInstalled()) throw new Error('the stock clients are not what package-lock.json says');
+  if (!hasLockedPackages(FOLDER)) throw new Error('the stock clients are not what package-lock.json says');
 }
 
 /** A module of one of the clients: this folder's packages are not on the way from a test. */
@@ -47,34 +48,12 @@ export function importStockClient(path: string): Promise<unknown> {
   return import(pathToFileURL(join(MODULES, path)).href);
 }
 
-/** Whether what npm wrote down of its installation has the versions of the lock file. */
-function isInstalled(): boolean {
-  const record = join(MODULES, '.package-lock.json');
-  if (!existsSync(record)) return false;
-  const there = readVersions(record);
-  return [...readVersions(join(FOLDER, 'package-lock.json'))].every(
-    ([path, { version, isOptional }]) => there.get(path)?.version === version || isOptional,
-  );
-}
-
-type Version = { version: string; isOptional: boolean };
-
-function readVersions(path: string): Map<string, Version> {
-  const lock: { packages: Record<string, { version: string; optional?: boolean }> } = JSON.parse(
-    readFileSync(path, 'utf8'),
-  );
-  const packages = Object.entries(lock.packages).filter(([folder]) => folder !== '');
-  return new Map(
-    packages.map(([folder, { version, optional }]) => [folder, { version, isOptional: optional === true }]),
-  );
-}
-
 /** Folders begin with when they were made, so the first in the alphabet was there first. */
 async function waitForTurn(own: string): Promise<void> {
   const deadline = Date.now() + ATTEMPTS_MAX * NPM_TIMEOUT_MS;
   for (;;) {
     const [first = own] = readdirSync(WORK).filter(isAlive).sort();
-    if (first === own || isInstalled()) return;
+    if (first === own || hasLockedPackages(FOLDER)) return;
     if (Date.now() > deadline) throw new Error('another installation does not come to an end');
     await sleep(POLL_MS);
   }

@@ -1,8 +1,9 @@
 import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
+import { hasLockedPackages } from '../../locked-packages.ts';
 
 const FOLDER = import.meta.dirname;
 const MODULES = join(FOLDER, 'node_modules');
@@ -23,34 +24,13 @@ export type DurableObjectPeer = { node: string } | { missing: string };
  */
 export async function installDurableObject(): Promise<DurableObjectPeer> {
   try {
-    if (!isInstalled()) await install();
-    if (!isInstalled()) return { missing: 'miniflare is not what package-lock.json says' };
+    if (!hasLockedPackages(FOLDER)) await install();
+    if (!hasLockedPackages(FOLDER)) return { missing: 'miniflare is not what package-lock.json says' };
     return await findNode();
   } catch (cause) {
     const complaint = cause instanceof Error ? lastLine(cause.message) : String(cause);
     return { missing: `miniflare cannot be installed from npm: ${complaint}` };
   }
-}
-
-function isInstalled(): boolean {
-  const record = join(MODULES, '.package-lock.json');
-  if (!existsSync(record)) return false;
-  const [there, wanted] = [record, join(FOLDER, 'package-lock.json')].map(readVersions);
-  return [...(wanted ?? [])].every(
-    ([path, { version, isOptional }]) => there?.get(path)?.version === version || isOptional,
-  );
-}
-
-type Version = { version: string; isOptional: boolean };
-
-function readVersions(path: string): Map<string, Version> {
-  const lock: { packages: Record<string, { version: string; optional?: boolean }> } = JSON.parse(
-    readFileSync(path, 'utf8'),
-  );
-  const packages = Object.entries(lock.packages).filter(([folder]) => folder !== '');
-  return new Map(
-    packages.map(([folder, { version, optional }]) => [folder, { version, isOptional: optional === true }]),
-  );
 }
 
 async function install(): Promise<void> {
