@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { createWalletClient, encodeFunctionData, type Hex, http, parseAbi } from 'viem';
 import { generatePrivateKey, privateKeyToAccount, privateKeyToAddress } from 'viem/accounts';
-import { getTransactionCount } from 'viem/actions';
+import { getTransactionCount, waitForTransactionReceipt } from 'viem/actions';
 import { baseSepolia } from 'viem/chains';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import type { WriteRequest, Writer } from '../../src/chain/index.ts';
@@ -38,6 +38,15 @@ function walletClient() {
     account: privateKeyToAccount(key),
     chain: baseSepolia,
     transport: http(lab.anvil.rpcUrl),
+  });
+}
+
+/** A transaction of the same wallet that the writer knows nothing of, mined. */
+async function sendOutside(): Promise<void> {
+  const client = walletClient();
+  await waitForTransactionReceipt(client, {
+    hash: await client.sendTransaction({ to: lab.anvil.payTo }),
+    pollingInterval: 20,
   });
 }
 
@@ -164,7 +173,7 @@ test('a caller who stops waiting learns that it is unknown, and the transaction 
 
 test('a wallet that was used elsewhere meanwhile goes on after it', async () => {
   await writerOf().send(toPayee('ours-1'), anySignal());
-  await walletClient().sendTransaction({ to: lab.anvil.payTo });
+  await sendOutside();
   const outcome = await writerOf().send(toPayee('ours-2'), anySignal());
   expect(outcome.kind).toBe('mined');
   expect(await countOnChain()).toBe(3);
@@ -184,7 +193,7 @@ test('a transaction whose nonce went elsewhere for good is dropped, and its ref 
   lab.proxy.decide(onBroadcast('refuse'));
   await writerOf({ receiptMs: 300 }).send(toPayee('overtaken'), anySignal());
   lab.proxy.decide(() => 'pass');
-  await walletClient().sendTransaction({ to: lab.anvil.payTo });
+  await sendOutside();
   expect((await writerOf().resume(anySignal())).dropped).toBe(0);
   await lab.mine(5);
   expect((await writerOf().resume(anySignal())).dropped).toBe(1);
@@ -212,7 +221,7 @@ test('a transaction that a reorganisation took out and whose nonce went elsewher
   const writer = writerOf();
   expect((await writer.send(toPayee('ousted'), anySignal())).kind).toBe('mined');
   await lab.anvil.rpc('anvil_rollback', [1]);
-  await walletClient().sendTransaction({ to: lab.anvil.payTo });
+  await sendOutside();
   expect(await countOnChain()).toBe(1);
   // Another reorganisation could still bring it back.
   expect((await writer.find('ousted', anySignal()))?.kind).toBe('unknown');
@@ -230,7 +239,7 @@ test('a sender that waits for what a reorganisation took out for good gives it u
   const writer = writerOf({ receiptMs: 4_000 });
   await writer.send(toPayee('ousted-late'), anySignal());
   await lab.anvil.rpc('anvil_rollback', [1]);
-  await walletClient().sendTransaction({ to: lab.anvil.payTo });
+  await sendOutside();
   await lab.mine(5);
   expect((await writer.send(toPayee('ousted-late'), anySignal())).kind).toBe('unknown');
   expect((await writerOf().send(toPayee('ousted-late'), anySignal())).kind).toBe('mined');

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { readdir, rename, rm, symlink, unlink } from 'node:fs/promises';
+import { readdir, rename, rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { hasErrorCode, readLinkIfThere } from './files.ts';
@@ -51,10 +51,10 @@ async function outbid(folder: string, number: number, identity: string): Promise
     if (hasErrorCode(error, 'EEXIST')) return false;
     throw error;
   }
-  // A slow reader may have made a number that was already outbid and swept away.
+  // A slow reader may have made a number that was already outbid and swept away, and is swept away again.
   const numbers = await listNumbers(folder);
   if (numbers.some((other) => other > number)) {
-    await unlink(join(folder, `${PREFIX}${number}`));
+    await rm(join(folder, `${PREFIX}${number}`), { force: true });
     return false;
   }
   for (const other of numbers) {
