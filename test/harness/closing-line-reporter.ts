@@ -1,8 +1,15 @@
 import type { Reporter, TestModule } from 'vitest/node';
 
-/** Ends every run with one line that people and programs read alike: "N passed, N failed". */
+/**
+ * Ends every run with one line that people and programs read alike: "N passed, N failed". A file in which something
+ * failed has a line of its own before it, for `.ci/run`.
+ */
 export default class ClosingLineReporter implements Reporter {
   onTestRunEnd(modules: readonly TestModule[], unhandledErrors: readonly unknown[]): void {
+    for (const module of modules) {
+      if (module.state() === 'failed') console.log(`failed file: ${module.relativeModuleId}`);
+    }
+    if (unhandledErrors.length > 0) console.log('failed outside of every file');
     console.log(`\n${formatClosingLine(countTests(modules, unhandledErrors.length))}`);
   }
 }
