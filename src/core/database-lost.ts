@@ -4,7 +4,7 @@
  */
 export function isConnectionLost(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
-  return isFatal(error) || LOST.test(codeOf(error)) || isConnectionLost(error.cause);
+  return isFatal(error) || LOST.test(codeOf(error)) || isSocketAway(error) || isConnectionLost(error.cause);
 }
 
 /** The same of the database alone: a refused connection to anything else says nothing about it. */
@@ -12,12 +12,18 @@ export function isDatabaseLost(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
   const code = codeOf(error);
   // The driver notes on whatever stopped a statement which one that was.
-  const isDriver = DRIVER.test(code) || ('query' in error && LOST.test(code));
+  const isDriver = DRIVER.test(code) || ('query' in error && (LOST.test(code) || isSocketAway(error)));
   return isFatal(error) || isDriver || isDatabaseLost(error.cause);
 }
 
 const DRIVER = /^CONNECT(?:ION_|_TIMEOUT$)/;
 const LOST = /^(?:CONNECTION_|CONNECT_TIMEOUT$|ECONN|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH)/;
+
+/** A unix socket that is not there while its server is not, or whose queue is full. */
+function isSocketAway(error: Error): boolean {
+  const isConnecting = 'syscall' in error && error.syscall === 'connect';
+  return isConnecting && /^(?:ENOENT|EAGAIN)$/.test(codeOf(error));
+}
 
 function isFatal(error: Error): boolean {
   const severity = 'severity' in error ? error.severity : undefined;

@@ -68,7 +68,7 @@ async function ensureRunning(place: Place, log: Log): Promise<string> {
     const running = await findPostmaster(place);
     if (running !== undefined && (await isReady(running.port, password))) {
       log.info({ ...running, isNew: starts > 0 }, 'embedded PostgreSQL is ready');
-      return addressOf(running.port, password);
+      return addressOf(place, running.port, password);
     }
     if (running !== undefined || isAlive(child)) continue;
     if (starts === STARTS_MAX) break;

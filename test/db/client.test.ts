@@ -51,14 +51,21 @@ describe('the database client', () => {
     await bounded.close();
   });
 
-  test('the same database opens over its unix socket', async () => {
+  test('the same database opens over its unix socket, however it is spelled, and over loopback', async () => {
     const folder = await realpath(fileURLToPath(new URL('../../.millicent/test-pg/socket', import.meta.url)));
-    const asParameter = `${database.url}?host=${encodeURIComponent(folder)}`;
-    const asAuthority = database.url.replace('127.0.0.1', encodeURIComponent(folder));
-    for (const url of [asParameter, asAuthority]) {
+    const [loopback = ''] = database.url.split('?');
+    const asParameter = `${loopback}?host=${encodeURIComponent(folder)}`;
+    const asAuthority = loopback.replace('127.0.0.1', encodeURIComponent(folder));
+    const isRemote = async (url: string) => {
       const local = openDatabase({ url, poolMax: 1, applicationName: 't' });
-      expect(await local.sql`SELECT inet_server_port() AS port`).toEqual([{ port: null }]);
+      const [row] = await local.sql`SELECT inet_server_port() IS NOT NULL AS remote`;
       await local.close();
-    }
+      return row?.remote;
+    };
+    expect(await Promise.all([asParameter, asAuthority, loopback].map(isRemote))).toEqual([
+      false,
+      false,
+      true,
+    ]);
   });
 });

@@ -18,9 +18,13 @@ const NOT_YET = ['57P03', 'ECONNREFUSED', 'ECONNRESET', 'CONNECTION_CLOSED', 'CO
 
 const run = promisify(execFile);
 
-/** The address for everyone: a role that owns its database and may create others, but is no superuser. */
-export function addressOf(port: number, password: string): string {
-  return `postgres://${NAME}:${password}@127.0.0.1:${port}/${NAME}`;
+/**
+ * The address for everyone: a role that owns its database and may create others, but is no superuser. By the unix
+ * socket where there is one, which takes less of both sides than loopback does.
+ */
+export function addressOf(place: Pick<Place, 'socket'>, port: number, password: string): string {
+  const address = `postgres://${NAME}:${password}@127.0.0.1:${port}/${NAME}`;
+  return place.socket === undefined ? address : `${address}?host=${encodeURIComponent(place.socket)}`;
 }
 
 /** The password of both roles, made on first use and kept where only we can read it. */
