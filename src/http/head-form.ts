@@ -43,17 +43,16 @@ export function takesForm(outgoing: ServerResponse, httpVersion: string): boolea
 }
 
 /**
- * Answers with a filled-in head and a body in ASCII, in one write. The values must be fit for a header: Node does
- * not look at them.
+ * Answers with a filled-in head and a body in ASCII, in one write. The values stand in the order of the form's names,
+ * and must be fit for a header: Node does not look at them.
  */
 export function writeForm(
   outgoing: ServerResponse,
-  { names, parts }: HeadForm,
-  { status, values, body }: { status: number; values: Readonly<Record<string, string>>; body: string },
+  { parts }: HeadForm,
+  { status, values, body }: { status: number; values: readonly string[]; body: string },
 ): void {
   let text = parts[0] ?? '';
-  for (let at = 0; at < names.length; at += 1)
-    text += (values[names[at] ?? ''] ?? '') + (parts[at + 1] ?? '');
+  for (let at = 0; at < values.length; at += 1) text += (values[at] ?? '') + (parts[at + 1] ?? '');
   outgoing.statusCode = status;
   // Node sends this text as it is with the first bytes of the body, of which there are none then.
   (outgoing as unknown as Kept)._header = text + body;

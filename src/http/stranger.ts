@@ -21,8 +21,7 @@ type Place = { method: string; path: string };
  */
 export function strangerWay(deps: HttpDeps, sale: Sale, { method, path }: Place): StrangerWay {
   const demand = standDemand(deps, sale, method);
-  let form: HeadForm | undefined;
-  let formOf: Problem | undefined;
+  let form: DemandForm | undefined;
   return {
     isFor({ headers, socket }) {
       const forwarded = headers['x-forwarded-for']?.toString();
@@ -33,12 +32,12 @@ export function strangerWay(deps: HttpDeps, sale: Sale, { method, path }: Place)
       const { problem } = asked;
       deps.log.debug({ requestId, path, problem: problem.type }, problem.title);
       const isPlain = takesForm(outgoing, incoming.httpVersion);
-      if (isPlain && form && formOf === problem) {
-        return writeForm(outgoing, form, { ...toValues(asked, requestId), status: problem.status });
+      if (isPlain && form?.problem === problem) {
+        const values = form.pick(asked, requestId);
+        return writeForm(outgoing, form.head, { status: problem.status, values, body: asked.body });
       }
-      const names = writeWhole(outgoing, asked, requestId);
-      // The same problem is the same in all that is not filled in, the time of day among it.
-      if (isPlain) [form, formOf] = [isAscii(asked.body) ? cutHead(outgoing, names) : undefined, problem];
+      writeWhole(outgoing, asked, requestId);
+      if (isPlain) form = isAscii(asked.body) ? cutForm(outgoing, asked) : undefined;
       outgoing.end(asked.body);
     },
   };
@@ -47,24 +46,37 @@ export function strangerWay(deps: HttpDeps, sale: Sale, { method, path }: Place)
 const REQUEST_ID = 'x-request-id';
 const LENGTH = 'content-length';
 
-/** The head by `writeHead`; the names of what the next one says in its own way. */
-function writeWhole(outgoing: ServerResponse, asked: SpelledDemand, requestId: string): Set<string> {
+/** The head by `writeHead`. */
+function writeWhole(outgoing: ServerResponse, asked: SpelledDemand, requestId: string): void {
   const headers = spellEnvelope(requestId);
   headers.push('content-type', 'application/problem+json');
-  const names = new Set([REQUEST_ID, LENGTH]);
-  for (const [name, value] of asked.headers) {
-    headers.push(name, value);
-    names.add(name);
-  }
+  for (const header of asked.headers) headers.push(...header);
   headers.push(LENGTH, String(Buffer.byteLength(asked.body)));
   outgoing.writeHead(asked.problem.status, headers);
-  return names;
 }
 
-function toValues({ headers, body }: SpelledDemand, requestId: string) {
-  const values: Record<string, string> = { [REQUEST_ID]: requestId, [LENGTH]: String(body.length) };
-  for (const [name, value] of headers) values[name] = value;
-  return { values, body };
+/** The head of a 402. The same problem is the same in all that is not filled in, the time of day among it. */
+type DemandForm = {
+  head: HeadForm;
+  problem: Problem;
+  /** What is filled in, in the order of the form. */
+  pick(asked: SpelledDemand, requestId: string): string[];
+};
+
+/** Cuts the head that was just written for one demand, to be filled in for the next on the same terms. */
+function cutForm(outgoing: ServerResponse, { problem, headers }: SpelledDemand): DemandForm | undefined {
+  const names = headers.map(([name]) => name);
+  const head = cutHead(outgoing, new Set([REQUEST_ID, LENGTH, ...names]));
+  if (!head) return undefined;
+  // Where in the demand a value stands is looked up here, once: looking names up for each answer costs more than it.
+  const places = head.names.map((name) => names.indexOf(name));
+  const requestAt = head.names.indexOf(REQUEST_ID);
+  const pick: DemandForm['pick'] = (asked, requestId) =>
+    places.map((place, at) => {
+      if (place >= 0) return asked.headers[place]?.[1] ?? '';
+      return at === requestAt ? requestId : String(asked.body.length);
+    });
+  return { head, problem, pick };
 }
 
 function isAscii(text: string): boolean {
