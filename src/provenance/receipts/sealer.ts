@@ -59,7 +59,7 @@ export function createSealer(deps: SealerDeps): Sealer {
 async function sealTogether(deps: SealerDeps, batches: readonly OpenBatchRow[]): Promise<number> {
   const batchIds = batches.map((batch) => batch.id);
   const versions: (VersionDescription & { id: Uuid })[] = [];
-  for (const id of await listBatchVersions(deps.sql, batchIds)) {
+  for (const id of await listVersions(deps.sql, batches)) {
     versions.push({ ...(await deps.describeVersion(id)), id });
   }
   const issuer = { iss: deps.signer.issuer, log: deps.logOrigin };
@@ -72,6 +72,12 @@ async function sealTogether(deps: SealerDeps, batches: readonly OpenBatchRow[]):
     await setImmediate();
   }
   return sealBatchRows(deps.sql, seals);
+}
+
+async function listVersions(sql: Sql, batches: readonly OpenBatchRow[]): Promise<Iterable<Uuid>> {
+  const silent = batches.filter(({ versionIds }) => versionIds === null).map(({ id }) => id);
+  const found = silent.length === 0 ? [] : await listBatchVersions(sql, silent);
+  return new Set([...found, ...batches.flatMap(({ versionIds }) => versionIds ?? [])]);
 }
 
 /** One batch that cannot be sealed must not keep its group open; it is tried again next time. */

@@ -5,7 +5,7 @@ import type { Receipt, ReceiptDraft, VersionDescription } from './receipt.ts';
 import type { receiptBatch } from './schema.ts';
 
 type BatchRow = typeof receiptBatch.$inferSelect;
-export type OpenBatchRow = Pick<BatchRow, 'id' | 'leafCount'>;
+export type OpenBatchRow = Pick<BatchRow, 'id' | 'leafCount' | 'versionIds'>;
 export type BatchSeal = { id: Uuid; leafHashes: Buffer; root: Buffer; jws: string; signedAt: Date };
 export type BatchLeavesInput = {
   batchIds: readonly Uuid[];
@@ -48,6 +48,7 @@ const HASHES = `substring($H::bytea FROM (d.ord::int - 1) * ${2 * HASH_BYTES} + 
 export function receiptCte(firstParameter: number): string {
   const first = firstParameter + 2;
   const salesFirst = first + DRAFT_COLUMNS.length;
+  const versions = `$${salesFirst + SALE_COLUMNS.findIndex(([name]) => name === 'version_id')}`;
   const hashes = HASHES.replaceAll('$H', `$${salesFirst + SALE_COLUMNS.length}`);
   return `receipt_draft AS MATERIALIZED (
   SELECT a.id, a.bucket, a.amount, a.fee, d.ord, d.payer, d.payment_ref,
@@ -60,8 +61,8 @@ receipt_counter AS (INSERT INTO receipt_lane AS l (bucket, tool_id, lane, last_s
   ON CONFLICT (tool_id, lane, bucket) DO UPDATE SET last_seq = l.last_seq + excluded.last_seq
   RETURNING tool_id, lane, last_seq),
 receipt_batch_new AS MATERIALIZED (SELECT gen_random_uuid() AS id),
-receipt_opened AS (INSERT INTO receipt_batch (bucket, id, leaf_count, receipt_ids, receipt_buckets)
-  SELECT $${firstParameter + 1}::smallint, b.id, count(*), array_agg(d.id ORDER BY d.ord), array_agg(d.bucket ORDER BY d.ord) FROM receipt_draft d, receipt_batch_new b GROUP BY b.id),
+receipt_opened AS (INSERT INTO receipt_batch (bucket, id, leaf_count, receipt_ids, receipt_buckets, version_ids)
+  SELECT $${firstParameter + 1}::smallint, b.id, count(*), array_agg(d.id ORDER BY d.ord), array_agg(d.bucket ORDER BY d.ord), ${versions}::uuid[] FROM receipt_draft d, receipt_batch_new b GROUP BY b.id),
 receipt_written AS (INSERT INTO receipt (bucket, id, lane, seq, price, fee, batch_id, payer, payment_ref, ${listNames(SALE_COLUMNS)}, request_hash, response_hash)
   SELECT d.bucket, d.id, c.lane, c.last_seq + 1 - row_number() OVER (PARTITION BY tool_id ORDER BY d.ord DESC),
     d.amount, d.fee, b.id, payer, payment_ref, ${listNames(SALE_COLUMNS)}, request_hash, response_hash
@@ -187,17 +188,17 @@ export async function findSealedBatch(
 /** Batches that wait to be sealed, the oldest first. */
 export async function listOpenBatches(sql: Queryable, rowsMax: number): Promise<OpenBatchRow[]> {
   return sql<OpenBatchRow[]>`
-    SELECT id, leaf_count FROM receipt_batch WHERE signed_at IS NULL ORDER BY opened_at, id LIMIT ${rowsMax}`;
+    SELECT id, leaf_count, version_ids FROM receipt_batch WHERE signed_at IS NULL ORDER BY opened_at, id LIMIT ${rowsMax}`;
 }
 
 export async function findOpenBatch(sql: Queryable, batchId: Uuid): Promise<OpenBatchRow | undefined> {
   const [row] = await sql<OpenBatchRow[]>`
-    SELECT id, leaf_count FROM receipt_batch
+    SELECT id, leaf_count, version_ids FROM receipt_batch
     WHERE id = ${batchId} AND signed_at IS NULL`;
   return row;
 }
 
-/** Which versions the receipts of these batches name. */
+/** Which versions the receipts of these batches name; asked of batches that do not say. */
 export async function listBatchVersions(sql: Queryable, batchIds: readonly Uuid[]): Promise<Uuid[]> {
   const rows = await sql<{ versionId: Uuid }[]>`
     SELECT DISTINCT r.version_id FROM receipt_batch b, unnest(b.receipt_ids, b.receipt_buckets) AS t(id, bucket)

@@ -50,12 +50,11 @@ export function createReceiptLogger(deps: ReceiptLoggerDeps): {
   async function takeLanes(): Promise<QueuedLane[]> {
     const lanes = await listQueuedLanes(deps.sql, { afterId, rowsMax: RECEIPTS_MAX });
     const seen = lanes.reduce((sum, { queued }) => sum + queued, 0);
-    const lastId = lanes.reduce((last, lane) => (lane.lastId > last ? lane.lastId : last), FIRST_ID);
     if (lanes.length === 0 && afterId !== FIRST_ID) {
       afterId = FIRST_ID;
       return takeLanes();
     }
-    afterId = seen < RECEIPTS_MAX ? FIRST_ID : lastId;
+    afterId = seen < RECEIPTS_MAX ? FIRST_ID : (lanes[0]?.lastId ?? FIRST_ID);
     return lanes;
   }
 

@@ -6,7 +6,10 @@ import { HEADER, SALT_BYTES } from './commitment.ts';
 
 /** One tool on one lane. */
 export type LaneKey = { toolId: Uuid; lane: string };
-/** With how many of the receipts that were looked at wait on it, and which versions those name. */
+/**
+ * With how many of the receipts that were looked at wait on it, and which versions those name; `lastId` is the last
+ * that was looked at, on whichever lane.
+ */
 export type QueuedLane = LaneKey & { queued: number; lastId: Uuid; versionIds: Uuid[] };
 export type LaneRow = LaneKey & { loggedSeq: bigint };
 export type LaneCount = LaneKey & { lastSeq: bigint };
@@ -54,12 +57,15 @@ export function listQueuedLanes(
   input: { afterId: Uuid; rowsMax: number },
 ): Promise<QueuedLane[]> {
   return sql<QueuedLane[]>`
-    WITH waiting AS (SELECT receipt_id, bucket FROM receipt_unlogged
-      WHERE receipt_id > ${input.afterId} ORDER BY receipt_id LIMIT ${input.rowsMax})
-    SELECT r.tool_id, r.lane, count(*)::int AS queued, max(w.receipt_id::text) AS last_id,
-      array_agg(DISTINCT r.version_id) AS version_ids
-    FROM waiting w JOIN receipt r ON r.id = w.receipt_id AND r.bucket = w.bucket
-    GROUP BY r.tool_id, r.lane ORDER BY min(w.receipt_id::text)`;
+    WITH waiting AS MATERIALIZED (SELECT receipt_id, bucket, row_number() OVER (ORDER BY receipt_id) AS at
+      FROM (SELECT receipt_id, bucket FROM receipt_unlogged WHERE receipt_id > ${input.afterId}
+        ORDER BY receipt_id LIMIT ${input.rowsMax}) q),
+    sold AS (SELECT r.tool_id, r.lane, r.version_id, count(*) AS queued, min(w.at) AS first_at
+      FROM waiting w JOIN receipt r ON r.id = w.receipt_id AND r.bucket = w.bucket
+      GROUP BY r.tool_id, r.lane, r.version_id)
+    SELECT tool_id, lane, sum(queued)::int AS queued, array_agg(version_id) AS version_ids,
+      (SELECT receipt_id FROM waiting ORDER BY at DESC LIMIT 1) AS last_id
+    FROM sold GROUP BY tool_id, lane ORDER BY min(first_at)`;
 }
 
 /** Gives each lane its row. Committed at once, so that whoever logs a lane can skip it while it is locked. */

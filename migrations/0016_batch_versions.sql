@@ -1,0 +1,1 @@
+ALTER TABLE "receipt_batch" ADD COLUMN "version_ids" uuid[];
