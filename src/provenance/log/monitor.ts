@@ -93,7 +93,7 @@ async function checkEntries(
 ): Promise<string | undefined> {
   const id = LOG_IDS[log.name];
   const { from, to } = page;
-  const entries = await readPackedEntries(sql, id, { fromIndex: from, rowsMax: to - from });
+  const entries = await readPackedEntries(sql, id, page);
   if (!entries) return `entry ${from} is missing`;
   for (let at = 0; at < to - from; at++) {
     const isThere =

@@ -118,7 +118,7 @@ export type PackedEntries = {
 export async function readPackedEntries(
   sql: Queryable,
   log: number,
-  { fromIndex, rowsMax }: { fromIndex: number; rowsMax: number },
+  { from, to }: { from: number; to: number },
 ): Promise<PackedEntries | undefined> {
   const [row] = await sql<PackedEntries[]>`
     SELECT count(*)::int AS count, string_agg(int8send(leaf_index), ''::bytea ORDER BY leaf_index) AS indexes,
@@ -127,7 +127,7 @@ export async function readPackedEntries(
       string_agg(CASE WHEN octet_length(leaf_hash) = ${HASH_BYTES}::int THEN leaf_hash ELSE ${Buffer.alloc(HASH_BYTES)}::bytea END,
         ''::bytea ORDER BY leaf_index) AS leaf_hashes
     FROM (SELECT leaf_index, entry, leaf_hash FROM log_entry
-      WHERE log = ${log} AND leaf_index >= ${BigInt(fromIndex)} ORDER BY leaf_index LIMIT ${rowsMax}) e`;
+      WHERE log = ${log} AND leaf_index >= ${BigInt(from)} AND leaf_index < ${BigInt(to)}) e`;
   return row && row.count > 0 ? row : undefined;
 }
 

@@ -51,7 +51,10 @@ export type SaleRow = Receipt & {
   jws: string | null;
 };
 
-/** The lanes of the receipts that wait longest after this id, and how many of those each has. */
+/**
+ * The lanes of the receipts that wait longest after this id, and how many of those each has. Each is looked up by its
+ * key: a join would be planned to read the whole table.
+ */
 export function listQueuedLanes(
   sql: Queryable,
   input: { afterId: Uuid; rowsMax: number },
@@ -61,7 +64,8 @@ export function listQueuedLanes(
       FROM (SELECT receipt_id, bucket FROM receipt_unlogged WHERE receipt_id > ${input.afterId}
         ORDER BY receipt_id LIMIT ${input.rowsMax}) q),
     sold AS (SELECT r.tool_id, r.lane, r.version_id, count(*) AS queued, min(w.at) AS first_at
-      FROM waiting w JOIN receipt r ON r.id = w.receipt_id AND r.bucket = w.bucket
+      FROM waiting w CROSS JOIN LATERAL (SELECT tool_id, lane, version_id FROM receipt
+        WHERE id = w.receipt_id AND bucket = w.bucket OFFSET 0) r
       GROUP BY r.tool_id, r.lane, r.version_id)
     SELECT tool_id, lane, sum(queued)::int AS queued, array_agg(version_id) AS version_ids,
       (SELECT receipt_id FROM waiting ORDER BY at DESC LIMIT 1) AS last_id
@@ -115,7 +119,7 @@ export async function spellWaiting(tx: Tx, input: SpellInput): Promise<SpelledRe
       CROSS JOIN LATERAL (SELECT coalesce(s.iss, ${issuer.iss}::text) AS iss, coalesce(s.log, ${issuer.log}::text) AS log) o
       CROSS JOIN LATERAL (SELECT to_json(o.iss) AS iss, to_json(o.log) AS log) i),
     moved AS (SELECT tool_id, lane, max(seq) AS seq FROM ready GROUP BY tool_id, lane)
-    SELECT s.*, m.* FROM (SELECT count(*)::int AS count, array_agg(entry ORDER BY at)::text AS entries,
+    SELECT s.*, m.* FROM (SELECT count(*)::int AS count, '{' || string_agg(entry, ',' ORDER BY at) || '}' AS entries,
         array_agg(key ORDER BY at)::text AS dedup_keys, array_agg(id ORDER BY at)::text AS ids,
         array_agg(bucket ORDER BY at)::text AS buckets, array_agg(iss ORDER BY at)::text AS issuers,
         array_agg(log ORDER BY at)::text AS log_origins FROM spelled) s,
@@ -149,7 +153,7 @@ export async function insertCommitments(
     moved AS (UPDATE receipt_lane_logged g SET logged_seq = m.seq
       FROM unnest(${spelled.laneTools}::uuid[], ${spelled.laneNames}::text[], ${spelled.laneSeqs}::bigint[]) AS m(tool_id, lane, seq)
       WHERE g.tool_id = m.tool_id AND g.lane = m.lane)
-    DELETE FROM receipt_unlogged u USING logged l WHERE u.receipt_id = l.id AND u.bucket = l.bucket`;
+    DELETE FROM receipt_unlogged WHERE receipt_id = ANY (${spelled.ids}::uuid[])`;
 }
 
 export async function findOpening(
