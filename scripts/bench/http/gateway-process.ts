@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { z } from 'zod';
+import manifest from '../../../package.json' with { type: 'json' };
 import { environmentSchema } from '../../../src/config.ts';
 import { silentLog } from '../../../src/core/log.ts';
 import { newReceiptKeyPem } from '../../../src/provenance/index.ts';
@@ -50,7 +51,7 @@ export async function startGateway(options: GatewayOptions): Promise<GatewayProc
     await Promise.all([anvil?.close(), tempo?.close(), lightning?.close()]);
   };
   const server = await startServer({
-    script: 'scripts/start.mjs',
+    ...readStartCommand(),
     ...{ pin: options.pin, preload: options.preload ?? [] },
     env: {
       // The embedded node is not for production, and nothing else tells the two apart here.
@@ -78,6 +79,16 @@ export async function startGateway(options: GatewayOptions): Promise<GatewayProc
       await stopRails();
     },
   };
+}
+
+/** What `npm start` runs, by the words of `package.json`. */
+function readStartCommand(): { flags: string[]; script: string } {
+  const { start } = manifest.scripts;
+  const [node, ...words] = start.split(' ');
+  const script = words.pop();
+  if (node !== 'node' || script === undefined)
+    throw new Error(`npm start runs "${start}", which is no script of Node`);
+  return { flags: words, script };
 }
 
 function toEvmEnvironment(anvil: Anvil): Record<string, string> {

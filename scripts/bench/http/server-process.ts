@@ -18,6 +18,8 @@ export type ServerOptions = {
   env?: Record<string, string>;
   /** Modules of the project that are loaded before the script. */
   preload?: string[];
+  /** What Node itself is told. */
+  flags?: string[];
   /** Another Node, which then runs the script as it is and not through tsx. */
   node?: string;
 };
@@ -31,7 +33,9 @@ const COMPLAINT_CHARS = 4_000;
 export async function startServer(options: ServerOptions): Promise<ServerProcess> {
   const prefix = [...options.pin, ...dieWithParent()];
   const imports = (options.preload ?? []).flatMap((path) => ['--import', resolve(ROOT, path)]);
-  const program = options.node ? [options.node] : [process.execPath, '--import', 'tsx', ...imports];
+  const program = options.node
+    ? [options.node]
+    : [process.execPath, ...(options.flags ?? []), '--import', 'tsx', ...imports];
   const [command = '', ...args] = [...prefix, ...program, options.script];
   const child = spawn(command, args, {
     cwd: ROOT,
