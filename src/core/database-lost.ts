@@ -25,9 +25,12 @@ function isSocketAway(error: Error): boolean {
   return isConnecting && /^(?:ENOENT|EAGAIN)$/.test(codeOf(error));
 }
 
+/** Poolers, and a leader whose parallel worker was ended, say what the server does as an ordinary error. */
+const SERVER_GONE = /^(?:08...|57P0[123])$/;
+
 function isFatal(error: Error): boolean {
-  const severity = 'severity' in error ? error.severity : undefined;
-  return severity === 'FATAL' || severity === 'PANIC';
+  if (!('severity' in error)) return false;
+  return error.severity === 'FATAL' || error.severity === 'PANIC' || SERVER_GONE.test(codeOf(error));
 }
 
 function codeOf(error: Error): string {

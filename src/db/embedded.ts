@@ -3,9 +3,16 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Log } from '../core/log.ts';
 import { attach, detach, isAnyoneAttached } from './embedded/attachments.ts';
 import { addressOf, createClusterOnce, isReady, readPassword } from './embedded/cluster.ts';
+import { statIfThere } from './embedded/files.ts';
 import { withLock } from './embedded/lock.ts';
 import { type Place, preparePlace } from './embedded/place.ts';
-import { findPostmaster, launchPostmaster, readLogTail, stopPostmaster } from './embedded/postmaster.ts';
+import {
+  findPostmaster,
+  launchPostmaster,
+  readLogTail,
+  socketFile,
+  stopPostmaster,
+} from './embedded/postmaster.ts';
 
 export type EmbeddedPostgresOptions = {
   /** Usually `.millicent/pg`: it is, or for root points to, the server's folder. */
@@ -68,7 +75,7 @@ async function ensureRunning(place: Place, log: Log): Promise<string> {
     const running = await findPostmaster(place);
     if (running !== undefined && (await isReady(running.port, password))) {
       log.info({ ...running, isNew: starts > 0 }, 'embedded PostgreSQL is ready');
-      return addressOf(place, running.port, password);
+      return addressOf({ port: running.port, password, socket: await findSocket(place, running.port) });
     }
     if (running !== undefined || isAlive(child)) continue;
     if (starts === STARTS_MAX) break;
@@ -79,6 +86,12 @@ async function ensureRunning(place: Place, log: Log): Promise<string> {
   }
   const tail = await readLogTail(place);
   throw new Error(`The embedded PostgreSQL does not start (or set DATABASE_URL); its log ends: ${tail}`);
+}
+
+/** The folder of the socket, unless somebody has removed the file, which the server never makes again. */
+async function findSocket({ socket }: Place, port: number): Promise<string | undefined> {
+  const isThere = socket !== undefined && (await statIfThere(socketFile(socket, port))) !== undefined;
+  return isThere ? socket : undefined;
 }
 
 function isAlive(child: ChildProcess | undefined): boolean {

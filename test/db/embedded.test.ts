@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFile, stat, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { silentLog } from '../../src/core/log.ts';
 import { openDatabase, startEmbeddedPostgres } from '../../src/db/index.ts';
@@ -35,6 +36,24 @@ describe('the embedded PostgreSQL', () => {
     expect(await ask(urls[0])).toBe(1);
     await starters[0]?.end();
     expect(folder.findServers()).toEqual([]);
+  });
+
+  test('whoever finds its socket removed is told of loopback, and the next server makes a new one', async () => {
+    const first = await startEmbeddedPostgres({ dataDir: folder.dataDir, log: silentLog });
+    const socket = new URL(first.url).searchParams.get('host') ?? '';
+    const [file] = (await readdir(socket)).filter((name) => !name.endsWith('.lock'));
+    await rm(join(socket, file ?? ''));
+    const second = await startEmbeddedPostgres({ dataDir: folder.dataDir, log: silentLog });
+    expect(new URL(second.url).searchParams.get('host')).toBe(null);
+    expect(await ask(second.url)).toBe(1);
+    await Promise.all([first.close(), second.close()]);
+
+    // As a server that was killed leaves it, with a pid that is another program's by now.
+    await writeFile(join(socket, `${file}.lock`), `${process.pid}\n`);
+    const third = await startEmbeddedPostgres({ dataDir: folder.dataDir, log: silentLog });
+    expect(third.url).toBe(first.url);
+    expect(await ask(third.url)).toBe(1);
+    await third.close();
   });
 
   test('it goes on for those who attached when the one who started it ends', async () => {

@@ -1,34 +1,38 @@
-import type { Reporter, TestModule } from 'vitest/node';
+import type { Reporter, TestModule, TestRunEndReason } from 'vitest/node';
 
 /**
  * Ends every run with one line that people and programs read alike: "N passed, N failed". A file in which something
  * failed has a line of its own before it, for `.ci/run`.
  */
 export default class ClosingLineReporter implements Reporter {
-  onTestRunEnd(modules: readonly TestModule[], unhandledErrors: readonly unknown[]): void {
+  onTestRunEnd(
+    modules: readonly TestModule[],
+    unhandledErrors: readonly unknown[],
+    reason: TestRunEndReason,
+  ): void {
+    const all: Counts = { passed: 0, failed: unhandledErrors.length, skipped: 0 };
     for (const module of modules) {
-      if (module.state() === 'failed') console.log(`failed file: ${module.relativeModuleId}`);
+      const counts = countTests(module);
+      for (const state of STATES) all[state] += counts[state];
+      if (counts.failed > 0) console.log(`failed file: ${module.relativeModuleId}: ${spellCounts(counts)}`);
     }
-    if (unhandledErrors.length > 0) console.log('failed outside of every file');
-    console.log(`\n${formatClosingLine(countTests(modules, unhandledErrors.length))}`);
+    // What comes up before the first file is in none of them.
+    if (reason !== 'passed') all.failed = Math.max(all.failed, 1);
+    console.log(`\n${spellCounts(all)}`);
   }
 }
 
-type Counts = { passed: number; failed: number; skipped: number };
+const STATES = ['passed', 'failed', 'skipped'] as const;
+type Counts = Record<(typeof STATES)[number], number>;
 
-/** Counts the tests; a file that failed outside of its tests, and an error outside of all, count as one each. */
-function countTests(modules: readonly TestModule[], unhandledErrors: number): Counts {
-  const counts = { passed: 0, failed: unhandledErrors, skipped: 0 };
-  for (const module of modules) {
-    const states = [...module.children.allTests()].map((test) => test.result().state);
-    counts.passed += states.filter((state) => state === 'passed').length;
-    counts.failed += states.filter((state) => state === 'failed').length;
-    counts.skipped += states.filter((state) => state === 'skipped').length;
-    if (module.state() === 'failed' && !states.includes('failed')) counts.failed += 1;
-  }
-  return counts;
+/** The tests of a file; one that failed outside of its tests counts as one. */
+function countTests(module: TestModule): Counts {
+  const states = [...module.children.allTests()].map((test) => test.result().state);
+  const [passed, failed, skipped] = STATES.map((wanted) => states.filter((state) => state === wanted).length);
+  const isBroken = module.state() === 'failed' && failed === 0;
+  return { passed: passed ?? 0, failed: isBroken ? 1 : (failed ?? 0), skipped: skipped ?? 0 };
 }
 
-function formatClosingLine({ passed, failed, skipped }: Counts): string {
+function spellCounts({ passed, failed, skipped }: Counts): string {
   return `${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`;
 }

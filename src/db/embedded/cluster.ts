@@ -20,11 +20,11 @@ const run = promisify(execFile);
 
 /**
  * The address for everyone: a role that owns its database and may create others, but is no superuser. By the unix
- * socket where there is one, which takes less of both sides than loopback does.
+ * socket in this folder where there is one, which takes less of both sides than loopback does.
  */
-export function addressOf(place: Pick<Place, 'socket'>, port: number, password: string): string {
-  const address = `postgres://${NAME}:${password}@127.0.0.1:${port}/${NAME}`;
-  return place.socket === undefined ? address : `${address}?host=${encodeURIComponent(place.socket)}`;
+export function addressOf(server: { port: number; password: string; socket: string | undefined }): string {
+  const address = `postgres://${NAME}:${server.password}@127.0.0.1:${server.port}/${NAME}`;
+  return server.socket === undefined ? address : `${address}?host=${encodeURIComponent(server.socket)}`;
 }
 
 /** The password of both roles, made on first use and kept where only we can read it. */

@@ -14,7 +14,7 @@ export type Place = {
   control: string;
   /** The notes of the processes that use the server. */
   attached: string;
-  /** The folder of the unix socket; undefined when its path would be longer than a socket's may be. */
+  /** The folder of the unix socket; undefined when its path is none that a socket may have. */
   socket: string | undefined;
   logFile: string;
   /** The folder with `bin/postgres`. */
@@ -113,11 +113,16 @@ async function makePlace(base: string, binaries: string, runAs: Ids | undefined)
     data: join(base, 'data'),
     control,
     attached,
-    socket: join(socket, '.s.PGSQL.65535').length > SOCKET_PATH_MAX ? undefined : socket,
+    socket: isFitForSocket(socket) ? socket : undefined,
     logFile: join(base, 'postgres.log'),
     binaries,
     runAs,
   };
+}
+
+/** PostgreSQL takes a list of folders, split at commas; so does its driver. */
+function isFitForSocket(folder: string): boolean {
+  return Buffer.byteLength(join(folder, '.s.PGSQL.65535')) <= SOCKET_PATH_MAX && !/[,"]/.test(folder);
 }
 
 /** A folder with exactly this mode, whatever the umask; a new one belongs to whom its parent belongs to. */

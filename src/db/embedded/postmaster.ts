@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { open, rename } from 'node:fs/promises';
+import { open, readdir, rename, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -16,6 +16,8 @@ const STOP_STEPS = [
   { signal: 'SIGQUIT', waitMs: 10_000 },
   { signal: 'SIGKILL', waitMs: 5_000 },
 ] as const;
+
+const SOCKET_PREFIX = '.s.PGSQL.';
 
 /** A pid that no system gives out. */
 const IMPOSSIBLE_PID = 2 ** 31 - 1;
@@ -48,6 +50,7 @@ export async function findPostmaster(place: Place): Promise<Postmaster | undefin
 /** Starts the server as a process that outlives us; it may still fail, and is not ready yet. */
 export async function launchPostmaster(place: Place): Promise<ChildProcess> {
   await disownReusedPid(place);
+  if (place.socket !== undefined) await emptySocketFolder(place.socket);
   const port = await choosePort(place);
   const settings = { ...SETTINGS, unix_socket_directories: place.socket ?? '' };
   const log = await openLog(place.logFile);
@@ -110,6 +113,18 @@ async function disownReusedPid(place: Place): Promise<void> {
   const text = await readIfThere(path);
   if (text === undefined || identifyProcess(Number.parseInt(text, 10)) === undefined) return;
   await writePrivately(path, text.replace(/^\d+/, String(IMPOSSIBLE_PID)));
+}
+
+/** What a killed server left: its lock would keep the next one out for as long as another program has its pid. */
+async function emptySocketFolder(folder: string): Promise<void> {
+  for (const name of await readdir(folder)) {
+    if (name.startsWith(SOCKET_PREFIX)) await rm(join(folder, name), { force: true });
+  }
+}
+
+/** The socket's file, where clients find it. */
+export function socketFile(folder: string, port: number): string {
+  return join(folder, `${SOCKET_PREFIX}${port}`);
 }
 
 /** The port of the last time while it is free, so that pools of other processes find a restarted server. */

@@ -18,7 +18,9 @@ export async function withRetry<T>(send: () => Promise<T>): Promise<T> {
       return await send();
     } catch (cause) {
       const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
-      if (attempt === TRIES_MAX || !(PASSING.has(code) || isDatabaseLost(cause))) throw cause;
+      // A pool that we closed ourselves does not come back.
+      const passes = PASSING.has(code) || (isDatabaseLost(cause) && code !== 'CONNECTION_ENDED');
+      if (attempt === TRIES_MAX || !passes) throw cause;
       await sleep(FIRST_PAUSE_MS * 2 ** attempt * (0.5 + Math.random()));
     }
   }
