@@ -25,12 +25,14 @@ function isSocketAway(error: Error): boolean {
   return isConnecting && /^(?:ENOENT|EAGAIN)$/.test(codeOf(error));
 }
 
-/** Poolers, and a leader whose parallel worker was ended, say what the server does as an ordinary error. */
+/** What poolers say of a server they cannot reach, and a leader of a parallel worker that was ended: as they please. */
 const SERVER_GONE = /^(?:08...|57P0[123])$/;
 
-function isFatal(error: Error): boolean {
-  if (!('severity' in error)) return false;
-  return error.severity === 'FATAL' || error.severity === 'PANIC' || SERVER_GONE.test(codeOf(error));
+/** The driver calls `severity` what servers since 9.6 say in a fixed word; poolers say only the older field. */
+function isFatal(error: Error & { severity?: unknown; severity_local?: unknown }): boolean {
+  const severity = error.severity ?? error.severity_local;
+  if (severity === undefined) return false;
+  return severity === 'FATAL' || severity === 'PANIC' || SERVER_GONE.test(codeOf(error));
 }
 
 function codeOf(error: Error): string {

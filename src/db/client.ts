@@ -26,6 +26,7 @@ export type DatabaseOptions = {
 export type Database = { sql: Sql; close(): Promise<void> };
 
 const CONNECT_TIMEOUT_SECONDS = 10;
+const RECONNECT_MAX_SECONDS = 1;
 const CLOSE_TIMEOUT_SECONDS = 5;
 const STATEMENT_TIMEOUT_MS = 30_000;
 const IDLE_IN_TRANSACTION_TIMEOUT_MS = 60_000;
@@ -37,6 +38,8 @@ export function openDatabase(options: DatabaseOptions): Database {
     ...(host === undefined ? {} : { host }),
     max: options.poolMax,
     connect_timeout: CONNECT_TIMEOUT_SECONDS,
+    // The driver's own waits grow to 20 s, for all of a pool: a server that is back would be found that much later.
+    backoff: (tries) => (0.5 + Math.random() / 2) * Math.min(3 ** tries / 100, RECONNECT_MAX_SECONDS),
     prepare: true,
     types: { bigint: postgres.BigInt },
     // Only the names of columns change case: `postgres.camel` would also rename members inside jsonb.
@@ -45,6 +48,8 @@ export function openDatabase(options: DatabaseOptions): Database {
     connection: {
       application_name: options.applicationName,
       statement_timeout: options.statementTimeoutMs ?? STATEMENT_TIMEOUT_MS,
+      // What is asked here is asked again and again: compiling it would cost more than running it.
+      jit: 'off',
       idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_TIMEOUT_MS,
       ...options.settings,
     },

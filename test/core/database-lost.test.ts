@@ -6,6 +6,7 @@ const errorOf = (fields: object) => Object.assign(new Error('x'), fields);
 test.each([
   ['the server goes down', { code: '57P01', severity: 'FATAL' }],
   ['a pooler says so as an ordinary error', { code: '08006', severity: 'ERROR' }],
+  ['a pooler that knows the older field alone', { code: '57P03', severity_local: 'FATAL' }],
   ['the driver lost its socket', { code: 'CONNECTION_CLOSED' }],
   ['a port that nobody listens on', { code: 'ECONNREFUSED', syscall: 'connect', query: 'SELECT 1' }],
   ['a unix socket that is gone', { code: 'ENOENT', syscall: 'connect', query: 'SELECT 1' }],

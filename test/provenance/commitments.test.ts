@@ -234,6 +234,15 @@ describe('a receipt in the receipts log', () => {
     expect(total).toBe(9_001);
   });
 
+  it('is found behind thousands that are queued and not there', async () => {
+    const receipts = open();
+    await database.sql`INSERT INTO receipt_unlogged (bucket, receipt_id)
+      SELECT 0, ('00000000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid FROM generate_series(1, 4500) AS n`;
+    await append(receipts, newUuid());
+    expect(await receipts.logReceipts()).toBe(1);
+    expect(await receipts.logReceipts()).toBe(0);
+  });
+
   it('from before there was a log enters it once the queue is made', async () => {
     const receipts = open();
     const toolId = newUuid();

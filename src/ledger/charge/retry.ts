@@ -2,6 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { isDatabaseLost } from '../../core/database-lost.ts';
 
 const TRIES_MAX = 7;
+/** A try may itself wait for a connection. */
+const TRYING_MAX_MS = 3_000;
 const FIRST_PAUSE_MS = 20;
 
 /** What passes by itself: a serialization failure, a deadlock, a check that saw a stale snapshot. */
@@ -13,6 +15,7 @@ const PASSING = new Set(['40001', '40P01', '23514']);
  * answer was lost.
  */
 export async function withRetry<T>(send: () => Promise<T>): Promise<T> {
+  const startedAt = performance.now();
   for (let attempt = 1; ; attempt++) {
     try {
       return await send();
@@ -20,7 +23,8 @@ export async function withRetry<T>(send: () => Promise<T>): Promise<T> {
       const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
       // A pool that we closed ourselves does not come back.
       const passes = PASSING.has(code) || (isDatabaseLost(cause) && code !== 'CONNECTION_ENDED');
-      if (attempt === TRIES_MAX || !passes) throw cause;
+      const isOver = attempt === TRIES_MAX || performance.now() - startedAt > TRYING_MAX_MS;
+      if (isOver || !passes) throw cause;
       await sleep(FIRST_PAUSE_MS * 2 ** attempt * (0.5 + Math.random()));
     }
   }

@@ -80,7 +80,7 @@ export const receiptBatch = pgTable(
     receiptIds: uuid('receipt_ids').array().notNull(),
     /** Where each receipt is, so that it is looked for in one partition; null in batches sealed before there were any. */
     receiptBuckets: smallint('receipt_buckets').array(),
-    /** The versions that its receipts may name, and none that is missing; null in batches from before this was kept. */
+    /** The versions that its receipts name; null in batches from before this was kept. */
     versionIds: uuid('version_ids').array(),
     openedAt: time('opened_at').notNull().defaultNow(),
     /** The leaf hashes one after another, so that a path needs no receipt but its own. */

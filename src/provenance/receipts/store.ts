@@ -48,7 +48,6 @@ const HASHES = `substring($H::bytea FROM (d.ord::int - 1) * ${2 * HASH_BYTES} + 
 export function receiptCte(firstParameter: number): string {
   const first = firstParameter + 2;
   const salesFirst = first + DRAFT_COLUMNS.length;
-  const versions = `$${salesFirst + SALE_COLUMNS.findIndex(([name]) => name === 'version_id')}`;
   const hashes = HASHES.replaceAll('$H', `$${salesFirst + SALE_COLUMNS.length}`);
   return `receipt_draft AS MATERIALIZED (
   SELECT a.id, a.bucket, a.amount, a.fee, d.ord, d.payer, d.payment_ref,
@@ -62,7 +61,7 @@ receipt_counter AS (INSERT INTO receipt_lane AS l (bucket, tool_id, lane, last_s
   RETURNING tool_id, lane, last_seq),
 receipt_batch_new AS MATERIALIZED (SELECT gen_random_uuid() AS id),
 receipt_opened AS (INSERT INTO receipt_batch (bucket, id, leaf_count, receipt_ids, receipt_buckets, version_ids)
-  SELECT $${firstParameter + 1}::smallint, b.id, count(*), array_agg(d.id ORDER BY d.ord), array_agg(d.bucket ORDER BY d.ord), ${versions}::uuid[] FROM receipt_draft d, receipt_batch_new b GROUP BY b.id),
+  SELECT $${firstParameter + 1}::smallint, b.id, count(*), array_agg(d.id ORDER BY d.ord), array_agg(d.bucket ORDER BY d.ord), array_agg(DISTINCT d.version_id) FROM receipt_draft d, receipt_batch_new b GROUP BY b.id),
 receipt_written AS (INSERT INTO receipt (bucket, id, lane, seq, price, fee, batch_id, payer, payment_ref, ${listNames(SALE_COLUMNS)}, request_hash, response_hash)
   SELECT d.bucket, d.id, c.lane, c.last_seq + 1 - row_number() OVER (PARTITION BY tool_id ORDER BY d.ord DESC),
     d.amount, d.fee, b.id, payer, payment_ref, ${listNames(SALE_COLUMNS)}, request_hash, response_hash

@@ -11,8 +11,8 @@ import { isCommitment, SALT_BYTES } from './commitment.ts';
 import {
   type Issuer,
   insertCommitments,
-  listQueuedLanes,
   lockLanes,
+  lookAtQueue,
   openLanes,
   type QueuedLane,
   spellWaiting,
@@ -48,13 +48,12 @@ export function createReceiptLogger(deps: ReceiptLoggerDeps): {
   let afterId = FIRST_ID;
 
   async function takeLanes(): Promise<QueuedLane[]> {
-    const lanes = await listQueuedLanes(deps.sql, { afterId, rowsMax: RECEIPTS_MAX });
-    const seen = lanes.reduce((sum, { queued }) => sum + queued, 0);
-    if (lanes.length === 0 && afterId !== FIRST_ID) {
+    const { seen, lastId, lanes } = await lookAtQueue(deps.sql, { afterId, rowsMax: RECEIPTS_MAX });
+    if (seen === 0 && afterId !== FIRST_ID) {
       afterId = FIRST_ID;
       return takeLanes();
     }
-    afterId = seen < RECEIPTS_MAX ? FIRST_ID : (lanes[0]?.lastId ?? FIRST_ID);
+    afterId = seen < RECEIPTS_MAX ? FIRST_ID : (lastId ?? FIRST_ID);
     return lanes;
   }
 
@@ -63,8 +62,7 @@ export function createReceiptLogger(deps: ReceiptLoggerDeps): {
       let logged = 0;
       for (let round = 0; round < ROUNDS_MAX && !signal?.aborted; round++) {
         const lanes = await takeLanes();
-        if (lanes.length === 0) break;
-        logged += await logLanes(deps, lanes).catch(() => logSingly(deps, lanes));
+        if (lanes.length > 0) logged += await logLanes(deps, lanes).catch(() => logSingly(deps, lanes));
         // Requests go first.
         await setImmediate();
         if (afterId === FIRST_ID) break;

@@ -6,11 +6,10 @@ import { HEADER, SALT_BYTES } from './commitment.ts';
 
 /** One tool on one lane. */
 export type LaneKey = { toolId: Uuid; lane: string };
-/**
- * With how many of the receipts that were looked at wait on it, and which versions those name; `lastId` is the last
- * that was looked at, on whichever lane.
- */
-export type QueuedLane = LaneKey & { queued: number; lastId: Uuid; versionIds: Uuid[] };
+/** With how many of the receipts that were looked at wait on it, and which versions those name. */
+export type QueuedLane = LaneKey & { queued: number; versionIds: Uuid[] };
+/** A look at the queue: how many were looked at, the last of them, and the lanes they are on. */
+export type QueueLook = { seen: number; lastId: Uuid | undefined; lanes: QueuedLane[] };
 export type LaneRow = LaneKey & { loggedSeq: bigint };
 export type LaneCount = LaneKey & { lastSeq: bigint };
 export type Issuer = { iss: string; log: string };
@@ -52,24 +51,31 @@ export type SaleRow = Receipt & {
 };
 
 /**
- * The lanes of the receipts that wait longest after this id, and how many of those each has. Each is looked up by its
- * key: a join would be planned to read the whole table.
+ * The lanes of the receipts that wait longest after this id. Each receipt is looked up by its key: a join would be
+ * planned to read the whole table. One that is not there is seen and on no lane.
  */
-export function listQueuedLanes(
+export async function lookAtQueue(
   sql: Queryable,
   input: { afterId: Uuid; rowsMax: number },
-): Promise<QueuedLane[]> {
-  return sql<QueuedLane[]>`
+): Promise<QueueLook> {
+  const rows = await sql<(Omit<QueuedLane, 'toolId'> & { toolId: Uuid | null; lastId: Uuid })[]>`
     WITH waiting AS MATERIALIZED (SELECT receipt_id, bucket, row_number() OVER (ORDER BY receipt_id) AS at
       FROM (SELECT receipt_id, bucket FROM receipt_unlogged WHERE receipt_id > ${input.afterId}
         ORDER BY receipt_id LIMIT ${input.rowsMax}) q),
     sold AS (SELECT r.tool_id, r.lane, r.version_id, count(*) AS queued, min(w.at) AS first_at
-      FROM waiting w CROSS JOIN LATERAL (SELECT tool_id, lane, version_id FROM receipt
-        WHERE id = w.receipt_id AND bucket = w.bucket OFFSET 0) r
+      FROM waiting w LEFT JOIN LATERAL (SELECT tool_id, lane, version_id FROM receipt
+        WHERE id = w.receipt_id AND bucket = w.bucket OFFSET 0) r ON true
       GROUP BY r.tool_id, r.lane, r.version_id)
     SELECT tool_id, lane, sum(queued)::int AS queued, array_agg(version_id) AS version_ids,
       (SELECT receipt_id FROM waiting ORDER BY at DESC LIMIT 1) AS last_id
     FROM sold GROUP BY tool_id, lane ORDER BY min(first_at)`;
+  return {
+    seen: rows.reduce((sum, { queued }) => sum + queued, 0),
+    lastId: rows[0]?.lastId,
+    lanes: rows.flatMap(({ toolId, lane, queued, versionIds }) =>
+      toolId === null ? [] : { toolId, lane, queued, versionIds },
+    ),
+  };
 }
 
 /** Gives each lane its row. Committed at once, so that whoever logs a lane can skip it while it is locked. */
