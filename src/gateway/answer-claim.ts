@@ -49,7 +49,7 @@ export async function answerClaim(
     if (Date.now() > deadline) break;
     await sleep(POLL_MS);
     const current = await findClaim(deps.sql, claim.id);
-    invariant(current, `claim ${claim.id} vanished`);
+    if (!current) throw withdrawn();
     claim = { ...current, wire: asker.wire ?? first.wire ?? current.wire };
   }
   if (asker.isOwed) await markAnswer(deps.sql, claim.id, 'lost');
@@ -72,7 +72,9 @@ export async function doubtWhileLost<T>(claimId: Uuid, work: () => Promise<T>): 
   try {
     return await work();
   } catch (cause) {
-    throw isDatabaseLost(cause) ? outcomeUnknown({ id: claimId }, cause) : cause;
+    // A refusal knows what it says, whatever it was caused by.
+    const isInDoubt = !(cause instanceof Problem) && isDatabaseLost(cause);
+    throw isInDoubt ? outcomeUnknown({ id: claimId }, cause) : cause;
   }
 }
 
@@ -81,6 +83,14 @@ export function inFlight(): Problem {
     detail:
       'A request with this payment is still running. Wait for its answer, or send the same again shortly.',
     retryAfterSeconds: 1,
+  });
+}
+
+/** Whoever had the claim found no place to run in, and took it back: as if it had never been asked for. */
+export function withdrawn(cause?: unknown): Problem {
+  return new Problem('unavailable', {
+    detail: 'The call found no place to run in. Nothing was taken; send it again shortly.',
+    ...{ cause, isUncharged: true },
   });
 }
 

@@ -18,12 +18,12 @@ import {
 import { opaquePayer, type ReceiptDraft } from '../provenance/index.ts';
 import { sameRequest } from './admit-credential.ts';
 import { returnFreeCall, runLimited, takeAllowance } from './allowance.ts';
-import { answerClaim, doubtWhileLost, toFailure } from './answer-claim.ts';
+import { answerClaim, doubtWhileLost, toFailure, withdrawn } from './answer-claim.ts';
 import { refuseByCap, spendableBy } from './child-keys.ts';
 import type { ClaimContext } from './claim-context.ts';
 import { type Demand, demandPayment } from './demand.ts';
 import type { GatewayDeps } from './deps.ts';
-import { noteFailure, refuseIfBlocked, toProblem } from './failure.ts';
+import { noteFailure, refuseIfBlocked, toProblem, toUncharged } from './failure.ts';
 import { guardClaim } from './guard-claim.ts';
 import { commitCovered, releaseRun, runSale, withdrawRun } from './run-sale.ts';
 import {
@@ -80,9 +80,8 @@ async function chargeRun(deps: GatewayDeps, { wanted, principal, request }: Call
   const outcome = await runSale(deps, sale, keyTerms(principal));
   if (outcome.kind === 'failed') {
     await deps.charger.release(request).catch(throwUncharged);
-    const failure = toProblem(outcome);
-    await noteFailure(deps, sale, payer, failure);
-    throw new Problem(failure.problem, { detail: failure.detail, isUncharged: true });
+    await noteFailure(deps, sale, payer, toProblem(outcome));
+    throw toUncharged(outcome);
   }
   const receipt = toReceipt(deps, sale, principal, { id, responseHash: hashResult(outcome.result) });
   const capture = await deps.charger
@@ -160,7 +159,7 @@ async function callOnce(
   const opened = await openKeyClaim(deps, { sale, demand }, principal, claimKey);
   if (opened.kind === 'taken') {
     const claim = await findClaim(deps.sql, claimId);
-    invariant(claim, `claim ${claimId} is missing`);
+    if (!claim) throw withdrawn();
     return answerStoredCall(deps, demand, claim, principal);
   }
   if (opened.hold.kind !== 'held') throw await refusal(deps, wanted, principal, opened.hold);
@@ -214,7 +213,7 @@ async function runCovered(
     // It never ran for want of a place here: the key may be used again, and then runs for the first time.
     if ('cause' in outcome && NO_PLACE.has(failure.problem)) {
       await withdrawRun(deps, claimId);
-      throw outcome.cause;
+      throw toUncharged(outcome);
     }
     const claim = await releaseRun(deps, claimId, failure);
     await noteFailure(deps, sale, payerOf(principal), failure);

@@ -22,6 +22,14 @@ export function toProblem(outcome: Failed): Failure {
   return { problem: problemOf(outcome.reason), detail: outcome.detail };
 }
 
+/** The refusal of a call that did not deliver and for which nothing was taken. It keeps its own time to come again. */
+export function toUncharged(outcome: Failed): Problem {
+  const { problem, detail } = toProblem(outcome);
+  const cause = 'cause' in outcome ? outcome.cause : undefined;
+  const own = cause instanceof Problem ? cause.options : { cause };
+  return new Problem(problem, { ...own, detail, isUncharged: true });
+}
+
 function problemOf(reason: Extract<Failed, { reason: unknown }>['reason']): ProblemType {
   switch (reason) {
     case 'timeout':

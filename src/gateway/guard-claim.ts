@@ -2,8 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { isDatabaseLost } from '../core/database-lost.ts';
 import type { Uuid } from '../core/ids.ts';
 import { Problem } from '../core/problem.ts';
-import { type Claim, deferSettlement, markAnswer, markFailureTold } from '../payments/index.ts';
-import { doubtWhileLost, outcomeUnknown, toFailure } from './answer-claim.ts';
+import { type Claim, deferSettlement, findClaim, markAnswer, markFailureTold } from '../payments/index.ts';
+import { doubtWhileLost, outcomeUnknown, toFailure, withdrawn } from './answer-claim.ts';
 import type { Demand } from './demand.ts';
 import type { GatewayDeps } from './deps.ts';
 import { releaseRun } from './run-sale.ts';
@@ -25,14 +25,17 @@ export async function guardClaim<T>(
     if (cause instanceof Problem) throw cause;
     deps.log.error({ err: cause, claimId }, 'the work of a claim broke');
     const claim = await doubtWhileLost(claimId, () => outlast(() => abandon(deps, claimId)));
+    if (!claim) throw withdrawn(cause);
     throw claim.state === 'failed'
       ? await toFailure(deps, demand, claim, { isProven: true })
       : outcomeUnknown(claim, cause);
   }
 }
 
-async function abandon(deps: GatewayDeps, claimId: Uuid): Promise<Claim> {
+/** Answers what the claim is then; none when it was withdrawn before the answer to that got lost. */
+async function abandon(deps: GatewayDeps, claimId: Uuid): Promise<Claim | undefined> {
   await markAnswer(deps.sql, claimId, 'lost');
+  if (!(await findClaim(deps.sql, claimId))) return undefined;
   await deferSettlement(deps.sql, claimId, 0);
   return releaseRun(deps, claimId, INTERRUPTED);
 }

@@ -1,3 +1,5 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { sha256Hex } from '../../../src/core/bytes.ts';
 import { canonicalJson } from '../../../src/core/canonical-json.ts';
 import type { Sql } from '../../../src/db/index.ts';
@@ -43,9 +45,21 @@ export function auditCalls(storm: Storm, charges: readonly ChargeRow[]): Violati
   return [
     ...tell('charged-unasked', unasked, ({ id }) => `receipt ${id} is for what nobody asked`),
     ...RULES.flatMap(({ rule, isBroken }) =>
-      tell(rule, pairs.filter(isBroken), (pair) => `${describeCall(pair.call)}; ${describeCharges(pair)}`),
+      tell(rule, pairs.filter(isBroken), (pair) => {
+        const entries = pair.call.verdicts.flatMap((verdict) => readLogged(storm, verdict));
+        return [describeCall(pair.call), describeCharges(pair), ...entries].join('; ');
+      }),
     ),
   ];
+}
+
+/** What the gateways' logs say of a bug, by the id of its request. */
+function readLogged({ world }: Storm, verdict: Verdict): string[] {
+  const id = verdict.kind === 'bug' && /urn:request:([0-9a-f-]+)/.exec(verdict.text)?.[1];
+  if (!id) return [];
+  const logs = readdirSync(world.folder).filter((name) => name.endsWith('.log'));
+  const lines = logs.flatMap((name) => readFileSync(join(world.folder, name), 'utf8').split('\n'));
+  return lines.filter((line) => line.includes(id));
 }
 
 const chargedAnswers = ({ call }: Ledgered) =>
