@@ -93,6 +93,14 @@ test('the rows of a call are in the bucket of its payer, those of its claim in t
   }
 });
 
+test('what waits for the receipts log waits on its lane, under its number', async () => {
+  const rows = await database.sql<{ waiting: number; alike: number }[]>`
+    SELECT count(*)::int AS waiting, count(*) FILTER (WHERE (u.tool_id, u.version_id, u.lane, u.seq, u.bucket)
+      = (r.tool_id, r.version_id, r.lane, r.seq, r.bucket) AND u.commitment IS NULL)::int AS alike
+    FROM receipt_unlogged u LEFT JOIN receipt r ON r.id = u.receipt_id`;
+  expect(rows).toEqual([{ waiting: 100, alike: 100 }]);
+});
+
 test('the legs of a transfer share a bucket: that of its payer, or of the transfer where there is none', async () => {
   const rows = await database.sql<{ id: string; payer: string | null; buckets: number[] }[]>`
     SELECT e.transfer_id AS id, max(p.id::text) AS payer, array_agg(DISTINCT e.bucket) AS buckets

@@ -1,5 +1,5 @@
 import { afterAll, beforeEach, describe, expect, it } from 'vitest';
-import { bucketOf, newUuid, type Uuid } from '../../src/core/ids.ts';
+import { newUuid, type Uuid } from '../../src/core/ids.ts';
 import { withTransaction } from '../../src/db/index.ts';
 import {
   commitTo,
@@ -162,10 +162,10 @@ describe('a receipt in the receipts log', () => {
   it('is neither lost nor logged twice when the gateway dies between append and commit', async () => {
     const crashing = {
       ...log,
-      appendSpelled: async (...[tx, spelled]: Parameters<TransparencyLog['appendSpelled']>) => {
-        const firstIndex = await log.appendSpelled(tx, spelled);
+      appendWritten: async (...[tx, write]: Parameters<TransparencyLog['appendWritten']>) => {
+        const written = await log.appendWritten(tx, write);
         await tx`SELECT pg_terminate_backend(pg_backend_pid())`;
-        return firstIndex;
+        return written;
       },
     };
     const toolId = newUuid();
@@ -187,8 +187,8 @@ describe('a receipt in the receipts log', () => {
     await receipts.sealOpenBatches();
     await receipts.logReceipts();
     // A queue row that came back, as from a restored table, meets the lane that is past it.
-    const rows = ids.map((id) => ({ bucket: bucketOf(PAYER), receipt_id: id }));
-    await database.sql`INSERT INTO receipt_unlogged ${database.sql(rows)}`;
+    await database.sql`INSERT INTO receipt_unlogged (bucket, receipt_id, tool_id, version_id, lane, seq)
+      SELECT bucket, id, tool_id, version_id, lane, seq FROM receipt WHERE id = ANY(${ids})`;
     expect(await receipts.logReceipts()).toBe(0);
     expect((await log.readHead()).treeSize).toBe(3);
   });
@@ -236,14 +236,15 @@ describe('a receipt in the receipts log', () => {
 
   it('is found behind thousands that are queued and not there', async () => {
     const receipts = open();
-    await database.sql`INSERT INTO receipt_unlogged (bucket, receipt_id)
-      SELECT 0, ('00000000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid FROM generate_series(1, 4500) AS n`;
+    await database.sql`INSERT INTO receipt_unlogged (bucket, receipt_id, tool_id, version_id, lane, seq)
+      SELECT 0, gen_random_uuid(), '00000000-0000-7000-8000-000000000001', ${createDraft().versionId}, 'gone', n
+      FROM generate_series(1, 4500) AS n`;
     await append(receipts, newUuid());
     expect(await receipts.logReceipts()).toBe(1);
     expect(await receipts.logReceipts()).toBe(0);
   });
 
-  it('from before there was a log enters it once the queue is made', async () => {
+  it('from before seals fixed commitments enters it once the queue is made, under the issuer of its seal', async () => {
     const receipts = open();
     const toolId = newUuid();
     await charge(receipts, toolId, 3);
@@ -252,11 +253,18 @@ describe('a receipt in the receipts log', () => {
     await charge(receipts, toolId, 2);
     await database.sql`DELETE FROM receipt_unlogged`;
     expect(await receipts.logReceipts()).toBe(0);
-    // As migration 0013 fills it.
-    await database.sql`INSERT INTO receipt_unlogged (bucket, receipt_id)
-      SELECT r.bucket, r.id FROM receipt r LEFT JOIN receipt_batch b ON b.id = r.batch_id
-      WHERE r.batch_id IS NULL OR b.signed_at IS NOT NULL`;
-    expect(await receipts.logReceipts()).toBe(4);
+    // As migrations 0013 and 0017 fill it.
+    await database.sql`INSERT INTO receipt_unlogged (bucket, receipt_id, tool_id, version_id, lane, seq)
+      SELECT r.bucket, r.id, r.tool_id, r.version_id, r.lane, r.seq
+      FROM receipt r LEFT JOIN receipt_batch b ON b.id = r.batch_id WHERE r.batch_id IS NULL OR b.signed_at IS NOT NULL`;
+    const moved = open({ signer: createSigner('https://moved.example'), logOrigin: 'moved.example' });
+    expect(await moved.logReceipts()).toBe(4);
+    const issuers = await database.sql`
+      SELECT iss, count(*)::int AS count FROM receipt_commitment GROUP BY iss ORDER BY count`;
+    expect(issuers).toEqual([
+      { iss: 'https://moved.example', count: 1 },
+      { iss: expect.not.stringContaining('moved'), count: 3 },
+    ]);
     await receipts.sealOpenBatches();
     expect(await receipts.logReceipts()).toBe(2);
     await expectWholeLog(6);

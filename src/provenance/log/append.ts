@@ -3,10 +3,10 @@ import { Problem } from '../../core/problem.ts';
 import type { Tx } from '../../db/index.ts';
 import { HASH_BYTES, splitHashes } from '../merkle/merkle.ts';
 import { readFrontier } from './frontier.ts';
-import { findDedupKeys, insertLogEntries, lockLogState, setLogState } from './store.ts';
+import { findDedupKeys, insertLogEntries, lockLogState, type SpelledEntries, setLogState } from './store.ts';
 import { grow, rootOf } from './tiles/grow.ts';
 import { widenTiles } from './tiles/store.ts';
-import type { EntryToAppend, SpelledEntries } from './transparency-log.ts';
+import type { EntryToAppend } from './transparency-log.ts';
 
 /**
  * Appends entries to a log in the caller's transaction and answers their leaf indexes. The log's row stays locked
@@ -21,30 +21,42 @@ export async function appendEntries(
 ): Promise<number[]> {
   if (entries.length === 0) return [];
   requireUnique(entries);
-  const firstIndex = await appendSpelled(tx, log, spell(entries));
+  const spelled = spell(entries);
+  const { firstIndex, count } = await appendWritten(tx, log, async (fromIndex) => {
+    const leafHashes = await insertLogEntries(tx, log, { fromIndex, spelled });
+    if (!leafHashes) throw conflictOf(await findDedupKeys(tx, spelled.dedupKeys));
+    return leafHashes;
+  });
+  invariant(count === entries.length, 'the log has a hash of each entry');
   return entries.map((_, at) => firstIndex + at);
 }
 
-/** The same of entries that are array literals already, no two with one key; answers the index of the first. */
-export async function appendSpelled(tx: Tx, log: number, spelled: SpelledEntries): Promise<number> {
+/**
+ * The same of what `write` puts into the log from this index on, with a statement of `entriesInsert`; it answers the
+ * leaf hashes one after another.
+ */
+export async function appendWritten(
+  tx: Tx,
+  log: number,
+  write: (fromIndex: number) => Promise<Buffer>,
+): Promise<{ firstIndex: number; count: number }> {
   const frontier = await readFrontier(tx, log, await lockLogState(tx, log));
-  const fromIndex = frontier.treeSize;
-  const leafHashes = await insertLogEntries(tx, log, { fromIndex, spelled });
-  if (!leafHashes) throw conflictOf(await findDedupKeys(tx, spelled.dedupKeys));
-  invariant(leafHashes.length === spelled.count * HASH_BYTES, 'the log has a hash of each entry');
+  const firstIndex = frontier.treeSize;
+  const leafHashes = await write(firstIndex);
+  const count = leafHashes.length / HASH_BYTES;
+  if (count === 0) return { firstIndex, count };
   const grown = grow(frontier, splitHashes(leafHashes));
   const { treeSize } = grown.frontier;
   await Promise.all([
     widenTiles(tx, log, grown.growth),
     setLogState(tx, log, { treeSize, root: rootOf(grown.frontier) }),
   ]);
-  return fromIndex;
+  return { firstIndex, count };
 }
 
 /** In one piece: the driver spells an array element by element, which costs more than all the rest. */
 function spell(entries: readonly EntryToAppend[]): SpelledEntries {
   return {
-    count: entries.length,
     entries: `{${entries.map(({ entry }) => entry.toString('hex')).join(',')}}`,
     dedupKeys: `{${entries.map(({ dedupKey }) => `"${dedupKey.replace(/["\\]/g, '\\$&')}"`).join(',')}}`,
   };

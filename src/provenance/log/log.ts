@@ -3,7 +3,7 @@ import type { Log } from '../../core/log.ts';
 import { Problem } from '../../core/problem.ts';
 import type { Sql } from '../../db/index.ts';
 import { EMPTY_ROOT } from '../merkle/merkle.ts';
-import { appendEntries, appendSpelled } from './append.ts';
+import { appendEntries, appendWritten } from './append.ts';
 import { encodeCheckpoint, parseCheckpoint } from './checkpoint.ts';
 import { LogDivergedError } from './divergence.ts';
 import { createDivergences } from './divergences.ts';
@@ -98,7 +98,7 @@ export function createLog(deps: LogDeps): TransparencyLog {
     vkeys: signers.map(({ vkey }) => vkey),
     emptyCheckpoint: signNote(encodeCheckpoint({ origin, treeSize: 0, root: EMPTY_ROOT }), signers),
     append: (tx, entries) => watch(appendEntries(tx, log, entries)),
-    appendSpelled: (tx, spelled) => watch(appendSpelled(tx, log, spelled)),
+    appendWritten: (tx, write) => watch(appendWritten(tx, log, write)),
     sign,
     findCheckpoint: async (treeSize) => toCheckpoint(await findLogCheckpoint(sql, log, treeSize)),
     addCosignature: (cosignature) => addCosignature(sql, log, cosignature),

@@ -1,8 +1,8 @@
 import { invariant } from '../../core/invariant.ts';
-import type { Queryable, Tx } from '../../db/index.ts';
+import type { Fragment, Queryable, Tx } from '../../db/index.ts';
 import { HASH_BYTES, type Hash } from '../merkle/merkle.ts';
 import type { logCheckpoint, logEntry } from './schema.ts';
-import { LOG_IDS, type SpelledEntries } from './transparency-log.ts';
+import { LOG_IDS } from './transparency-log.ts';
 
 export type LogEntryRow = Pick<typeof logEntry.$inferSelect, 'leafIndex' | 'entry' | 'leafHash'>;
 export type LogCheckpointRow = Omit<typeof logCheckpoint.$inferSelect, 'log'>;
@@ -36,10 +36,26 @@ export async function setLogState(
     UPDATE log_state SET tree_size = ${BigInt(state.treeSize)}, root = ${state.root} WHERE id = ${log}`;
 }
 
+/** Many entries as two array literals of PostgreSQL: the entries in hex, and the key of each. */
+export type SpelledEntries = { entries: string; dedupKeys: string };
+
+/**
+ * Writes entries from this index on: `source` names rows of `entry`, `dedup_key` and `at`, counted from 1. Answers the
+ * `leaf_index` and `leaf_hash` of each. The log's row is locked, so nobody else writes keys of this log meanwhile.
+ */
+export function entriesInsert(
+  sql: Queryable,
+  log: number,
+  { fromIndex, source }: { fromIndex: number; source: Fragment },
+): Fragment {
+  return sql`INSERT INTO log_entry (log, leaf_index, entry, leaf_hash, dedup_key)
+    SELECT ${log}::smallint, ${BigInt(fromIndex)}::bigint + at - 1, entry, sha256('\\x00'::bytea || entry), dedup_key FROM ${source}
+    RETURNING leaf_index, leaf_hash`;
+}
+
 /**
  * Inserts entries from this index on, all of them or, where the log holds something with one of the dedup keys
- * already, none, and answers their leaf hashes one after another, or undefined. The log's row is locked, so nobody
- * else writes keys of this log meanwhile.
+ * already, none, and answers their leaf hashes one after another, or undefined.
  */
 export async function insertLogEntries(
   tx: Tx,
@@ -51,9 +67,7 @@ export async function insertLogEntries(
     e AS (SELECT decode(e.entry, 'hex') AS entry, e.dedup_key, e.at
       FROM k, unnest(${spelled.entries}::text[], k.keys) WITH ORDINALITY AS e(entry, dedup_key, at)
       WHERE NOT EXISTS (SELECT 1 FROM log_entry WHERE dedup_key = ANY ((SELECT keys FROM k)::text[]))),
-    written AS (INSERT INTO log_entry (log, leaf_index, entry, leaf_hash, dedup_key)
-      SELECT ${log}::smallint, ${BigInt(fromIndex)}::bigint + e.at - 1, e.entry, sha256('\\x00'::bytea || e.entry), e.dedup_key FROM e
-      RETURNING leaf_index, leaf_hash)
+    written AS (${entriesInsert(tx, log, { fromIndex, source: tx`e` })})
     SELECT string_agg(leaf_hash, ''::bytea ORDER BY leaf_index) AS leaf_hashes FROM written`;
   return row?.leafHashes ?? undefined;
 }

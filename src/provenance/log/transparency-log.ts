@@ -19,9 +19,6 @@ export type Checkpoint = TreeHead & {
 
 export type EntryToAppend = { entry: Buffer; dedupKey: string };
 
-/** Many entries as two array literals of PostgreSQL: the entries in hex, and the key of each. */
-export type SpelledEntries = { count: number; entries: string; dedupKeys: string };
-
 /** What was found when the log was last held against what was signed or anchored. */
 export type LogHealth =
   | { kind: 'sound' }
@@ -50,8 +47,11 @@ export type TransparencyLog = {
    * indexes; throws `Problem('conflict')` when something with one of the dedup keys is there already.
    */
   append(tx: Tx, entries: readonly EntryToAppend[]): Promise<number[]>;
-  /** The same of entries that PostgreSQL spelled, no two with one key; answers the index of the first. */
-  appendSpelled(tx: Tx, spelled: SpelledEntries): Promise<number>;
+  /** The same of what `write` puts into the log itself, from this index on; it answers the leaf hashes, joined. */
+  appendWritten(
+    tx: Tx,
+    write: (fromIndex: number) => Promise<Buffer>,
+  ): Promise<{ firstIndex: number; count: number }>;
   /** What is committed, signed or not. */
   readHead(): Promise<TreeHead>;
   /**

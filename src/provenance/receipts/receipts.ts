@@ -8,7 +8,7 @@ import { inclusionPath, splitHashes } from '../merkle/merkle.ts';
 import { type LoggedReceipt, proveLogged, type ReceiptsLog } from './commitments/logged-receipt.ts';
 import { createReceiptLogger } from './commitments/receipt-logger.ts';
 import { readSales, type SalePosition, type SoldReceipt } from './commitments/sales.ts';
-import { findOpening, type Issuer, type LaneCount, listLanes } from './commitments/store.ts';
+import { findOpening, type LaneCount, listLanes } from './commitments/store.ts';
 import {
   type ReceiptDraft,
   type ReceiptPayload,
@@ -19,7 +19,7 @@ import {
 import { appendReceipt, createReceiptRider, type ReceiptToAppend } from './rider.ts';
 import { createSealer } from './sealer.ts';
 import type { ReceiptSigner } from './signer.ts';
-import { findReceipt, findSealedBatch, type SealedBatchRow, sumLanes } from './store.ts';
+import { findReceipt, findSealedBatch, type Issuer, type SealedBatchRow, sumLanes } from './store.ts';
 import { type BatchProof, readBatchPayload } from './verify.ts';
 
 export type IssuedReceipt = {

@@ -103,11 +103,32 @@ export const receiptBatch = pgTable(
   ],
 );
 
-/** Receipts that wait to be logged: written with the seal of their batch, or with the receipt itself. */
+/**
+ * Receipts that wait to be logged, by lane: written with the seal of their batch, or with the receipt itself. What a seal
+ * fixed comes with it: the issuer, the version log, and the commitment to the payload that names them.
+ */
 export const receiptUnlogged = pgTable(
   'receipt_unlogged',
-  { bucket: smallint('bucket').notNull(), receiptId: uuid('receipt_id').notNull() },
-  (table) => [primaryKey({ columns: [table.receiptId, table.bucket] })],
+  {
+    bucket: smallint('bucket').notNull(),
+    receiptId: uuid('receipt_id').notNull(),
+    toolId: uuid('tool_id').notNull(),
+    versionId: uuid('version_id').notNull(),
+    lane: text('lane').notNull(),
+    seq: int8('seq').notNull(),
+    salt: bytea('salt'),
+    /** SHA-256 of salt and canonical payload. */
+    commitment: bytea('commitment'),
+    iss: text('iss'),
+    logOrigin: text('log_origin'),
+  },
+  (table) => [
+    primaryKey({ columns: [table.toolId, table.lane, table.seq, table.bucket] }),
+    check(
+      'receipt_unlogged_fixed',
+      sql`num_nulls(${table.salt}, ${table.commitment}, ${table.iss}, ${table.logOrigin}) IN (0, 4)`,
+    ),
+  ],
 );
 
 /** How far a lane is logged: its receipts enter the log in the order of `seq`, so that a gap there is a proof. */

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
 import { type Clock, toUnixSeconds } from '../../core/clock.ts';
 import type { Uuid } from '../../core/ids.ts';
@@ -5,9 +6,11 @@ import { invariant } from '../../core/invariant.ts';
 import type { Log } from '../../core/log.ts';
 import type { Sql } from '../../db/index.ts';
 import { HASH_BYTES, merkleRootOf } from '../merkle/merkle.ts';
+import { SALT_BYTES } from './commitments/commitment.ts';
 import { toDigest, type VersionDescription } from './receipt.ts';
 import type { ReceiptSigner } from './signer.ts';
 import {
+  type BatchLeavesRow,
   type BatchSeal,
   findOpenBatch,
   listBatchVersions,
@@ -57,21 +60,26 @@ export function createSealer(deps: SealerDeps): Sealer {
 }
 
 async function sealTogether(deps: SealerDeps, batches: readonly OpenBatchRow[]): Promise<number> {
-  const batchIds = batches.map((batch) => batch.id);
   const versions: (VersionDescription & { id: Uuid })[] = [];
   for (const id of await listVersions(deps.sql, batches)) {
     versions.push({ ...(await deps.describeVersion(id)), id });
   }
   const issuer = { iss: deps.signer.issuer, log: deps.logOrigin };
-  const rows = await readBatchLeaves(deps.sql, { batchIds, versions, issuer });
-  const leaves = new Map(rows.map((row) => [row.id, row.leafHashes]));
+  const salts = randomBytes(batches.reduce((sum, { leafCount }) => sum + leafCount, 0) * SALT_BYTES);
+  const rows = await readBatchLeaves(deps.sql, { batches, versions, issuer, salts });
+  const leaves = new Map(rows.map((row) => [row.id, row]));
   const seals: BatchSeal[] = [];
+  let used = 0;
   for (const batch of batches) {
-    seals.push(toSeal(deps, batch, leaves.get(batch.id) ?? Buffer.alloc(0)));
+    const saltBytes = batch.leafCount * SALT_BYTES;
+    seals.push(
+      toSeal(deps, batch, { leaves: leaves.get(batch.id), salts: salts.subarray(used, used + saltBytes) }),
+    );
+    used += saltBytes;
     // Requests go first: a root and a signature hold the event loop for one batch at a time.
     await setImmediate();
   }
-  return sealBatchRows(deps.sql, seals);
+  return sealBatchRows(deps.sql, seals, issuer);
 }
 
 async function listVersions(sql: Sql, batches: readonly OpenBatchRow[]): Promise<Iterable<Uuid>> {
@@ -92,9 +100,14 @@ async function sealSingly(deps: SealerDeps, batches: readonly OpenBatchRow[]): P
   return sealed;
 }
 
-function toSeal(deps: SealerDeps, batch: OpenBatchRow, leafHashes: Buffer): BatchSeal {
-  invariant(leafHashes.length === batch.leafCount * HASH_BYTES, `batch ${batch.id} lacks receipts`);
-  const root = merkleRootOf(leafHashes);
+function toSeal(
+  deps: SealerDeps,
+  batch: OpenBatchRow,
+  { leaves, salts }: { leaves: BatchLeavesRow | undefined; salts: Buffer },
+): BatchSeal {
+  const isWhole = leaves?.leafHashes.length === batch.leafCount * HASH_BYTES;
+  invariant(leaves && isWhole, `batch ${batch.id} lacks receipts`);
+  const root = merkleRootOf(leaves.leafHashes);
   const signedAt = deps.clock.now();
   const jws = deps.signer.signBatch({
     v: 1,
@@ -105,7 +118,7 @@ function toSeal(deps: SealerDeps, batch: OpenBatchRow, leafHashes: Buffer): Batc
     log: deps.logOrigin,
     iat: toUnixSeconds(signedAt),
   });
-  return { id: batch.id, leafHashes, root, jws, signedAt };
+  return { ...leaves, salts, root, jws, signedAt };
 }
 
 /** Groups of whole batches, each as large as one query should be. */

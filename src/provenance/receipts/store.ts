@@ -1,18 +1,33 @@
 import type { Uuid } from '../../core/ids.ts';
 import { invariant } from '../../core/invariant.ts';
 import type { Fragment, Queryable, Tx } from '../../db/index.ts';
+import { HASH_BYTES } from '../merkle/merkle.ts';
+import { SALT_BYTES } from './commitments/commitment.ts';
 import type { Receipt, ReceiptDraft, VersionDescription } from './receipt.ts';
 import type { receiptBatch } from './schema.ts';
 
 type BatchRow = typeof receiptBatch.$inferSelect;
 export type OpenBatchRow = Pick<BatchRow, 'id' | 'leafCount' | 'versionIds'>;
-export type BatchSeal = { id: Uuid; leafHashes: Buffer; root: Buffer; jws: string; signedAt: Date };
+export type Issuer = { iss: string; log: string };
 export type BatchLeavesInput = {
-  batchIds: readonly Uuid[];
+  batches: readonly OpenBatchRow[];
   versions: readonly (VersionDescription & { id: Uuid })[];
-  issuer: { iss: string; log: string };
+  issuer: Issuer;
+  /** Random, `SALT_BYTES` for each receipt of the batches, in their order. */
+  salts: Buffer;
 };
-export type BatchLeavesRow = { id: Uuid; leafHashes: Buffer };
+/** The receipts of a batch in leaf order: hashes one after another, the rest as array literals. */
+export type BatchLeavesRow = {
+  id: Uuid;
+  lane: string;
+  leafHashes: Buffer;
+  /** What the receipts log will say of each. */
+  commitments: Buffer;
+  toolIds: string;
+  versionIds: string;
+  seqs: string;
+};
+export type BatchSeal = BatchLeavesRow & { salts: Buffer; root: Buffer; jws: string; signedAt: Date };
 export type SealedBatchRow = { index: number; leafCount: number; leafHashes: Buffer; jws: string };
 
 /** A lane with the bucket its row and its batches are in. */
@@ -35,7 +50,6 @@ type Columns = readonly (readonly [name: string, type: string])[];
 const listNames = (columns: Columns) => columns.map(([name]) => name).join(', ');
 const listArrays = (columns: Columns, first: number) =>
   columns.map(([, type], at) => `$${first + at}::${type}[]`).join(', ');
-const HASH_BYTES = 32;
 /** The request's hash and the response's, of each draft one after another: one parameter instead of two for each. */
 const HASHES = `substring($H::bytea FROM (d.ord::int - 1) * ${2 * HASH_BYTES} + 1 FOR ${HASH_BYTES}) AS request_hash,
   substring($H::bytea FROM (d.ord::int - 1) * ${2 * HASH_BYTES} + ${HASH_BYTES + 1} FOR ${HASH_BYTES}) AS response_hash`;
@@ -147,8 +161,9 @@ export async function insertReceipt(
         rail, payment_ref, request_hash, response_hash)
       SELECT ${row.bucket}, ${row.id}, tool_id, ${row.versionId}, ${row.toolName}, lane, last_seq,
         ${row.payer}, ${row.price}, ${row.fee}, ${row.rail}, ${row.paymentRef}, ${row.requestHash}, ${row.responseHash}
-      FROM counter RETURNING bucket, id, seq, issued_at),
-    queued AS (INSERT INTO receipt_unlogged (bucket, receipt_id) SELECT bucket, id FROM written)
+      FROM counter RETURNING bucket, id, tool_id, version_id, lane, seq, issued_at),
+    queued AS (INSERT INTO receipt_unlogged (bucket, receipt_id, tool_id, version_id, lane, seq)
+      SELECT bucket, id, tool_id, version_id, lane, seq FROM written)
     SELECT seq, issued_at FROM written UNION ALL SELECT seq, issued_at FROM existing`;
   invariant(written, 'a receipt was written or was there');
   return written;
@@ -207,20 +222,35 @@ export async function listBatchVersions(sql: Queryable, batchIds: readonly Uuid[
 }
 
 /**
- * The leaf hashes of these batches, each batch's in order and one after another: `receiptLeafHash` of
- * `toReceiptPayload`, said in SQL, because fetching and spelling every receipt here would cost more than the
+ * What is hashed of the receipts of these batches, each batch's in order: `receiptLeafHash` of `toReceiptPayload` and
+ * the commitment of `commitTo`, said in SQL, because fetching and spelling every receipt here would cost more than the
  * call did. Each receipt is looked up by its key: a join would be planned to read the whole table.
  */
 export function readBatchLeaves(sql: Queryable, input: BatchLeavesInput): Promise<BatchLeavesRow[]> {
-  const { batchIds, versions, issuer } = input;
+  const { batches, versions, issuer, salts } = input;
   return sql<BatchLeavesRow[]>`
-    SELECT b.id, string_agg(sha256('\\x00'::bytea || convert_to(${payloadText(sql)}, 'UTF8')), ''::bytea ORDER BY t.ord)
-      AS leaf_hashes
-    FROM receipt_batch b CROSS JOIN unnest(b.receipt_ids, b.receipt_buckets) WITH ORDINALITY AS t(id, bucket, ord)
+    SELECT b.id, min(r.lane) AS lane, string_agg(sha256('\\x00'::bytea || p.bytes), ''::bytea ORDER BY t.ord) AS leaf_hashes,
+      string_agg(sha256(substring(${salts}::bytea FROM (s.before + t.ord::int - 1) * ${SALT_BYTES}::int + 1 FOR ${SALT_BYTES}::int) || p.bytes),
+        ''::bytea ORDER BY t.ord) AS commitments,
+      array_agg(r.tool_id ORDER BY t.ord)::text AS tool_ids, array_agg(r.version_id ORDER BY t.ord)::text AS version_ids,
+      array_agg(r.seq ORDER BY t.ord)::text AS seqs
+    FROM unnest(${toArray(batches, ({ id }) => id)}::uuid[], ${toArray(countBefore(batches), String)}::int[]) AS s(id, before)
+    JOIN receipt_batch b ON b.id = s.id
+    CROSS JOIN unnest(b.receipt_ids, b.receipt_buckets) WITH ORDINALITY AS t(id, bucket, ord)
     CROSS JOIN LATERAL (SELECT * FROM receipt r WHERE r.id = t.id AND r.bucket = t.bucket OFFSET 0) r
-    JOIN ${versionRows(sql, versions)} v ON v.id = r.version_id,
-    (SELECT to_json(${issuer.iss}::text) AS iss, to_json(${issuer.log}::text) AS log) i
-    WHERE b.id = ANY(${toArray(batchIds, (id) => id)}::uuid[]) GROUP BY b.id`;
+    JOIN ${versionRows(sql, versions)} v ON v.id = r.version_id
+    CROSS JOIN (SELECT to_json(${issuer.iss}::text) AS iss, to_json(${issuer.log}::text) AS log) i
+    CROSS JOIN LATERAL (SELECT convert_to(${payloadText(sql)}, 'UTF8') AS bytes OFFSET 0) p
+    GROUP BY b.id`;
+}
+
+/** How many receipts the batches before each have together. */
+function countBefore(batches: readonly { leafCount: number }[]): number[] {
+  let before = 0;
+  return batches.map(({ leafCount }) => {
+    before += leafCount;
+    return before - leafCount;
+  });
 }
 
 /**
@@ -251,27 +281,45 @@ export function versionRows(
 }
 
 /**
- * Seals batches that are still open and answers how many; their receipts wait to be logged from then on. One that
- * another gateway is sealing is left to it, and a seal that is there stays.
+ * Seals batches that are still open and answers how many; their receipts wait to be logged from then on, under this
+ * issuer. One that another gateway is sealing is left to it, and a seal that is there stays.
  */
-export async function sealBatchRows(sql: Queryable, seals: readonly BatchSeal[]): Promise<number> {
+export async function sealBatchRows(
+  sql: Queryable,
+  seals: readonly BatchSeal[],
+  issuer: Issuer,
+): Promise<number> {
+  const join = (part: 'salts' | 'commitments') => Buffer.concat(seals.map((seal) => seal[part]));
+  const flatten = (part: 'toolIds' | 'versionIds' | 'seqs') =>
+    `{${seals.map((seal) => seal[part].slice(1, -1)).join(',')}}`;
+  const before = countBefore(seals.map(({ leafHashes }) => ({ leafCount: leafHashes.length / HASH_BYTES })));
   const [row] = await sql<{ sealed: number }[]>`
-    WITH sealed AS (UPDATE receipt_batch b
-    SET leaf_hashes = s.leaf_hashes, root = s.root, jws = s.jws, signed_at = s.signed_at
-    FROM unnest(
+    WITH s AS MATERIALIZED (SELECT * FROM unnest(
       ${toArray(seals, (seal) => seal.id)}::uuid[],
+      ${toArray(before, String)}::int[],
+      ${toArray(seals, (seal) => quote(seal.lane))}::text[],
       ${toArray(seals, (seal) => quoteBytes(seal.leafHashes))}::bytea[],
       ${toArray(seals, (seal) => quoteBytes(seal.root))}::bytea[],
       ${toArray(seals, (seal) => quote(seal.jws))}::text[],
       ${toArray(seals, (seal) => quote(seal.signedAt.toISOString()))}::timestamptz[]
-    ) AS s(id, leaf_hashes, root, jws, signed_at)
-    JOIN (SELECT bucket, id FROM receipt_batch
+    ) AS s(id, before, lane, leaf_hashes, root, jws, signed_at)),
+    sealed AS (UPDATE receipt_batch b
+    SET leaf_hashes = s.leaf_hashes, root = s.root, jws = s.jws, signed_at = s.signed_at
+    FROM s JOIN (SELECT bucket, id FROM receipt_batch
       WHERE id = ANY(${toArray(seals, (seal) => seal.id)}::uuid[]) AND signed_at IS NULL
       ORDER BY id FOR UPDATE SKIP LOCKED) o ON o.id = s.id
-    WHERE b.id = o.id AND b.bucket = o.bucket RETURNING b.receipt_ids, b.receipt_buckets),
-    queued AS (INSERT INTO receipt_unlogged (bucket, receipt_id)
-      SELECT t.bucket, t.id FROM sealed, unnest(receipt_ids, receipt_buckets) AS t(id, bucket)
-      ON CONFLICT (receipt_id, bucket) DO NOTHING)
+    WHERE b.id = o.id AND b.bucket = o.bucket RETURNING b.receipt_ids, b.receipt_buckets, s.before, s.lane),
+    leaf AS MATERIALIZED (SELECT * FROM unnest(
+      ${flatten('toolIds')}::uuid[], ${flatten('versionIds')}::uuid[], ${flatten('seqs')}::bigint[]
+    ) WITH ORDINALITY AS l(tool_id, version_id, seq, nth)),
+    queued AS (INSERT INTO receipt_unlogged (bucket, receipt_id, tool_id, version_id, lane, seq, salt, commitment, iss, log_origin)
+      SELECT t.bucket, t.id, l.tool_id, l.version_id, w.lane, l.seq,
+        substring(${join('salts')}::bytea FROM (l.nth::int - 1) * ${SALT_BYTES}::int + 1 FOR ${SALT_BYTES}::int),
+        substring(${join('commitments')}::bytea FROM (l.nth::int - 1) * ${HASH_BYTES}::int + 1 FOR ${HASH_BYTES}::int),
+        ${issuer.iss}::text, ${issuer.log}::text
+      FROM sealed w CROSS JOIN unnest(w.receipt_ids, w.receipt_buckets) WITH ORDINALITY AS t(id, bucket, ord)
+      JOIN leaf l ON l.nth = w.before + t.ord
+      ON CONFLICT (tool_id, lane, seq, bucket) DO NOTHING)
     SELECT count(*)::int AS sealed FROM sealed`;
   return row?.sealed ?? 0;
 }

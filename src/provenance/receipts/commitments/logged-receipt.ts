@@ -21,7 +21,7 @@ export type LoggedReceipt = {
 /** As much of the receipts log as receipts need. */
 export type ReceiptsLog = Pick<
   TransparencyLog,
-  'origin' | 'appendSpelled' | 'findCheckpoint' | 'proveInclusion'
+  'origin' | 'appendWritten' | 'findCheckpoint' | 'proveInclusion'
 >;
 
 /** Undefined while no checkpoint covers the receipt: the next one does. */

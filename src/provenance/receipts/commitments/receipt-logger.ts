@@ -4,25 +4,18 @@ import type { Uuid } from '../../../core/ids.ts';
 import { invariant } from '../../../core/invariant.ts';
 import type { Log } from '../../../core/log.ts';
 import { type Sql, withTransaction } from '../../../db/index.ts';
-import type { TransparencyLog } from '../../log/transparency-log.ts';
+import { LOG_IDS, type TransparencyLog } from '../../log/transparency-log.ts';
 import { HASH_BYTES } from '../../merkle/merkle.ts';
 import type { VersionDescription } from '../receipt.ts';
+import type { Issuer } from '../store.ts';
 import { isCommitment, SALT_BYTES } from './commitment.ts';
-import {
-  type Issuer,
-  insertCommitments,
-  lockLanes,
-  lookAtQueue,
-  openLanes,
-  type QueuedLane,
-  spellWaiting,
-} from './store.ts';
+import { type LaneKey, lockLanes, logWaiting, lookAtQueue, openLanes, type QueuedLane } from './store.ts';
 
 export type ReceiptLoggerDeps = {
   sql: Sql;
   log: Log;
   /** The receipts log. */
-  receiptsLog: Pick<TransparencyLog, 'appendSpelled'>;
+  receiptsLog: Pick<TransparencyLog, 'appendWritten'>;
   /** Who issues what no sealed batch says the issuer of. */
   issuer: Issuer;
   describeVersion(versionId: Uuid): Promise<VersionDescription>;
@@ -34,7 +27,7 @@ type Version = VersionDescription & { id: Uuid };
 const RECEIPTS_MAX = 4_000;
 const ROUNDS_MAX = 2;
 const FAILURES_MAX = 5;
-const FIRST_ID: Uuid = '00000000-0000-0000-0000-000000000000';
+const FIRST_LANE: LaneKey = { toolId: '00000000-0000-0000-0000-000000000000', lane: '' };
 
 /**
  * Puts what was sold into the receipts log, off the request path, by whichever gateway. Receipts of one (tool, lane)
@@ -44,16 +37,19 @@ const FIRST_ID: Uuid = '00000000-0000-0000-0000-000000000000';
 export function createReceiptLogger(deps: ReceiptLoggerDeps): {
   logReceipts(signal?: AbortSignal): Promise<number>;
 } {
-  // Moves through the queue and begins anew at its end: lanes that cannot go on keep no other from being seen.
-  let afterId = FIRST_ID;
+  // Moves from lane to lane and begins anew at the end: those that cannot go on keep no other from being seen.
+  let after = FIRST_LANE;
 
   async function takeLanes(): Promise<QueuedLane[]> {
-    const { seen, lastId, lanes } = await lookAtQueue(deps.sql, { afterId, rowsMax: RECEIPTS_MAX });
-    if (seen === 0 && afterId !== FIRST_ID) {
-      afterId = FIRST_ID;
+    const lanes = await lookAtQueue(deps.sql, { after, rowsMax: RECEIPTS_MAX });
+    const seen = lanes.reduce((sum, { queued }) => sum + queued, 0);
+    if (seen === 0 && after !== FIRST_LANE) {
+      after = FIRST_LANE;
       return takeLanes();
     }
-    afterId = seen < RECEIPTS_MAX ? FIRST_ID : (lastId ?? FIRST_ID);
+    // Of the last one of a full look there may be more, which is seen next; unless it was the only one.
+    const last = lanes.at(lanes.length > 1 ? -2 : -1);
+    after = seen < RECEIPTS_MAX || !last ? FIRST_LANE : last;
     return lanes;
   }
 
@@ -65,7 +61,7 @@ export function createReceiptLogger(deps: ReceiptLoggerDeps): {
         if (lanes.length > 0) logged += await logLanes(deps, lanes).catch(() => logSingly(deps, lanes));
         // Requests go first.
         await setImmediate();
-        if (afterId === FIRST_ID) break;
+        if (after === FIRST_LANE) break;
       }
       return logged;
     },
@@ -89,7 +85,7 @@ async function logSingly(deps: ReceiptLoggerDeps, lanes: readonly QueuedLane[]):
   return logged;
 }
 
-/** Lanes are locked first and the log last, so that nobody waits for what is hashed here. */
+/** Lanes are locked first and the log last. */
 async function logLanes(deps: ReceiptLoggerDeps, lanes: readonly QueuedLane[]): Promise<number> {
   const versions = await describeVersions(deps, lanes);
   requireWords(lanes, versions);
@@ -100,11 +96,12 @@ async function logLanes(deps: ReceiptLoggerDeps, lanes: readonly QueuedLane[]): 
     // A lane that another gateway holds is that one's.
     const own = await lockLanes(tx, lanes);
     if (own.length === 0) return 0;
-    const spelled = await spellWaiting(tx, { lanes: own, rowsMax, versions, issuer: deps.issuer, salts });
-    if (!spelled) return 0;
-    const firstIndex = await deps.receiptsLog.appendSpelled(tx, spelled);
-    await insertCommitments(tx, { spelled, salts, firstIndex });
-    return spelled.count;
+    const { count } = await deps.receiptsLog.appendWritten(tx, (fromIndex) =>
+      logWaiting(tx, {
+        ...{ log: LOG_IDS.receipts, fromIndex, lanes: own, rowsMax, versions, issuer: deps.issuer, salts },
+      }),
+    );
+    return count;
   });
 }
 

@@ -1,8 +1,9 @@
 import type { Uuid } from '../../../core/ids.ts';
 import type { Sql } from '../../../db/index.ts';
 import { type ReceiptPayload, toReceiptPayload, type VersionDescription } from '../receipt.ts';
+import type { Issuer } from '../store.ts';
 import { readBatchPayload } from '../verify.ts';
-import { type Issuer, listSales, type SaleRow } from './store.ts';
+import { listSales, type SaleRow } from './store.ts';
 
 /** A receipt as its publisher sees it: with what opens its commitment once it is logged. */
 export type SoldReceipt = { payload: ReceiptPayload; log: { index: number; salt: string } | undefined };

@@ -1,44 +1,27 @@
 import type { Uuid } from '../../../core/ids.ts';
 import type { Fragment, Queryable, Tx } from '../../../db/index.ts';
+import { entriesInsert } from '../../log/store.ts';
 import type { Receipt, VersionDescription } from '../receipt.ts';
-import { payloadText, quote, toArray, versionRows } from '../store.ts';
+import { type Issuer, payloadText, quote, toArray, versionRows } from '../store.ts';
 import { HEADER, SALT_BYTES } from './commitment.ts';
 
 /** One tool on one lane. */
 export type LaneKey = { toolId: Uuid; lane: string };
 /** With how many of the receipts that were looked at wait on it, and which versions those name. */
 export type QueuedLane = LaneKey & { queued: number; versionIds: Uuid[] };
-/** A look at the queue: how many were looked at, the last of them, and the lanes they are on. */
-export type QueueLook = { seen: number; lastId: Uuid | undefined; lanes: QueuedLane[] };
 export type LaneRow = LaneKey & { loggedSeq: bigint };
 export type LaneCount = LaneKey & { lastSeq: bigint };
-export type Issuer = { iss: string; log: string };
-export type SpellInput = {
+export type LogInput = {
+  log: number;
+  fromIndex: number;
   lanes: readonly LaneRow[];
   rowsMax: number;
-  /** Of the receipts that are spelled; one of another version waits, and what follows it. */
+  /** Of the receipts that are logged; one of another version waits, and what follows it. */
   versions: readonly (VersionDescription & { id: Uuid })[];
-  /** Who issues what no sealed batch says the issuer of. */
+  /** Who issues what no seal says the issuer of. */
   issuer: Issuer;
   /** Random, `SALT_BYTES` for each of `rowsMax` receipts. */
   salts: Buffer;
-};
-/**
- * Receipts in the order they enter the log: how many, and each column in one piece, which goes back into the
- * database as it came.
- */
-export type SpelledReceipts = {
-  count: number;
-  entries: string;
-  dedupKeys: string;
-  ids: string;
-  buckets: string;
-  issuers: string;
-  logOrigins: string;
-  /** The lanes they are on, and the last number of each. */
-  laneTools: string;
-  laneNames: string;
-  laneSeqs: string;
 };
 export type OpeningRow = { leafIndex: bigint; salt: Buffer; iss: string; logOrigin: string };
 export type SaleRow = Receipt & {
@@ -50,32 +33,17 @@ export type SaleRow = Receipt & {
   jws: string | null;
 };
 
-/**
- * The lanes of the receipts that wait longest after this id. Each receipt is looked up by its key: a join would be
- * planned to read the whole table. One that is not there is seen and on no lane.
- */
-export async function lookAtQueue(
+/** The lanes behind this one, in their order, for as many waiting receipts as `rowsMax`. */
+export function lookAtQueue(
   sql: Queryable,
-  input: { afterId: Uuid; rowsMax: number },
-): Promise<QueueLook> {
-  const rows = await sql<(Omit<QueuedLane, 'toolId'> & { toolId: Uuid | null; lastId: Uuid })[]>`
-    WITH waiting AS MATERIALIZED (SELECT receipt_id, bucket, row_number() OVER (ORDER BY receipt_id) AS at
-      FROM (SELECT receipt_id, bucket FROM receipt_unlogged WHERE receipt_id > ${input.afterId}
-        ORDER BY receipt_id LIMIT ${input.rowsMax}) q),
-    sold AS (SELECT r.tool_id, r.lane, r.version_id, count(*) AS queued, min(w.at) AS first_at
-      FROM waiting w LEFT JOIN LATERAL (SELECT tool_id, lane, version_id FROM receipt
-        WHERE id = w.receipt_id AND bucket = w.bucket OFFSET 0) r ON true
-      GROUP BY r.tool_id, r.lane, r.version_id)
-    SELECT tool_id, lane, sum(queued)::int AS queued, array_agg(version_id) AS version_ids,
-      (SELECT receipt_id FROM waiting ORDER BY at DESC LIMIT 1) AS last_id
-    FROM sold GROUP BY tool_id, lane ORDER BY min(first_at)`;
-  return {
-    seen: rows.reduce((sum, { queued }) => sum + queued, 0),
-    lastId: rows[0]?.lastId,
-    lanes: rows.flatMap(({ toolId, lane, queued, versionIds }) =>
-      toolId === null ? [] : { toolId, lane, queued, versionIds },
-    ),
-  };
+  input: { after: LaneKey; rowsMax: number },
+): Promise<QueuedLane[]> {
+  return sql<QueuedLane[]>`
+    SELECT tool_id, lane, count(*)::int AS queued, array_agg(DISTINCT version_id) AS version_ids
+    FROM (SELECT tool_id, lane, version_id FROM receipt_unlogged
+      WHERE (tool_id, lane) > (${input.after.toolId}, ${input.after.lane})
+      ORDER BY tool_id, lane, seq LIMIT ${input.rowsMax}) q
+    GROUP BY tool_id, lane ORDER BY tool_id, lane`;
 }
 
 /** Gives each lane its row. Committed at once, so that whoever logs a lane can skip it while it is locked. */
@@ -96,70 +64,63 @@ export function lockLanes(tx: Tx, lanes: readonly LaneKey[]): Promise<LaneRow[]>
 }
 
 /**
- * What waits on these lanes and follows without a gap on what is logged of each, with entry and dedup key spelled as
- * `encodeCommitment(commitTo(...))` and `commitmentKeyOf` do: in SQL, because a receipt that is read, hashed and written
- * here costs more than the call did. What was sealed keeps the issuer that the seal of its batch names.
+ * Puts what waits on these lanes, and follows without a gap on what is logged of each, into the log from this index
+ * on; keeps what opens the commitments, moves the lanes on, and takes it out of the queue. All in one statement, with
+ * entry and dedup key spelled as `encodeCommitment` and `commitmentKeyOf` do: a receipt that comes here and goes back
+ * costs more than the call did. Answers the leaf hashes one after another.
  */
-export async function spellWaiting(tx: Tx, input: SpellInput): Promise<SpelledReceipts | undefined> {
-  const { lanes, rowsMax, issuer } = input;
-  const [row] = await tx<SpelledReceipts[]>`
-    WITH waiting AS (SELECT g.logged_seq, r.* FROM unnest(
+export async function logWaiting(tx: Tx, input: LogInput): Promise<Buffer> {
+  const { log, fromIndex, lanes, rowsMax, versions } = input;
+  const [row] = await tx<{ leafHashes: Buffer | null }[]>`
+    WITH waiting AS (SELECT g.logged_seq, u.* FROM unnest(
         ${toArray(lanes, ({ toolId }) => toolId)}::uuid[],
         ${toArray(lanes, ({ lane }) => quote(lane))}::text[],
         ${toArray(lanes, ({ loggedSeq }) => loggedSeq.toString())}::bigint[]) AS g(tool_id, lane, logged_seq)
-      CROSS JOIN LATERAL (SELECT r.* FROM receipt r JOIN receipt_unlogged u ON u.receipt_id = r.id AND u.bucket = r.bucket
-        WHERE r.tool_id = g.tool_id AND r.lane = g.lane AND r.seq > g.logged_seq AND r.seq <= g.logged_seq + ${rowsMax}
-        ORDER BY r.seq LIMIT ${rowsMax}) r LIMIT ${rowsMax}),
-    numbered AS (SELECT w.*, row_number() OVER (PARTITION BY w.tool_id, w.lane ORDER BY w.seq) AS nth FROM waiting w
-      WHERE w.version_id = ANY(${toArray(input.versions, ({ id }) => id)}::uuid[])),
+      CROSS JOIN LATERAL (SELECT * FROM receipt_unlogged u
+        WHERE u.tool_id = g.tool_id AND u.lane = g.lane AND u.seq > g.logged_seq AND u.seq <= g.logged_seq + ${rowsMax}
+        ORDER BY u.seq LIMIT ${rowsMax}) u LIMIT ${rowsMax}),
+    fixed AS (SELECT w.logged_seq, w.bucket, w.receipt_id, w.tool_id, w.version_id, w.lane, w.seq,
+        coalesce(w.salt, f.salt) AS salt, coalesce(w.commitment, f.commitment) AS commitment,
+        coalesce(w.iss, f.iss) AS iss, coalesce(w.log_origin, f.log_origin) AS log_origin
+      FROM (SELECT w.*, row_number() OVER () AS place FROM waiting w) w LEFT JOIN LATERAL (${fixNow(tx, input)}) f ON true
+      WHERE w.version_id = ANY(${toArray(versions, ({ id }) => id)}::uuid[])),
+    numbered AS (SELECT f.*, row_number() OVER (PARTITION BY f.tool_id, f.lane ORDER BY f.seq) AS nth FROM fixed f
+      WHERE f.commitment IS NOT NULL),
     ready AS MATERIALIZED (SELECT n.*, row_number() OVER (ORDER BY n.seq, n.tool_id, n.lane) AS at FROM numbered n
       WHERE n.seq = n.logged_seq + n.nth),
-    sealed AS MATERIALIZED (SELECT b.id, b.payload->>'iss' AS iss, b.payload->>'log' AS log FROM (
-      SELECT b.id, ${jwsPayload(tx)} AS payload FROM (SELECT DISTINCT batch_id FROM ready) d
-      JOIN receipt_batch b ON b.id = d.batch_id WHERE b.signed_at IS NOT NULL) b),
-    spelled AS MATERIALIZED (SELECT r.at, r.id, r.bucket, o.iss, o.log, concat('receipt ', r.tool_id, ' ', r.lane, ' ', r.seq) AS key,
-        encode(convert_to(concat(${HEADER}::text, '\ntool ', v.server, '\nlane ', r.lane, '\nseq ', r.seq, '\ncommit ',
-          encode(sha256(substring(${input.salts}::bytea FROM (r.at::int - 1) * ${SALT_BYTES}::int + 1 FOR ${SALT_BYTES}::int)
-            || convert_to(${payloadText(tx)}, 'UTF8')), 'hex'), '\n'), 'UTF8'), 'hex') AS entry
-      FROM ready r JOIN ${versionRows(tx, input.versions)} v ON v.id = r.version_id LEFT JOIN sealed s ON s.id = r.batch_id
-      CROSS JOIN LATERAL (SELECT coalesce(s.iss, ${issuer.iss}::text) AS iss, coalesce(s.log, ${issuer.log}::text) AS log) o
-      CROSS JOIN LATERAL (SELECT to_json(o.iss) AS iss, to_json(o.log) AS log) i),
-    moved AS (SELECT tool_id, lane, max(seq) AS seq FROM ready GROUP BY tool_id, lane)
-    SELECT s.*, m.* FROM (SELECT count(*)::int AS count, '{' || string_agg(entry, ',' ORDER BY at) || '}' AS entries,
-        array_agg(key ORDER BY at)::text AS dedup_keys, array_agg(id ORDER BY at)::text AS ids,
-        array_agg(bucket ORDER BY at)::text AS buckets, array_agg(iss ORDER BY at)::text AS issuers,
-        array_agg(log ORDER BY at)::text AS log_origins FROM spelled) s,
-      (SELECT array_agg(tool_id)::text AS lane_tools, array_agg(lane)::text AS lane_names,
-        array_agg(seq)::text AS lane_seqs FROM moved) m`;
-  return row && row.count > 0 ? row : undefined;
+    spelled AS (SELECT r.at, concat('receipt ', r.tool_id, ' ', r.lane, ' ', r.seq) AS dedup_key,
+        convert_to(concat(${HEADER}::text, '\ntool ', v.server, '\nlane ', r.lane, '\nseq ', r.seq,
+          '\ncommit ', encode(r.commitment, 'hex'), '\n'), 'UTF8') AS entry
+      FROM ready r JOIN ${versionRows(tx, versions)} v ON v.id = r.version_id OFFSET 0),
+    written AS (${entriesInsert(tx, log, { fromIndex, source: tx`spelled` })}),
+    opened AS (INSERT INTO receipt_commitment (bucket, receipt_id, leaf_index, salt, iss, log_origin)
+      SELECT bucket, receipt_id, ${BigInt(fromIndex)}::bigint + at - 1, salt, iss, log_origin FROM ready),
+    moved AS MATERIALIZED (SELECT tool_id, lane, max(seq) AS seq FROM ready GROUP BY tool_id, lane),
+    lanes AS (UPDATE receipt_lane_logged g SET logged_seq = m.seq FROM moved m WHERE g.tool_id = m.tool_id AND g.lane = m.lane),
+    taken AS (DELETE FROM receipt_unlogged u USING moved m WHERE u.tool_id = m.tool_id AND u.lane = m.lane AND u.seq <= m.seq)
+    SELECT string_agg(leaf_hash, ''::bytea ORDER BY leaf_index) AS leaf_hashes FROM written`;
+  return row?.leafHashes ?? Buffer.alloc(0);
+}
+
+/**
+ * The commitment of a waiting receipt `w` that has none yet: a credential paid it, or it waits from before seals fixed
+ * them. What was sealed keeps the issuer that the seal of its batch names.
+ */
+function fixNow(tx: Tx, { versions, issuer, salts }: LogInput): Fragment {
+  return tx`SELECT z.salt, sha256(z.salt || convert_to(${payloadText(tx)}, 'UTF8')) AS commitment, o.iss, o.log AS log_origin
+    FROM receipt r JOIN ${versionRows(tx, versions)} v ON v.id = r.version_id
+    LEFT JOIN LATERAL (SELECT ${jwsPayload(tx)} AS payload FROM receipt_batch b
+      WHERE b.id = r.batch_id AND b.signed_at IS NOT NULL) s ON true
+    CROSS JOIN LATERAL (SELECT coalesce(s.payload->>'iss', ${issuer.iss}::text) AS iss, coalesce(s.payload->>'log', ${issuer.log}::text) AS log) o
+    CROSS JOIN LATERAL (SELECT to_json(o.iss) AS iss, to_json(o.log) AS log) i
+    CROSS JOIN (SELECT substring(${salts}::bytea FROM (w.place::int - 1) * ${SALT_BYTES}::int + 1 FOR ${SALT_BYTES}::int) AS salt) z
+    WHERE w.commitment IS NULL AND r.id = w.receipt_id AND r.bucket = w.bucket OFFSET 0`;
 }
 
 /** The payload of the JWS of a batch `b`: base64url without its padding. */
 function jwsPayload(sql: Queryable): Fragment {
   return sql`convert_from(decode(translate(split_part(b.jws, '.', 2), '-_', '+/')
     || repeat('=', (4 - length(split_part(b.jws, '.', 2)) % 4) % 4), 'base64'), 'UTF8')::json`;
-}
-
-/**
- * Keeps what opens the commitments, moves the lanes on, and takes the receipts out of the queue, which are in the log
- * from this index on.
- */
-export async function insertCommitments(
-  tx: Tx,
-  input: { spelled: SpelledReceipts; salts: Buffer; firstIndex: number },
-): Promise<void> {
-  const { spelled, salts, firstIndex } = input;
-  await tx`
-    WITH logged AS MATERIALIZED (SELECT t.*, substring(${salts}::bytea
-        FROM (at::int - 1) * ${SALT_BYTES}::int + 1 FOR ${SALT_BYTES}::int) AS salt FROM unnest(
-      ${spelled.buckets}::smallint[], ${spelled.ids}::uuid[], ${spelled.issuers}::text[], ${spelled.logOrigins}::text[]
-    ) WITH ORDINALITY AS t(bucket, id, iss, log_origin, at)),
-    opened AS (INSERT INTO receipt_commitment (bucket, receipt_id, leaf_index, salt, iss, log_origin)
-      SELECT bucket, id, ${BigInt(firstIndex)}::bigint + at - 1, salt, iss, log_origin FROM logged),
-    moved AS (UPDATE receipt_lane_logged g SET logged_seq = m.seq
-      FROM unnest(${spelled.laneTools}::uuid[], ${spelled.laneNames}::text[], ${spelled.laneSeqs}::bigint[]) AS m(tool_id, lane, seq)
-      WHERE g.tool_id = m.tool_id AND g.lane = m.lane)
-    DELETE FROM receipt_unlogged WHERE receipt_id = ANY (${spelled.ids}::uuid[])`;
 }
 
 export async function findOpening(
