@@ -16,4 +16,5 @@ ALTER TABLE "receipt_unlogged" ALTER COLUMN "lane" SET NOT NULL;--> statement-br
 ALTER TABLE "receipt_unlogged" ALTER COLUMN "seq" SET NOT NULL;--> statement-breakpoint
 ALTER TABLE "receipt_unlogged" DROP CONSTRAINT "receipt_unlogged_receipt_id_bucket_pk";--> statement-breakpoint
 ALTER TABLE "receipt_unlogged" ADD CONSTRAINT "receipt_unlogged_tool_id_lane_seq_bucket_pk" PRIMARY KEY("tool_id","lane","seq","bucket");--> statement-breakpoint
-ALTER TABLE "receipt_unlogged" ADD CONSTRAINT "receipt_unlogged_fixed" CHECK (num_nulls("receipt_unlogged"."salt", "receipt_unlogged"."commitment", "receipt_unlogged"."iss", "receipt_unlogged"."log_origin") IN (0, 4));
+ALTER TABLE "receipt_unlogged" ADD CONSTRAINT "receipt_unlogged_fixed" CHECK (num_nulls("receipt_unlogged"."salt", "receipt_unlogged"."commitment", "receipt_unlogged"."iss", "receipt_unlogged"."log_origin") IN (0, 4)
+        AND octet_length("receipt_unlogged"."salt") = 16 AND octet_length("receipt_unlogged"."commitment") = 32);

@@ -87,10 +87,10 @@ export function inFlight(): Problem {
 }
 
 /** Whoever had the claim found no place to run in, and took it back: as if it had never been asked for. */
-export function withdrawn(cause?: unknown): Problem {
+export function withdrawn(): Problem {
   return new Problem('unavailable', {
     detail: 'The call found no place to run in. Nothing was taken; send it again shortly.',
-    ...{ cause, isUncharged: true },
+    isUncharged: true,
   });
 }
 

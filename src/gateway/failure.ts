@@ -26,8 +26,9 @@ export function toProblem(outcome: Failed): Failure {
 export function toUncharged(outcome: Failed): Problem {
   const { problem, detail } = toProblem(outcome);
   const cause = 'cause' in outcome ? outcome.cause : undefined;
-  const own = cause instanceof Problem ? cause.options : { cause };
-  return new Problem(problem, { ...own, detail, isUncharged: true });
+  const retryAfterSeconds = cause instanceof Problem ? cause.options.retryAfterSeconds : undefined;
+  const again = retryAfterSeconds === undefined ? {} : { retryAfterSeconds };
+  return new Problem(problem, { detail, cause, ...again, isUncharged: true });
 }
 
 function problemOf(reason: Extract<Failed, { reason: unknown }>['reason']): ProblemType {

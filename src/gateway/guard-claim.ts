@@ -3,7 +3,7 @@ import { isDatabaseLost } from '../core/database-lost.ts';
 import type { Uuid } from '../core/ids.ts';
 import { Problem } from '../core/problem.ts';
 import { type Claim, deferSettlement, findClaim, markAnswer, markFailureTold } from '../payments/index.ts';
-import { doubtWhileLost, outcomeUnknown, toFailure, withdrawn } from './answer-claim.ts';
+import { doubtWhileLost, outcomeUnknown, toFailure } from './answer-claim.ts';
 import type { Demand } from './demand.ts';
 import type { GatewayDeps } from './deps.ts';
 import { releaseRun } from './run-sale.ts';
@@ -25,10 +25,9 @@ export async function guardClaim<T>(
     if (cause instanceof Problem) throw cause;
     deps.log.error({ err: cause, claimId }, 'the work of a claim broke');
     const claim = await doubtWhileLost(claimId, () => outlast(() => abandon(deps, claimId)));
-    if (!claim) throw withdrawn(cause);
-    throw claim.state === 'failed'
+    throw claim?.state === 'failed'
       ? await toFailure(deps, demand, claim, { isProven: true })
-      : outcomeUnknown(claim, cause);
+      : outcomeUnknown({ id: claimId }, cause);
   }
 }
 

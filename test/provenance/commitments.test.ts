@@ -234,6 +234,43 @@ describe('a receipt in the receipts log', () => {
     expect(total).toBe(9_001);
   });
 
+  it('of a busy lane enters as quickly when other lanes stand behind it', async () => {
+    const receipts = open();
+    // Lanes stand in the order of their tools.
+    const [busy = '', other = ''] = [newUuid(), newUuid()].sort();
+    const rows = Array.from({ length: 9_000 }, () => createCall(createDraft({ toolId: busy })));
+    await chargeBatch(database.sql, receipts.rider, rows);
+    await receipts.sealOpenBatches();
+    await append(receipts, other);
+    expect(await receipts.logReceipts()).toBe(8_001);
+    await append(receipts, other);
+    expect(await receipts.logReceipts()).toBe(1_001);
+    expect((await log.readHead()).treeSize).toBe(9_002);
+    expect(await database.sql`SELECT 1 FROM receipt_unlogged`).toHaveLength(0);
+  });
+
+  it('is found behind lanes of which none can be logged', async () => {
+    const known = newUuid();
+    const describeVersion = async (id: Uuid) =>
+      id === known
+        ? { name: 'acme/x', version: '1.0.0', codeSha256: 'ab'.repeat(32), logIndex: 0n }
+        : undefined;
+    const receipts = open({ describeVersion });
+    const toolIds = Array.from({ length: 7 }, () => newUuid()).sort();
+    const last = toolIds.at(-1) ?? '';
+    for (const toolId of toolIds) {
+      const versionId = toolId === last ? known : newUuid();
+      await withTransaction(database.sql, (tx) =>
+        receipts.append(tx, {
+          ...createDraft({ toolId, versionId, rail: 'evm' }),
+          ...{ id: newUuid(), accountId: PAYER, price: 250n, fee: 50n },
+        }),
+      );
+    }
+    await expect(receipts.logReceipts()).rejects.toThrow('not in the catalog');
+    expect(await receipts.logReceipts()).toBe(1);
+  });
+
   it('is found behind thousands that are queued and not there', async () => {
     const receipts = open();
     await database.sql`INSERT INTO receipt_unlogged (bucket, receipt_id, tool_id, version_id, lane, seq)

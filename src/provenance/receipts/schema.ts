@@ -126,7 +126,8 @@ export const receiptUnlogged = pgTable(
     primaryKey({ columns: [table.toolId, table.lane, table.seq, table.bucket] }),
     check(
       'receipt_unlogged_fixed',
-      sql`num_nulls(${table.salt}, ${table.commitment}, ${table.iss}, ${table.logOrigin}) IN (0, 4)`,
+      sql`num_nulls(${table.salt}, ${table.commitment}, ${table.iss}, ${table.logOrigin}) IN (0, 4)
+        AND octet_length(${table.salt}) = 16 AND octet_length(${table.commitment}) = 32`,
     ),
   ],
 );

@@ -23,9 +23,10 @@ export type ReceiptLoggerDeps = {
 
 type Version = VersionDescription & { id: Uuid };
 
-/** What one transaction takes, and how many of them one call makes: the log follows without taking a core. */
+/** What one transaction takes, and what one call looks at: the log follows without taking a core. */
 const RECEIPTS_MAX = 4_000;
-const ROUNDS_MAX = 2;
+const SEEN_MAX = 8_000;
+const LOOKS_MAX = 8;
 const FAILURES_MAX = 5;
 const FIRST_LANE: LaneKey = { toolId: '00000000-0000-0000-0000-000000000000', lane: '' };
 
@@ -39,8 +40,10 @@ export function createReceiptLogger(deps: ReceiptLoggerDeps): {
 } {
   // Moves from lane to lane and begins anew at the end: those that cannot go on keep no other from being seen.
   let after = FIRST_LANE;
+  // Whether a look was full since the beginning: of one of those lanes there may be more than was seen.
+  let isCut = false;
 
-  async function takeLanes(): Promise<QueuedLane[]> {
+  async function takeLanes(): Promise<{ lanes: QueuedLane[]; seen: number }> {
     const lanes = await lookAtQueue(deps.sql, { after, rowsMax: RECEIPTS_MAX });
     const seen = lanes.reduce((sum, { queued }) => sum + queued, 0);
     if (seen === 0 && after !== FIRST_LANE) {
@@ -50,18 +53,27 @@ export function createReceiptLogger(deps: ReceiptLoggerDeps): {
     // Of the last one of a full look there may be more, which is seen next; unless it was the only one.
     const last = lanes.at(lanes.length > 1 ? -2 : -1);
     after = seen < RECEIPTS_MAX || !last ? FIRST_LANE : last;
-    return lanes;
+    return { lanes, seen };
   }
+
+  const logEach = (lanes: readonly QueuedLane[]) =>
+    logSingly(deps, lanes, (lane) => {
+      after = lane;
+    });
 
   return {
     async logReceipts(signal) {
-      let logged = 0;
-      for (let round = 0; round < ROUNDS_MAX && !signal?.aborted; round++) {
-        const lanes = await takeLanes();
-        if (lanes.length > 0) logged += await logLanes(deps, lanes).catch(() => logSingly(deps, lanes));
+      let [logged, seen] = [0, 0];
+      for (let looks = 0; looks < LOOKS_MAX && seen < SEEN_MAX && !signal?.aborted; looks++) {
+        const look = await takeLanes();
+        seen += look.seen;
+        isCut ||= look.seen === RECEIPTS_MAX;
+        if (look.seen > 0) logged += await logLanes(deps, look.lanes).catch(() => logEach(look.lanes));
         // Requests go first.
         await setImmediate();
-        if (after === FIRST_LANE) break;
+        if (after !== FIRST_LANE) continue;
+        if (!isCut) break;
+        isCut = false;
       }
       return logged;
     },
@@ -69,7 +81,11 @@ export function createReceiptLogger(deps: ReceiptLoggerDeps): {
 }
 
 /** One lane that cannot be logged must not keep the others waiting; it is tried again next time. */
-async function logSingly(deps: ReceiptLoggerDeps, lanes: readonly QueuedLane[]): Promise<number> {
+async function logSingly(
+  deps: ReceiptLoggerDeps,
+  lanes: readonly QueuedLane[],
+  giveUp: (lane: LaneKey) => void,
+): Promise<number> {
   let [logged, failed] = [0, 0];
   for (const one of lanes) {
     const { toolId, lane } = one;
@@ -77,8 +93,11 @@ async function logSingly(deps: ReceiptLoggerDeps, lanes: readonly QueuedLane[]):
       logged += await logLanes(deps, [one]);
     } catch (cause) {
       failed += 1;
-      // Where nothing can be logged at all it is not the lane's fault, and said once.
-      if (failed === FAILURES_MAX && logged === 0) throw cause;
+      // Where nothing can be logged at all it is not the lane's fault, and said once. If it was, others are next.
+      if (failed === FAILURES_MAX && logged === 0) {
+        giveUp(one);
+        throw cause;
+      }
       deps.log.error({ err: cause, toolId, lane }, 'the receipts of a lane could not be logged');
     }
   }
