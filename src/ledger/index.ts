@@ -23,7 +23,7 @@ export { CARD_FINAL_MS, FUNDS_FINAL_MS } from './finality.ts';
 export { ensureEntryPartitions } from './journal/store.ts';
 export { createLedger, type Funding, type Ledger } from './ledger.ts';
 export { deleteClosedExposures, deleteGivenBackHolds } from './prune/store.ts';
-export type { KeyGuard, Rider } from './rider.ts';
+export type { Accepted, KeyGuard, Rider } from './rider.ts';
 export { type BookedSales, sumBookedSales } from './sales/store.ts';
 export { FEE_BPS, feeOf, type Tier } from './split.ts';
 export type { CallPosition, CallRow, HoldRow } from './store.ts';

@@ -1,3 +1,5 @@
+import type { Uuid } from '../core/ids.ts';
+
 /**
  * Rows another domain writes in the very statement that charges, so that money and receipt are one commit.
  * `cte` is text without a leading WITH; the statement around it offers
@@ -8,7 +10,16 @@ export type Rider<Item> = {
   cte(firstParameter: number): string;
   /** Arrays with one element for each item, in order; `shard` is theirs where charges are cut by shard. */
   parameters(items: readonly Item[], shard?: number): unknown[];
+  /** An SQL expression over the CTEs: a text that tells what they wrote, or null when that is nothing. */
+  readonly answer: string;
+  /**
+   * Told after the commit, with what was accepted in the order of the batch; never when the answer of the statement
+   * got lost. Returns at once and does not throw: callers wait for their answers.
+   */
+  written(answer: string, accepted: readonly Accepted<Item>[]): void;
 };
+
+export type Accepted<Item> = { item: Item; id: Uuid; amount: bigint; fee: bigint };
 
 /** SQL that lists the ids of the keys which may still spend, out of the array parameter of that number. */
 export type KeyGuard = (parameter: number) => string;

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { cp, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -5,10 +6,11 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { bucketOf } from '../../src/core/ids.ts';
 import { silentLog } from '../../src/core/log.ts';
 import { migrate } from '../../src/db/index.ts';
+import { findOpening } from '../../src/provenance/receipts/commitments/store.ts';
 import { createTestDatabase, type TestDatabase } from '../harness/database.ts';
 
 const MIGRATIONS = resolve(import.meta.dirname, '../../migrations');
-const TABLES = ['ledger_entry', 'receipt', 'payment_claim', 'payment_answer', 'receipt_commitment'] as const;
+const TABLES = ['ledger_entry', 'receipt', 'payment_claim', 'payment_answer'] as const;
 
 let database: TestDatabase;
 let folder: string;
@@ -41,7 +43,8 @@ const ROWS = `
     SELECT 49, batch_id, count(*), array_agg(id ORDER BY seq) FROM receipt WHERE batch_id IS NOT NULL GROUP BY batch_id;
   INSERT INTO receipt_unlogged (bucket, receipt_id) SELECT bucket, id FROM receipt WHERE batch_id IS NULL AND seq > 500;
   INSERT INTO receipt_commitment (bucket, receipt_id, leaf_index, salt, iss, log_origin)
-    SELECT bucket, id, seq, decode(repeat('03', 16), 'hex'), 'https://then.example', 'then.example/log' FROM receipt WHERE batch_id IS NULL AND seq <= 500;
+    SELECT bucket, id, CASE WHEN seq > 450 THEN seq + 7 ELSE seq END, decode(md5(seq::text), 'hex'),
+      'https://then.example', 'then.example/log' FROM receipt WHERE batch_id IS NULL AND seq <= 500;
   INSERT INTO payment_claim (bucket, id, claim_key, purpose, rail, payer, account_id, amount, request_digest, mode, state, answer_state, worker, context)
     SELECT bucket_then(id), id, 'key ' || id, 'call', 'evm', 'payer', account_id, 100, 'digest', 'after-run', 'delivered', 'answered', 'w', '{"a":1}' FROM ledger_hold;
   INSERT INTO payment_answer (bucket, id, payer, sealed, bytes) SELECT bucket, id, payer, '\\x0102', 2 FROM payment_claim;
@@ -80,9 +83,7 @@ test('the rows of a call are in the bucket of its payer, those of its claim in t
     SELECT h.id, h.account_id AS account, array_agg(DISTINCT x.bucket) AS buckets, array_agg(DISTINCT y.bucket) AS claims
     FROM ledger_hold h CROSS JOIN LATERAL (
       SELECT h.bucket UNION ALL SELECT bucket FROM ledger_entry WHERE transfer_id = h.id
-      UNION ALL SELECT bucket FROM receipt WHERE id = h.id UNION ALL SELECT bucket FROM free_take WHERE id = h.id
-      UNION ALL SELECT bucket FROM receipt_commitment WHERE receipt_id = h.id
-      UNION ALL SELECT bucket FROM receipt_unlogged WHERE receipt_id = h.id) x
+      UNION ALL SELECT bucket FROM receipt WHERE id = h.id UNION ALL SELECT bucket FROM free_take WHERE id = h.id) x
     CROSS JOIN LATERAL (SELECT bucket FROM payment_claim WHERE id = h.id
       UNION ALL SELECT bucket FROM payment_answer WHERE id = h.id) y
     GROUP BY h.id, h.account_id`;
@@ -95,10 +96,39 @@ test('the rows of a call are in the bucket of its payer, those of its claim in t
 
 test('what waits for the receipts log waits on its lane, under its number', async () => {
   const rows = await database.sql<{ waiting: number; alike: number }[]>`
-    SELECT count(*)::int AS waiting, count(*) FILTER (WHERE (u.tool_id, u.version_id, u.lane, u.seq, u.bucket)
-      = (r.tool_id, r.version_id, r.lane, r.seq, r.bucket) AND u.commitment IS NULL)::int AS alike
-    FROM receipt_unlogged u LEFT JOIN receipt r ON r.id = u.receipt_id`;
+    SELECT count(*)::int AS waiting, count(*) FILTER (WHERE r.version_id = u.version_id AND u.receipt_count = 1
+      AND u.bucket = 0 AND u.commitments IS NULL AND u.seq > 500)::int AS alike
+    FROM receipt_unlogged u LEFT JOIN receipt r ON (r.tool_id, r.lane, r.seq) = (u.tool_id, u.lane, u.seq)`;
   expect(rows).toEqual([{ waiting: 100, alike: 100 }]);
+});
+
+test('what is logged is opened as before, in runs of what stands in the log one after another', async () => {
+  const runs = await database.sql`
+    SELECT bucket, lane, seq, leaf_index, receipt_count, iss, log_origin FROM receipt_commitment ORDER BY seq`;
+  const alike = {
+    bucket: 0,
+    lane: 'lane',
+    receiptCount: 50,
+    iss: 'https://then.example',
+    logOrigin: 'then.example/log',
+  };
+  expect(runs).toEqual([
+    { ...alike, seq: 401n, leafIndex: 401n },
+    { ...alike, seq: 451n, leafIndex: 458n },
+  ]);
+  const toolId = '00000000-0000-8000-8000-000000000001';
+  for (const seq of [401n, 450n, 451n, 500n]) {
+    const opening = await findOpening(database.sql, { toolId, lane: 'lane', seq });
+    const salt = createHash('md5').update(String(seq)).digest();
+    expect(opening).toMatchObject({
+      salt,
+      leafIndex: seq > 450n ? seq + 7n : seq,
+      iss: 'https://then.example',
+    });
+  }
+  for (const seq of [400n, 501n]) {
+    expect(await findOpening(database.sql, { toolId, lane: 'lane', seq })).toBeUndefined();
+  }
 });
 
 test('the legs of a transfer share a bucket: that of its payer, or of the transfer where there is none', async () => {

@@ -32,6 +32,7 @@ export function createTestReceipts(sql: Sql, overrides: Partial<ReceiptsDeps> = 
     log: silentLog,
     signer: createSigner(),
     lane: newLane(),
+    leftOpenMs: 0,
     logOrigin: LOG_ORIGIN,
     receiptsLog: createReceiptsLog(sql),
     describeVersion: async () => ({
@@ -117,11 +118,23 @@ export async function chargeBatch(
     SELECT ord, id, ${BUCKET} AS bucket, amount, amount / 5 AS fee FROM unnest($1::uuid[], $2::bigint[]) WITH ORDINALITY AS t(id, amount, ord)
     WHERE amount IS NOT NULL),
   ${rider.cte(3)}
-  SELECT count(*) FROM accepted`;
+  SELECT array_agg(ord::int) AS ords, array_agg(fee) AS fees, ${rider.answer} AS rider FROM accepted`;
   const parameters = [
     calls.map(({ id }) => id),
     `{${calls.map(({ amount }) => amount ?? 'NULL').join(',')}}`,
     ...rider.parameters(calls.map(({ draft }) => draft)),
   ];
-  await sql.unsafe(statement, parameters as never[], { prepare: true });
+  const [row] = await sql.unsafe<{ ords: number[] | null; fees: bigint[]; rider: string | null }[]>(
+    statement,
+    parameters as never[],
+    { prepare: true },
+  );
+  if (!row?.ords || row.rider === null) return;
+  const accepted = row.ords.map((ord, at) => ({ fee: row.fees[at] ?? 0n, call: calls[ord - 1] }));
+  rider.written(
+    row.rider,
+    accepted.flatMap(({ fee, call }) =>
+      call?.amount === undefined ? [] : [{ item: call.draft, id: call.id, amount: call.amount, fee }],
+    ),
+  );
 }

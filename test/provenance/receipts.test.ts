@@ -229,6 +229,19 @@ describe('a sealed batch', () => {
     expect((await verifyBatchProof(payload, batch, signer.jwks())).kind).toBe('valid');
   });
 
+  it('is left for a while to the gateway that wrote it, which has it hashed already', async () => {
+    const [own, other] = [0, 1].map(() => createTestReceipts(database.sql, { leftOpenMs: 60_000 }));
+    if (!own || !other) return;
+    const [call] = await charge(own, 3);
+    expect(await other.sealOpenBatches()).toBe(0);
+    expect(await own.sealOpenBatches()).toBe(1);
+    expect((await getSealed(own, call?.id ?? '')).batch.leaf_count).toBe(3);
+    await charge(own, 2);
+    await database.sql`UPDATE receipt_batch SET opened_at = opened_at - interval '61 seconds' WHERE signed_at IS NULL`;
+    expect(await other.sealOpenBatches()).toBe(1);
+    expect(await own.sealOpenBatches()).toBe(0);
+  });
+
   it('can be sealed by its id', async () => {
     const receipts = createTestReceipts(database.sql);
     await charge(receipts, 2);

@@ -108,17 +108,6 @@ describe('receipts in the statement that charges', () => {
     expect(first).toMatchObject({ leafCount: 5, receiptIds: calls.map(({ id }) => id), signedAt: null });
   });
 
-  it('name in their batch the versions that were paid for, each once, and no other', async () => {
-    const toolId = newUuid();
-    const versionId = newUuid();
-    const paid = Array.from({ length: 3 }, () => createCall(createDraft({ toolId, versionId })));
-    const free = createCall(createDraft({ toolId }), 0n);
-    await chargeBatch(database.sql, createReceiptRider({ lane: newLane() }), [free, ...paid]);
-    const [batch] =
-      await database.sql`SELECT version_ids FROM receipt_batch WHERE ${paid[0]?.id ?? null} = ANY (receipt_ids)`;
-    expect(batch?.versionIds).toEqual([versionId]);
-  });
-
   it('stay gapless over 50 concurrent batches on 3 lanes, some of which roll back', async () => {
     const tools = [newUuid(), newUuid(), newUuid()];
     const riders = Array.from({ length: 3 }, () => createReceiptRider({ lane: newLane() }));

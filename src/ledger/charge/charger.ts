@@ -151,11 +151,50 @@ function flushCharges<Item>(deps: { sql: Sql; parts: StatementParts<Item> }, mod
   return async (items: readonly ChargeItem<Item>[]): Promise<ChargeVerdict[]> => {
     const rows = items.map(({ request }) => request);
     const receipts = items.flatMap(({ receipt }) => (receipt === undefined ? [] : [receipt]));
-    const rider = mode === 'charge' ? deps.parts.rider.parameters(receipts, shardOf(deps.parts, rows)) : [];
+    const riders = mode === 'charge' ? deps.parts.rider.parameters(receipts, shardOf(deps.parts, rows)) : [];
     const statement = rows.length === 1 ? single : batch;
-    const answers = await withRetry(() => runCharge(deps.sql, statement, rows, rider));
+    const { answers, rider: written } = await withRetry(() => runCharge(deps.sql, statement, rows, riders));
+    tellCharged(deps.parts, items, answers, written);
     return judge(rows, answers);
   };
+}
+
+/** Tells the rider which of the charges it rode on. */
+export function tellCharged<Item>(
+  parts: StatementParts<Item>,
+  items: readonly ChargeItem<Item>[],
+  answers: readonly (ChargeAnswer | undefined)[],
+  written: string | null | undefined,
+): void {
+  if (!written) return;
+  const accepted = new Set<number>();
+  for (const answer of answers) if (answer?.isAccepted) accepted.add(answer.ord);
+  parts.rider.written(
+    written,
+    items.flatMap(({ request, receipt }, index) =>
+      receipt !== undefined && accepted.has(index + 1)
+        ? [{ item: receipt, id: request.id, amount: request.amount, fee: request.fee }]
+        : [],
+    ),
+  );
+}
+
+/** Tells the rider which of the captures it rode on. */
+export function tellCaptured<Item>(
+  parts: StatementParts<Item>,
+  items: readonly CloseItem<Item>[],
+  answers: ReadonlyMap<number, CloseAnswer>,
+): void {
+  const written = answers.get(1)?.rider;
+  if (!written) return;
+  parts.rider.written(
+    written,
+    items.flatMap(({ hold, receipt }, index) => {
+      const { amount, fee } = answers.get(index + 1) ?? {};
+      const isKnown = receipt !== undefined && typeof amount === 'bigint' && typeof fee === 'bigint';
+      return isKnown ? [{ item: receipt, id: hold.id, amount, fee }] : [];
+    }),
+  );
 }
 
 /** The one bucket of a statement's rows, where charges are cut. */
@@ -228,6 +267,7 @@ function flushCloses<Item>(deps: { sql: Sql; parts: StatementParts<Item> }, stat
       state === 'captured' ? deps.parts.rider.parameters(receipts, shardOf(deps.parts, rows)) : [];
     const answers = await withRetry(() => runClose(deps.sql, statement, rows, rider));
     const byOrd = toOrdMap(answers);
+    tellCaptured(deps.parts, items, byOrd);
     return rows.map((_, index) => toCloseVerdict(byOrd.get(index + 1), state));
   };
 }

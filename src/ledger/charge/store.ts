@@ -32,6 +32,9 @@ export type ChargeAnswer = {
 };
 
 export type ChargeMode = 'hold' | 'charge';
+/** What the rider wrote with the statement; none when it wrote nothing. */
+export type RiderAnswer = { rider?: string | null };
+type HoldEnd = 'captured' | 'released' | 'expired';
 /**
  * What the caller decides of the statement's text. `rider` only rides on a charge. Where charges are cut by shard
  * all rows of a statement are of one bucket, which it names: a distributed Postgres then asks one node.
@@ -92,7 +95,7 @@ p AS (SELECT d.*, sum(d.amount) OVER w - d.amount < a.promo AS is_promo, (a.bala
   WHERE d.copy = 1 AND NOT EXISTS (SELECT FROM e WHERE e.id = d.id) AND (d.key_id IS NULL OR d.key_id IN (SELECT id FROM k))
   WINDOW w AS (PARTITION BY d.account_id ORDER BY d.ord)),
 ${writeHolds(mode, parts, { firstParameter: CHARGE_COLUMNS + 1, isCapped: false })}
-${packAnswers('i.id IS NOT NULL AND d.copy = 1')}
+${packAnswers('i.id IS NOT NULL AND d.copy = 1')}${answerRider(mode, parts)}
 FROM d LEFT JOIN p ON p.ord = d.ord LEFT JOIN i ON i.id = d.id LEFT JOIN e ON e.id = d.id`;
 }
 
@@ -107,7 +110,7 @@ d AS (SELECT ${values}, 1::bigint AS ord),
 p AS (SELECT d.*, a.promo > 0 AS is_promo, a.balance - a.held - d.amount AS rest FROM d, a
   WHERE NOT EXISTS (SELECT FROM e) AND (d.key_id IS NULL OR d.key_id IN (SELECT id FROM k))),
 ${writeHolds(mode, parts, { firstParameter: CHARGE_COLUMNS + 1, isCapped: false })}
-${packAnswers('i.id IS NOT NULL')}
+${packAnswers('i.id IS NOT NULL')}${answerRider(mode, parts)}
 FROM d LEFT JOIN p ON true LEFT JOIN i ON true LEFT JOIN e ON true`;
 }
 
@@ -120,6 +123,11 @@ const EXISTING = { h: 'held', c: 'captured', r: 'released', e: 'expired' } as co
 function packAnswers(isAccepted: string): string {
   return `SELECT string_agg(d.ord::text || CASE WHEN ${isAccepted} THEN 'a' WHEN e.state IS NOT NULL THEN left(e.state, 1)
   WHEN d.key_id IS NOT NULL AND d.key_id NOT IN (SELECT id FROM k) THEN 'k' ELSE 'n' END || coalesce(p.rest::text, ''), ',') AS answers`;
+}
+
+/** What the rider says it wrote, beside the answers; nothing where no rider rides. */
+export function answerRider<Item>(mode: ChargeMode | HoldEnd, parts: StatementParts<Item>): string {
+  return mode === 'charge' || mode === 'captured' ? `, ${parts.rider.answer} AS rider` : '';
 }
 
 const PACKED = /^(\d+)([ahcrekn])(-?\d+)?$/;
@@ -142,18 +150,16 @@ function unpackAnswer(packed: string): ChargeAnswer {
 }
 
 /** Closing open holds: accounts are locked first, as everywhere, so no two statements wait in a circle. */
-export function closeStatement<Item>(
-  state: 'captured' | 'released' | 'expired',
-  parts: StatementParts<Item>,
-): string {
+export function closeStatement<Item>(state: HoldEnd, parts: StatementParts<Item>): string {
   return `WITH ${closeEntries(state, parts, { firstParameter: CLOSE_COLUMNS + 1, locks: '' })}
-SELECT r.ord::int, i.id IS NOT NULL AS is_closed, (SELECT state FROM ledger_hold h WHERE h.id = r.id${ofShard(parts, CLOSE_BUCKET)}) AS previous
+SELECT r.ord::int, i.id IS NOT NULL AS is_closed, (SELECT state FROM ledger_hold h WHERE h.id = r.id${ofShard(parts, CLOSE_BUCKET)}) AS previous,
+  i.amount, i.fee${answerRider(state, parts)}
 FROM r LEFT JOIN i ON i.ord = r.ord ORDER BY r.ord`;
 }
 
 /** All that closing holds writes, but for the answer. `locks` are further rows, locked after the accounts. */
 export function closeEntries<Item>(
-  state: 'captured' | 'released' | 'expired',
+  state: HoldEnd,
   parts: StatementParts<Item>,
   input: { firstParameter: number; locks: string },
 ): string {
@@ -214,16 +220,25 @@ export async function runCharge(
   statement: string,
   rows: readonly ChargeRow[],
   riderParameters: unknown[],
-): Promise<ChargeAnswer[]> {
+): Promise<{ answers: ChargeAnswer[] } & RiderAnswer> {
   const parameters = [...chargeParameters(rows), ...riderParameters];
   // postgres.js types its parameters too narrowly for prebuilt arrays; the casts in the text are the types.
-  const [row] = await sql.unsafe<{ answers: string | null }[]>(statement, parameters as never[], {
-    prepare: true,
-  });
-  return unpackAnswers(row?.answers);
+  const [row] = await sql.unsafe<({ answers: string | null } & RiderAnswer)[]>(
+    statement,
+    parameters as never[],
+    { prepare: true },
+  );
+  return { answers: unpackAnswers(row?.answers), rider: row?.rider ?? null };
 }
 
-export type CloseAnswer = { ord: number; isClosed: boolean; previous: ChargeAnswer['existing'] };
+export type CloseAnswer = RiderAnswer & {
+  ord: number;
+  isClosed: boolean;
+  previous: ChargeAnswer['existing'];
+  /** What was closed; null when nothing was. */
+  amount: bigint | null;
+  fee: bigint | null;
+};
 
 /** Runs a prepared close statement over `(accountId, id)` pairs. */
 export async function runClose(

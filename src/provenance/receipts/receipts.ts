@@ -9,6 +9,8 @@ import { type LoggedReceipt, proveLogged, type ReceiptsLog } from './commitments
 import { createReceiptLogger } from './commitments/receipt-logger.ts';
 import { readSales, type SalePosition, type SoldReceipt } from './commitments/sales.ts';
 import { findOpening, type LaneCount, listLanes } from './commitments/store.ts';
+import { createFreshBatches } from './fresh.ts';
+import type { Issuer } from './leaves.ts';
 import {
   type ReceiptDraft,
   type ReceiptPayload,
@@ -19,7 +21,7 @@ import {
 import { appendReceipt, createReceiptRider, type ReceiptToAppend } from './rider.ts';
 import { createSealer } from './sealer.ts';
 import type { ReceiptSigner } from './signer.ts';
-import { findReceipt, findSealedBatch, type Issuer, type SealedBatchRow, sumLanes } from './store.ts';
+import { findReceipt, findSealedBatch, type SealedBatchRow, sumLanes } from './store.ts';
 import { type BatchProof, readBatchPayload } from './verify.ts';
 
 export type IssuedReceipt = {
@@ -66,6 +68,8 @@ export type ReceiptsDeps = {
   lane: string;
   /** Whether charges are cut by shard: then each shard has a lane of its own. */
   isCut?: boolean;
+  /** How long a batch is left to the gateway that wrote it before another seals it. */
+  leftOpenMs?: number;
   /** The origin of the version log that receipts point into. */
   logOrigin: string;
   /** The log of commitments to receipts. */
@@ -75,17 +79,21 @@ export type ReceiptsDeps = {
 };
 
 const VERSIONS_MAX = 10_000;
+/** Longer than a gateway that works takes to seal what it wrote. */
+const LEFT_OPEN_MS = 10_000;
 
 /** Receipts for one signature per commit batch (MONEY.md, rule 9). */
 export function createReceipts(deps: ReceiptsDeps): Receipts {
   const { sql, signer, receiptsLog } = deps;
   const describeVersion = rememberVersions(deps.describeVersion);
   const current: Issuer = { iss: signer.issuer, log: deps.logOrigin };
+  const fresh = createFreshBatches({ issuer: current, describeVersion });
+  const leftOpenMs = deps.leftOpenMs ?? LEFT_OPEN_MS;
 
   return {
-    rider: createReceiptRider({ lane: deps.lane }),
+    rider: createReceiptRider({ lane: deps.lane, fresh }),
     append: (tx, receipt) => appendReceipt(tx, { ...receipt, lane: deps.lane, isCut: deps.isCut ?? false }),
-    ...createSealer({ ...deps, describeVersion }),
+    ...createSealer({ ...deps, describeVersion, issuer: current, fresh, leftOpenMs }),
     ...createReceiptLogger({ ...deps, describeVersion, issuer: current }),
     countSold: (toolId) => sumLanes(sql, toolId),
     listSales: (input) => readSales({ sql, current, describeVersion }, input),
@@ -95,7 +103,7 @@ export function createReceipts(deps: ReceiptsDeps): Receipts {
       if (!receipt) return undefined;
       const { batchId, versionId } = receipt;
       const batch = batchId === null ? undefined : await findSealedBatch(sql, { batchId, receiptId: id });
-      const opening = await findOpening(sql, { id, bucket: receipt.bucket });
+      const opening = await findOpening(sql, receipt);
       // What was sealed or logged keeps the issuer it was sealed under, whatever the configuration says today.
       const sealed = batch && readBatchPayload(batch.jws);
       const issuer = opening ? { iss: opening.iss, log: opening.logOrigin } : (sealed ?? current);

@@ -80,8 +80,6 @@ export const receiptBatch = pgTable(
     receiptIds: uuid('receipt_ids').array().notNull(),
     /** Where each receipt is, so that it is looked for in one partition; null in batches sealed before there were any. */
     receiptBuckets: smallint('receipt_buckets').array(),
-    /** The versions that its receipts name; null in batches from before this was kept. */
-    versionIds: uuid('version_ids').array(),
     openedAt: time('opened_at').notNull().defaultNow(),
     /** The leaf hashes one after another, so that a path needs no receipt but its own. */
     leafHashes: bytea('leaf_hashes'),
@@ -104,21 +102,25 @@ export const receiptBatch = pgTable(
 );
 
 /**
- * Receipts that wait to be logged, by lane: written with the seal of their batch, or with the receipt itself. What a seal
- * fixed comes with it: the issuer, the version log, and the commitment to the payload that names them.
+ * Runs of receipts that wait to be logged: one version of one tool with following numbers on one lane. Written with the
+ * seal of their batch, which fixes what the log will say of each, or with a receipt that a credential paid, where the
+ * log does that first.
  */
 export const receiptUnlogged = pgTable(
   'receipt_unlogged',
   {
+    /** As its lane's. */
     bucket: smallint('bucket').notNull(),
-    receiptId: uuid('receipt_id').notNull(),
     toolId: uuid('tool_id').notNull(),
     versionId: uuid('version_id').notNull(),
     lane: text('lane').notNull(),
+    /** Of the first. */
     seq: int8('seq').notNull(),
-    salt: bytea('salt'),
-    /** SHA-256 of salt and canonical payload. */
-    commitment: bytea('commitment'),
+    receiptCount: integer('receipt_count').notNull(),
+    /** 16 bytes for each, one after another. */
+    salts: bytea('salts'),
+    /** SHA-256 of salt and canonical payload of each. */
+    commitments: bytea('commitments'),
     iss: text('iss'),
     logOrigin: text('log_origin'),
   },
@@ -126,8 +128,9 @@ export const receiptUnlogged = pgTable(
     primaryKey({ columns: [table.toolId, table.lane, table.seq, table.bucket] }),
     check(
       'receipt_unlogged_fixed',
-      sql`num_nulls(${table.salt}, ${table.commitment}, ${table.iss}, ${table.logOrigin}) IN (0, 4)
-        AND octet_length(${table.salt}) = 16 AND octet_length(${table.commitment}) = 32`,
+      sql`${table.receiptCount} > 0 AND num_nulls(${table.salts}, ${table.commitments}, ${table.iss}, ${table.logOrigin}) IN (0, 4)
+        AND octet_length(${table.salts}) = 16 * ${table.receiptCount} AND octet_length(${table.commitments}) = 32 * ${table.receiptCount}
+        AND (${table.salts} IS NOT NULL OR ${table.receiptCount} = 1)`,
     ),
   ],
 );
@@ -143,20 +146,29 @@ export const receiptLaneLogged = pgTable(
   (table) => [primaryKey({ columns: [table.toolId, table.lane] })],
 );
 
-/** What opens a receipt's commitment in the receipts log. */
+/** What opens the commitments of a run of receipts, which stand in the receipts log one after another. */
 export const receiptCommitment = pgTable(
   'receipt_commitment',
   {
+    /** As its lane's. */
     bucket: smallint('bucket').notNull(),
-    receiptId: uuid('receipt_id').notNull(),
+    toolId: uuid('tool_id').notNull(),
+    lane: text('lane').notNull(),
+    /** Number and index of the first. */
+    seq: int8('seq').notNull(),
     leafIndex: int8('leaf_index').notNull(),
-    salt: bytea('salt').notNull(),
-    /** The issuer and the version log that the committed payload names, whatever the configuration says today. */
+    receiptCount: integer('receipt_count').notNull(),
+    /** 16 bytes for each, one after another. */
+    salts: bytea('salts').notNull(),
+    /** The issuer and the version log that the committed payloads name, whatever the configuration says today. */
     iss: text('iss').notNull(),
     logOrigin: text('log_origin').notNull(),
   },
   (table) => [
-    primaryKey({ columns: [table.receiptId, table.bucket] }),
-    check('receipt_commitment_salt', sql`octet_length(${table.salt}) = 16`),
+    primaryKey({ columns: [table.toolId, table.lane, table.seq, table.bucket] }),
+    check(
+      'receipt_commitment_salts',
+      sql`${table.receiptCount} > 0 AND octet_length(${table.salts}) = 16 * ${table.receiptCount}`,
+    ),
   ],
 );

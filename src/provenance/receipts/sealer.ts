@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
 import { type Clock, toUnixSeconds } from '../../core/clock.ts';
 import type { Uuid } from '../../core/ids.ts';
@@ -6,17 +5,17 @@ import { invariant } from '../../core/invariant.ts';
 import type { Log } from '../../core/log.ts';
 import type { Sql } from '../../db/index.ts';
 import { HASH_BYTES, merkleRootOf } from '../merkle/merkle.ts';
-import { SALT_BYTES } from './commitments/commitment.ts';
+import type { FreshBatches } from './fresh.ts';
+import { type HashedBatch, hashBatch, type Issuer, toFacts } from './leaves.ts';
 import { toDigest, type VersionDescription } from './receipt.ts';
 import type { ReceiptSigner } from './signer.ts';
 import {
-  type BatchLeavesRow,
+  type BatchReceiptRow,
   type BatchSeal,
   findOpenBatch,
-  listBatchVersions,
   listOpenBatches,
   type OpenBatchRow,
-  readBatchLeaves,
+  readBatchReceipts,
   sealBatchRows,
 } from './store.ts';
 
@@ -31,68 +30,83 @@ export type SealerDeps = {
   clock: Clock;
   log: Log;
   signer: ReceiptSigner;
-  logOrigin: string;
+  issuer: Issuer;
+  fresh: Pick<FreshBatches, 'take'>;
+  /** How long a batch is left to the gateway that wrote it. */
+  leftOpenMs: number;
   describeVersion(versionId: Uuid): Promise<VersionDescription>;
 };
 
-/** One pass seals at most this many batches, in groups of about this many receipts. */
+/** One pass seals at most this many batches that were left, in groups of about this many receipts. */
 const BATCHES_MAX = 2_000;
-const GROUP_RECEIPTS = 4_000;
+const LEFT_GROUP = 1_000;
+const FRESH_GROUP = 4_000;
 
 /**
- * The queue of what is to be signed is the open batch rows that commit with the receipts: no crash loses it,
- * it takes no memory, and any gateway can work it off.
+ * The queue of what is to be signed is the open batch rows that commit with the receipts: no crash loses it, and any
+ * gateway can work it off. The one that wrote a batch has it hashed already and seals it first; what it left, for it
+ * was killed or lost an answer, is read from the rows.
  */
 export function createSealer(deps: SealerDeps): Sealer {
   return {
     async sealBatch(batchId) {
       const batch = await findOpenBatch(deps.sql, batchId);
-      if (batch) await sealTogether(deps, [batch]);
+      if (batch) await sealLeft(deps, [batch]);
     },
     async sealOpenBatches() {
       let sealed = 0;
-      for (const group of toGroups(await listOpenBatches(deps.sql, BATCHES_MAX))) {
-        sealed += await sealTogether(deps, group).catch(() => sealSingly(deps, group));
+      const fresh = await deps.fresh.take();
+      for (const group of toGroups(fresh, FRESH_GROUP)) sealed += await sealHashed(deps, group);
+      const left = await listOpenBatches(deps.sql, { openForMs: deps.leftOpenMs, rowsMax: BATCHES_MAX });
+      for (const group of toGroups(left, LEFT_GROUP)) {
+        sealed += await sealLeft(deps, group).catch(() => sealSingly(deps, group));
       }
       return sealed;
     },
   };
 }
 
-async function sealTogether(deps: SealerDeps, batches: readonly OpenBatchRow[]): Promise<number> {
-  const versions: (VersionDescription & { id: Uuid })[] = [];
-  for (const id of await listVersions(deps.sql, batches)) {
-    versions.push({ ...(await deps.describeVersion(id)), id });
-  }
-  const issuer = { iss: deps.signer.issuer, log: deps.logOrigin };
-  const salts = randomBytes(batches.reduce((sum, { leafCount }) => sum + leafCount, 0) * SALT_BYTES);
-  const rows = await readBatchLeaves(deps.sql, { batches, versions, issuer, salts });
-  const leaves = new Map(rows.map((row) => [row.id, row]));
+async function sealHashed(deps: SealerDeps, batches: readonly HashedBatch[]): Promise<number> {
   const seals: BatchSeal[] = [];
-  let used = 0;
   for (const batch of batches) {
-    const saltBytes = batch.leafCount * SALT_BYTES;
-    seals.push(
-      toSeal(deps, batch, { leaves: leaves.get(batch.id), salts: salts.subarray(used, used + saltBytes) }),
-    );
-    used += saltBytes;
+    seals.push(toSeal(deps, batch));
     // Requests go first: a root and a signature hold the event loop for one batch at a time.
     await setImmediate();
   }
-  return sealBatchRows(deps.sql, seals, issuer);
+  return sealBatchRows(deps.sql, seals, deps.issuer);
 }
 
-async function listVersions(sql: Sql, batches: readonly OpenBatchRow[]): Promise<Iterable<Uuid>> {
-  const silent = batches.filter(({ versionIds }) => versionIds === null).map(({ id }) => id);
-  const found = silent.length === 0 ? [] : await listBatchVersions(sql, silent);
-  return new Set([...found, ...batches.flatMap(({ versionIds }) => versionIds ?? [])]);
+async function sealLeft(deps: SealerDeps, batches: readonly OpenBatchRow[]): Promise<number> {
+  const receipts = new Map<Uuid, BatchReceiptRow[]>(batches.map(({ id }) => [id, []]));
+  for (const row of await readBatchReceipts(deps.sql, [...receipts.keys()])) {
+    receipts.get(row.inBatch)?.push(row);
+  }
+  const hashed: HashedBatch[] = [];
+  for (const batch of batches) {
+    hashed.push(await hashRows(deps, batch, receipts.get(batch.id) ?? []));
+    await setImmediate();
+  }
+  return sealHashed(deps, hashed);
+}
+
+async function hashRows(
+  deps: SealerDeps,
+  batch: OpenBatchRow,
+  rows: readonly BatchReceiptRow[],
+): Promise<HashedBatch> {
+  invariant(rows.length === batch.leafCount, `batch ${batch.id} lacks receipts`);
+  const versions = new Map<Uuid, VersionDescription>();
+  for (const id of new Set(rows.map(({ versionId }) => versionId))) {
+    versions.set(id, await deps.describeVersion(id));
+  }
+  return hashBatch(batch.id, rows.map(toFacts), { versions, issuer: deps.issuer });
 }
 
 /** One batch that cannot be sealed must not keep its group open; it is tried again next time. */
 async function sealSingly(deps: SealerDeps, batches: readonly OpenBatchRow[]): Promise<number> {
   let sealed = 0;
   for (const batch of batches) {
-    sealed += await sealTogether(deps, [batch]).catch((cause: unknown) => {
+    sealed += await sealLeft(deps, [batch]).catch((cause: unknown) => {
       deps.log.error({ err: cause, batchId: batch.id }, 'a batch of receipts could not be sealed');
       return 0;
     });
@@ -100,38 +114,39 @@ async function sealSingly(deps: SealerDeps, batches: readonly OpenBatchRow[]): P
   return sealed;
 }
 
-function toSeal(
-  deps: SealerDeps,
-  batch: OpenBatchRow,
-  { leaves, salts }: { leaves: BatchLeavesRow | undefined; salts: Buffer },
-): BatchSeal {
-  const isWhole = leaves?.leafHashes.length === batch.leafCount * HASH_BYTES;
-  invariant(leaves && isWhole, `batch ${batch.id} lacks receipts`);
-  const root = merkleRootOf(leaves.leafHashes);
+function toSeal(deps: SealerDeps, batch: HashedBatch): BatchSeal {
+  const root = merkleRootOf(batch.leafHashes);
   const signedAt = deps.clock.now();
   const jws = deps.signer.signBatch({
     v: 1,
-    iss: deps.signer.issuer,
+    iss: deps.issuer.iss,
     batch: batch.id,
     root: toDigest(root),
-    leaf_count: batch.leafCount,
-    log: deps.logOrigin,
+    leaf_count: leafCountOf(batch),
+    log: deps.issuer.log,
     iat: toUnixSeconds(signedAt),
   });
-  return { ...leaves, salts, root, jws, signedAt };
+  return { ...batch, root, jws, signedAt };
+}
+
+function leafCountOf(batch: HashedBatch | OpenBatchRow): number {
+  return 'leafHashes' in batch ? batch.leafHashes.length / HASH_BYTES : batch.leafCount;
 }
 
 /** Groups of whole batches, each as large as one query should be. */
-function toGroups(batches: readonly OpenBatchRow[]): OpenBatchRow[][] {
-  const groups: OpenBatchRow[][] = [];
-  let receipts = GROUP_RECEIPTS;
+function toGroups<Batch extends HashedBatch | OpenBatchRow>(
+  batches: readonly Batch[],
+  receiptsMax: number,
+): Batch[][] {
+  const groups: Batch[][] = [];
+  let receipts = receiptsMax;
   for (const batch of batches) {
-    if (receipts >= GROUP_RECEIPTS) {
+    if (receipts >= receiptsMax) {
       groups.push([]);
       receipts = 0;
     }
     groups.at(-1)?.push(batch);
-    receipts += batch.leafCount;
+    receipts += leafCountOf(batch);
   }
   return groups;
 }

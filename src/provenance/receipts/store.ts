@@ -1,33 +1,16 @@
 import type { Uuid } from '../../core/ids.ts';
 import { invariant } from '../../core/invariant.ts';
-import type { Fragment, Queryable, Tx } from '../../db/index.ts';
+import type { Queryable, Tx } from '../../db/index.ts';
 import { HASH_BYTES } from '../merkle/merkle.ts';
-import { SALT_BYTES } from './commitments/commitment.ts';
-import type { Receipt, ReceiptDraft, VersionDescription } from './receipt.ts';
+import type { HashedBatch, Issuer } from './leaves.ts';
+import type { Receipt, ReceiptDraft } from './receipt.ts';
 import type { receiptBatch } from './schema.ts';
 
 type BatchRow = typeof receiptBatch.$inferSelect;
-export type OpenBatchRow = Pick<BatchRow, 'id' | 'leafCount' | 'versionIds'>;
-export type Issuer = { iss: string; log: string };
-export type BatchLeavesInput = {
-  batches: readonly OpenBatchRow[];
-  versions: readonly (VersionDescription & { id: Uuid })[];
-  issuer: Issuer;
-  /** Random, `SALT_BYTES` for each receipt of the batches, in their order. */
-  salts: Buffer;
-};
-/** The receipts of a batch in leaf order: hashes one after another, the rest as array literals. */
-export type BatchLeavesRow = {
-  id: Uuid;
-  lane: string;
-  leafHashes: Buffer;
-  /** What the receipts log will say of each. */
-  commitments: Buffer;
-  toolIds: string;
-  versionIds: string;
-  seqs: string;
-};
-export type BatchSeal = BatchLeavesRow & { salts: Buffer; root: Buffer; jws: string; signedAt: Date };
+export type OpenBatchRow = Pick<BatchRow, 'id' | 'leafCount'>;
+/** A receipt as its leaf and commitment are made of, at its place in a batch. */
+export type BatchReceiptRow = Receipt & { inBatch: Uuid };
+export type BatchSeal = HashedBatch & { root: Buffer; jws: string; signedAt: Date };
 export type SealedBatchRow = { index: number; leafCount: number; leafHashes: Buffer; jws: string };
 
 /** A lane with the bucket its row and its batches are in. */
@@ -74,13 +57,17 @@ receipt_counter AS (INSERT INTO receipt_lane AS l (bucket, tool_id, lane, last_s
   ON CONFLICT (tool_id, lane, bucket) DO UPDATE SET last_seq = l.last_seq + excluded.last_seq
   RETURNING tool_id, lane, last_seq),
 receipt_batch_new AS MATERIALIZED (SELECT gen_random_uuid() AS id),
-receipt_opened AS (INSERT INTO receipt_batch (bucket, id, leaf_count, receipt_ids, receipt_buckets, version_ids)
-  SELECT $${firstParameter + 1}::smallint, b.id, count(*), array_agg(d.id ORDER BY d.ord), array_agg(d.bucket ORDER BY d.ord), array_agg(DISTINCT d.version_id) FROM receipt_draft d, receipt_batch_new b GROUP BY b.id),
+receipt_opened AS (INSERT INTO receipt_batch (bucket, id, leaf_count, receipt_ids, receipt_buckets)
+  SELECT $${firstParameter + 1}::smallint, b.id, count(*), array_agg(d.id ORDER BY d.ord), array_agg(d.bucket ORDER BY d.ord) FROM receipt_draft d, receipt_batch_new b GROUP BY b.id RETURNING id, leaf_count),
 receipt_written AS (INSERT INTO receipt (bucket, id, lane, seq, price, fee, batch_id, payer, payment_ref, ${listNames(SALE_COLUMNS)}, request_hash, response_hash)
   SELECT d.bucket, d.id, c.lane, c.last_seq + 1 - row_number() OVER (PARTITION BY tool_id ORDER BY d.ord DESC),
     d.amount, d.fee, b.id, payer, payment_ref, ${listNames(SALE_COLUMNS)}, request_hash, response_hash
   FROM receipt_draft d JOIN receipt_counter c USING (tool_id), receipt_batch_new b)`;
 }
+
+/** What `readWritten` reads: batch, how many, when (Unix seconds), the last number of each tool, and the lane. */
+export const RECEIPT_ANSWER = `(SELECT concat_ws(' ', id, leaf_count, floor(extract(epoch FROM now()))::bigint,
+  (SELECT string_agg(concat(tool_id, ':', last_seq), ',') || ' ' || min(lane) FROM receipt_counter)) FROM receipt_opened)`;
 
 /** The parameters of `receiptCte`: the lane and its bucket, then one array for each column. */
 export function receiptParameters(lane: Lane, drafts: readonly (ReceiptDraft | null)[]): unknown[] {
@@ -162,8 +149,8 @@ export async function insertReceipt(
       SELECT ${row.bucket}, ${row.id}, tool_id, ${row.versionId}, ${row.toolName}, lane, last_seq,
         ${row.payer}, ${row.price}, ${row.fee}, ${row.rail}, ${row.paymentRef}, ${row.requestHash}, ${row.responseHash}
       FROM counter RETURNING bucket, id, tool_id, version_id, lane, seq, issued_at),
-    queued AS (INSERT INTO receipt_unlogged (bucket, receipt_id, tool_id, version_id, lane, seq)
-      SELECT bucket, id, tool_id, version_id, lane, seq FROM written)
+    queued AS (INSERT INTO receipt_unlogged (bucket, tool_id, version_id, lane, seq, receipt_count)
+      SELECT ${row.lane.bucket}::smallint, tool_id, version_id, lane, seq, 1 FROM written)
     SELECT seq, issued_at FROM written UNION ALL SELECT seq, issued_at FROM existing`;
   invariant(written, 'a receipt was written or was there');
   return written;
@@ -176,13 +163,10 @@ export async function sumLanes(sql: Queryable, toolId: Uuid): Promise<bigint> {
   return row?.sold ?? 0n;
 }
 
-export async function findReceipt(
-  sql: Queryable,
-  id: Uuid,
-): Promise<(Receipt & { bucket: number }) | undefined> {
-  const [row] = await sql<(Receipt & { bucket: number })[]>`
+export async function findReceipt(sql: Queryable, id: Uuid): Promise<Receipt | undefined> {
+  const [row] = await sql<Receipt[]>`
     SELECT id, tool_id, version_id, tool_name, lane, seq, payer, price, fee, rail, payment_ref, request_hash,
-      response_hash, batch_id, issued_at, bucket
+      response_hash, batch_id, issued_at
     FROM receipt WHERE id = ${id}`;
   return row;
 }
@@ -199,85 +183,32 @@ export async function findSealedBatch(
   return row;
 }
 
-/** Batches that wait to be sealed, the oldest first. */
-export async function listOpenBatches(sql: Queryable, rowsMax: number): Promise<OpenBatchRow[]> {
+/** Batches that have waited to be sealed for so long, the oldest first. */
+export async function listOpenBatches(
+  sql: Queryable,
+  { openForMs, rowsMax }: { openForMs: number; rowsMax: number },
+): Promise<OpenBatchRow[]> {
   return sql<OpenBatchRow[]>`
-    SELECT id, leaf_count, version_ids FROM receipt_batch WHERE signed_at IS NULL ORDER BY opened_at, id LIMIT ${rowsMax}`;
+    SELECT id, leaf_count FROM receipt_batch
+    WHERE signed_at IS NULL AND opened_at <= now() - ${openForMs} * interval '1 millisecond'
+    ORDER BY opened_at, id LIMIT ${rowsMax}`;
 }
 
 export async function findOpenBatch(sql: Queryable, batchId: Uuid): Promise<OpenBatchRow | undefined> {
   const [row] = await sql<OpenBatchRow[]>`
-    SELECT id, leaf_count, version_ids FROM receipt_batch
-    WHERE id = ${batchId} AND signed_at IS NULL`;
+    SELECT id, leaf_count FROM receipt_batch WHERE id = ${batchId} AND signed_at IS NULL`;
   return row;
 }
 
-/** Which versions the receipts of these batches name; asked of batches that do not say. */
-export async function listBatchVersions(sql: Queryable, batchIds: readonly Uuid[]): Promise<Uuid[]> {
-  const rows = await sql<{ versionId: Uuid }[]>`
-    SELECT DISTINCT r.version_id FROM receipt_batch b, unnest(b.receipt_ids, b.receipt_buckets) AS t(id, bucket)
-      JOIN receipt r ON r.id = t.id AND r.bucket = t.bucket
-    WHERE b.id = ANY(${toArray(batchIds, (id) => id)}::uuid[])`;
-  return rows.map((row) => row.versionId);
-}
-
-/**
- * What is hashed of the receipts of these batches, each batch's in order: `receiptLeafHash` of `toReceiptPayload` and
- * the commitment of `commitTo`, said in SQL, because fetching and spelling every receipt here would cost more than the
- * call did. Each receipt is looked up by its key: a join would be planned to read the whole table.
- */
-export function readBatchLeaves(sql: Queryable, input: BatchLeavesInput): Promise<BatchLeavesRow[]> {
-  const { batches, versions, issuer, salts } = input;
-  return sql<BatchLeavesRow[]>`
-    SELECT b.id, min(r.lane) AS lane, string_agg(sha256('\\x00'::bytea || p.bytes), ''::bytea ORDER BY t.ord) AS leaf_hashes,
-      string_agg(sha256(substring(${salts}::bytea FROM (s.before + t.ord::int - 1) * ${SALT_BYTES}::int + 1 FOR ${SALT_BYTES}::int) || p.bytes),
-        ''::bytea ORDER BY t.ord) AS commitments,
-      array_agg(r.tool_id ORDER BY t.ord)::text AS tool_ids, array_agg(r.version_id ORDER BY t.ord)::text AS version_ids,
-      array_agg(r.seq ORDER BY t.ord)::text AS seqs
-    FROM unnest(${toArray(batches, ({ id }) => id)}::uuid[], ${toArray(countBefore(batches), String)}::int[]) AS s(id, before)
-    JOIN receipt_batch b ON b.id = s.id
+/** The receipts of these batches, each batch's in leaf order. */
+export function readBatchReceipts(sql: Queryable, batchIds: readonly Uuid[]): Promise<BatchReceiptRow[]> {
+  // Each is looked up by its key: a join would be planned to read the whole table.
+  return sql<BatchReceiptRow[]>`
+    SELECT r.*, b.id AS in_batch FROM receipt_batch b
     CROSS JOIN unnest(b.receipt_ids, b.receipt_buckets) WITH ORDINALITY AS t(id, bucket, ord)
-    CROSS JOIN LATERAL (SELECT * FROM receipt r WHERE r.id = t.id AND r.bucket = t.bucket OFFSET 0) r
-    JOIN ${versionRows(sql, versions)} v ON v.id = r.version_id
-    CROSS JOIN (SELECT to_json(${issuer.iss}::text) AS iss, to_json(${issuer.log}::text) AS log) i
-    CROSS JOIN LATERAL (SELECT convert_to(${payloadText(sql)}, 'UTF8') AS bytes OFFSET 0) p
-    GROUP BY b.id`;
-}
-
-/** How many receipts the batches before each have together. */
-function countBefore(batches: readonly { leafCount: number }[]): number[] {
-  let before = 0;
-  return batches.map(({ leafCount }) => {
-    before += leafCount;
-    return before - leafCount;
-  });
-}
-
-/**
- * The canonical payload of a receipt `r` of a version `v` (`versionRows`) under an issuer `i`, whose texts are JSON
- * already. The members stand in the order of RFC 8785, and `to_json` escapes as JSON.stringify does.
- */
-export function payloadText(sql: Queryable): Fragment {
-  return sql`concat(
-    '{"code":"sha256:', v.code, '","fee_mcents":"', r.fee, '","iat":', floor(extract(epoch FROM r.issued_at))::bigint,
-    ',"iss":', i.iss, ',"jti":"', r.id, '","lane":', to_json(r.lane), ',"log":{"index":', v.log_index, ',"origin":', i.log,
-    '},"payer":', to_json(r.payer), ',"payment_ref":', to_json(r.payment_ref), ',"price_mcents":"', r.price,
-    '","rail":', to_json(r.rail), ',"req":"sha256:', encode(r.request_hash, 'hex'),
-    '","res":"sha256:', encode(r.response_hash, 'hex'), '","seq":', r.seq, ',"server":', v.name,
-    ',"tool":', to_json(r.tool_name), ',"tool_id":"', r.tool_id, '","v":1,"version":', v.version, '}')`;
-}
-
-export function versionRows(
-  sql: Queryable,
-  versions: readonly (VersionDescription & { id: Uuid })[],
-): Fragment {
-  return sql`(SELECT id, name AS server, to_json(name) AS name, to_json(version) AS version, code, log_index FROM unnest(
-    ${toArray(versions, ({ id }) => id)}::uuid[],
-    ${toArray(versions, ({ name }) => quote(name))}::text[],
-    ${toArray(versions, ({ version }) => quote(version))}::text[],
-    ${toArray(versions, ({ codeSha256 }) => quote(codeSha256))}::text[],
-    ${toArray(versions, ({ logIndex }) => logIndex.toString())}::bigint[]
-  ) AS t(id, name, version, code, log_index))`;
+    CROSS JOIN LATERAL (SELECT id, tool_id, version_id, tool_name, lane, seq, payer, price, fee, rail, payment_ref, request_hash,
+        response_hash, batch_id, issued_at FROM receipt r WHERE r.id = t.id AND r.bucket = t.bucket OFFSET 0) r
+    WHERE b.id = ANY(${toArray(batchIds, (id) => id)}::uuid[]) ORDER BY b.id, t.ord`;
 }
 
 /**
@@ -289,36 +220,33 @@ export async function sealBatchRows(
   seals: readonly BatchSeal[],
   issuer: Issuer,
 ): Promise<number> {
-  const join = (part: 'salts' | 'commitments') => Buffer.concat(seals.map((seal) => seal[part]));
-  const flatten = (part: 'toolIds' | 'versionIds' | 'seqs') =>
-    `{${seals.map((seal) => seal[part].slice(1, -1)).join(',')}}`;
-  const before = countBefore(seals.map(({ leafHashes }) => ({ leafCount: leafHashes.length / HASH_BYTES })));
+  const runs = seals.flatMap((seal) => seal.runs.map((run) => ({ ...run, batchId: seal.id })));
   const [row] = await sql<{ sealed: number }[]>`
     WITH s AS MATERIALIZED (SELECT * FROM unnest(
       ${toArray(seals, (seal) => seal.id)}::uuid[],
-      ${toArray(before, String)}::int[],
-      ${toArray(seals, (seal) => quote(seal.lane))}::text[],
       ${toArray(seals, (seal) => quoteBytes(seal.leafHashes))}::bytea[],
       ${toArray(seals, (seal) => quoteBytes(seal.root))}::bytea[],
       ${toArray(seals, (seal) => quote(seal.jws))}::text[],
       ${toArray(seals, (seal) => quote(seal.signedAt.toISOString()))}::timestamptz[]
-    ) AS s(id, before, lane, leaf_hashes, root, jws, signed_at)),
+    ) AS s(id, leaf_hashes, root, jws, signed_at)),
     sealed AS (UPDATE receipt_batch b
     SET leaf_hashes = s.leaf_hashes, root = s.root, jws = s.jws, signed_at = s.signed_at
     FROM s JOIN (SELECT bucket, id FROM receipt_batch
       WHERE id = ANY(${toArray(seals, (seal) => seal.id)}::uuid[]) AND signed_at IS NULL
       ORDER BY id FOR UPDATE SKIP LOCKED) o ON o.id = s.id
-    WHERE b.id = o.id AND b.bucket = o.bucket RETURNING b.receipt_ids, b.receipt_buckets, s.before, s.lane),
-    leaf AS MATERIALIZED (SELECT * FROM unnest(
-      ${flatten('toolIds')}::uuid[], ${flatten('versionIds')}::uuid[], ${flatten('seqs')}::bigint[]
-    ) WITH ORDINALITY AS l(tool_id, version_id, seq, nth)),
-    queued AS (INSERT INTO receipt_unlogged (bucket, receipt_id, tool_id, version_id, lane, seq, salt, commitment, iss, log_origin)
-      SELECT t.bucket, t.id, l.tool_id, l.version_id, w.lane, l.seq,
-        substring(${join('salts')}::bytea FROM (l.nth::int - 1) * ${SALT_BYTES}::int + 1 FOR ${SALT_BYTES}::int),
-        substring(${join('commitments')}::bytea FROM (l.nth::int - 1) * ${HASH_BYTES}::int + 1 FOR ${HASH_BYTES}::int),
-        ${issuer.iss}::text, ${issuer.log}::text
-      FROM sealed w CROSS JOIN unnest(w.receipt_ids, w.receipt_buckets) WITH ORDINALITY AS t(id, bucket, ord)
-      JOIN leaf l ON l.nth = w.before + t.ord
+    WHERE b.id = o.id AND b.bucket = o.bucket RETURNING b.id, b.bucket),
+    queued AS (INSERT INTO receipt_unlogged (bucket, tool_id, version_id, lane, seq, receipt_count, salts, commitments, iss, log_origin)
+      SELECT w.bucket, r.tool_id, r.version_id, r.lane, r.seq, r.receipt_count, r.salts, r.commitments, ${issuer.iss}::text, ${issuer.log}::text
+      FROM sealed w JOIN unnest(
+        ${toArray(runs, (run) => run.batchId)}::uuid[],
+        ${toArray(runs, (run) => run.toolId)}::uuid[],
+        ${toArray(runs, (run) => run.versionId)}::uuid[],
+        ${toArray(runs, (run) => quote(run.lane))}::text[],
+        ${toArray(runs, (run) => run.firstSeq.toString())}::bigint[],
+        ${toArray(runs, (run) => run.count.toString())}::integer[],
+        ${toArray(runs, (run) => quoteBytes(run.salts))}::bytea[],
+        ${toArray(runs, (run) => quoteBytes(run.commitments))}::bytea[]
+      ) AS r(batch_id, tool_id, version_id, lane, seq, receipt_count, salts, commitments) ON r.batch_id = w.id
       ON CONFLICT (tool_id, lane, seq, bucket) DO NOTHING)
     SELECT count(*)::int AS sealed FROM sealed`;
   return row?.sealed ?? 0;

@@ -7,6 +7,8 @@ import {
   type CloseItem,
   type CloseVerdict,
   shardOf,
+  tellCaptured,
+  tellCharged,
   toCloseVerdict,
   toOrdMap,
 } from '../charger.ts';
@@ -30,7 +32,9 @@ export function flushCappedCharges<Item>(deps: Deps<Item>, mode: ChargeMode) {
     const rows = items.map(({ request }): CappedRow => ({ ...request, capIds: request.capIds ?? [] }));
     const receipts = items.flatMap(({ receipt }) => (receipt === undefined ? [] : [receipt]));
     const rider = mode === 'charge' ? deps.parts.rider.parameters(receipts, shardOf(deps.parts, rows)) : [];
-    return judgeCapped(rows, await withRetry(() => runCapped(deps.sql, statement, rows, rider)));
+    const answers = await withRetry(() => runCapped(deps.sql, statement, rows, rider));
+    tellCharged(deps.parts, items, answers, answers[0]?.rider);
+    return judgeCapped(rows, answers);
   };
 }
 
@@ -43,6 +47,7 @@ export function flushCappedCloses<Item>(deps: Deps<Item>, state: 'captured' | 'r
     const rider =
       state === 'captured' ? deps.parts.rider.parameters(receipts, shardOf(deps.parts, rows)) : [];
     const byOrd = toOrdMap(await withRetry(() => runCappedClose(deps.sql, statement, rows, rider)));
+    tellCaptured(deps.parts, items, byOrd);
     return rows.map((_, index) => toCloseVerdict(byOrd.get(index + 1), state));
   };
 }

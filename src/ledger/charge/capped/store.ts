@@ -2,6 +2,7 @@ import type { Sql, Tx } from '../../../db/index.ts';
 import { THIS_HOUR } from '../../cap/store.ts';
 import {
   ARRAYS,
+  answerRider,
   BUCKET,
   CHARGE_COLUMNS,
   type ChargeAnswer,
@@ -13,6 +14,7 @@ import {
   closeEntries,
   closeParameters,
   ofShard,
+  type RiderAnswer,
   type StatementParts,
   toArray,
   writeHolds,
@@ -22,15 +24,16 @@ import {
 export type CappedRow = ChargeRow & { capIds: readonly string[] };
 
 /** What the statement says of each request, besides what every charge is told. */
-export type CappedAnswer = ChargeAnswer & {
-  /** What the account has for it; null when there is no such account. */
-  available: bigint | null;
-  refusedBy: string | null;
-  refusedCap: 'per_call' | 'per_hour' | 'total' | 'missing' | null;
-  capLimit: bigint | null;
-  capLeft: bigint | null;
-  hourEndsAt: Date | null;
-};
+export type CappedAnswer = ChargeAnswer &
+  RiderAnswer & {
+    /** What the account has for it; null when there is no such account. */
+    available: bigint | null;
+    refusedBy: string | null;
+    refusedCap: 'per_call' | 'per_hour' | 'total' | 'missing' | null;
+    capLimit: bigint | null;
+    capLeft: bigint | null;
+    hourEndsAt: Date | null;
+  };
 
 const PAIR_ORD = CHARGE_COLUMNS + 1;
 const PAIR_CAP = CHARGE_COLUMNS + 2;
@@ -90,7 +93,7 @@ z AS (UPDATE ledger_cap SET hour_start = n.hour, hour_spent = n.hour_spent, ${mo
 SELECT d.ord::int, p.rest, i.id IS NOT NULL AND d.copy = 1 AS is_accepted, e.state AS existing,
   d.key_id IS NOT NULL AND d.key_id NOT IN (SELECT id FROM k) AS is_key_refused,
   a.balance - a.held AS available, y.cap_id AS refused_by, y.refused_cap, y.cap_limit, y.cap_left,
-  (SELECT hour FROM h) + interval '1 hour' AS hour_ends_at
+  (SELECT hour FROM h) + interval '1 hour' AS hour_ends_at${answerRider(mode, parts)}
 FROM d LEFT JOIN p ON p.ord = d.ord LEFT JOIN i ON i.id = d.id LEFT JOIN e ON e.id = d.id
   LEFT JOIN a ON a.id = d.account_id LEFT JOIN y ON y.ord = d.ord ORDER BY d.ord`;
 }
@@ -109,7 +112,8 @@ z AS (UPDATE ledger_cap SET held = n.held, ${isCapture ? 'spent = n.spent' : 'ho
     c.hour_spent - coalesce(sum(x.amount) FILTER (WHERE x.cap_hour = c.hour_start), 0) AS hour_spent
   FROM x JOIN c ON c.id = x.cap_id GROUP BY c.id, c.held, c.spent, c.hour_spent, c.hour_start) n
   WHERE ledger_cap.id = n.id AND ledger_cap.id = ANY($${CLOSE_CAPS}::uuid[])${shard})
-SELECT r.ord::int, i.id IS NOT NULL AS is_closed, (SELECT state FROM ledger_hold h WHERE h.id = r.id${shard}) AS previous
+SELECT r.ord::int, i.id IS NOT NULL AS is_closed, (SELECT state FROM ledger_hold h WHERE h.id = r.id${shard}) AS previous,
+  i.amount, i.fee${answerRider(state, parts)}
 FROM r LEFT JOIN i ON i.ord = r.ord ORDER BY r.ord`;
 }
 

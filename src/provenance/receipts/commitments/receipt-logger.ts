@@ -6,22 +6,32 @@ import type { Log } from '../../../core/log.ts';
 import { type Sql, withTransaction } from '../../../db/index.ts';
 import { LOG_IDS, type TransparencyLog } from '../../log/transparency-log.ts';
 import { HASH_BYTES } from '../../merkle/merkle.ts';
+import { hashPayload, type Issuer, spellPayloads, toFacts, type Versions } from '../leaves.ts';
 import type { VersionDescription } from '../receipt.ts';
-import type { Issuer } from '../store.ts';
+import { readBatchPayload } from '../verify.ts';
 import { isCommitment, SALT_BYTES } from './commitment.ts';
-import { type LaneKey, lockLanes, logWaiting, lookAtQueue, openLanes, type QueuedLane } from './store.ts';
+import {
+  type FixedReceipt,
+  fixWaiting,
+  type LaneKey,
+  listUnfixed,
+  lockLanes,
+  logWaiting,
+  lookAtQueue,
+  openLanes,
+  type QueuedLane,
+  type UnfixedRow,
+} from './store.ts';
 
 export type ReceiptLoggerDeps = {
   sql: Sql;
   log: Log;
   /** The receipts log. */
   receiptsLog: Pick<TransparencyLog, 'appendWritten'>;
-  /** Who issues what no sealed batch says the issuer of. */
+  /** Who issues what no seal says the issuer of. */
   issuer: Issuer;
   describeVersion(versionId: Uuid): Promise<VersionDescription>;
 };
-
-type Version = VersionDescription & { id: Uuid };
 
 /** What one transaction takes, and what one call looks at: the log follows without taking a core. */
 const RECEIPTS_MAX = 4_000;
@@ -67,7 +77,7 @@ export function createReceiptLogger(deps: ReceiptLoggerDeps): {
       for (let looks = 0; looks < LOOKS_MAX && seen < SEEN_MAX && !signal?.aborted; looks++) {
         const look = await takeLanes();
         seen += look.seen;
-        isCut ||= look.seen === RECEIPTS_MAX;
+        isCut ||= look.seen >= RECEIPTS_MAX;
         if (look.seen > 0) logged += await logLanes(deps, look.lanes).catch(() => logEach(look.lanes));
         // Requests go first.
         await setImmediate();
@@ -109,33 +119,66 @@ async function logLanes(deps: ReceiptLoggerDeps, lanes: readonly QueuedLane[]): 
   const versions = await describeVersions(deps, lanes);
   requireWords(lanes, versions);
   await openLanes(deps.sql, lanes);
+  await fixLanes(deps, lanes, versions);
   const rowsMax = lanes.reduce((sum, { queued }) => sum + queued, 0);
-  const salts = randomBytes(rowsMax * SALT_BYTES);
+  const servers = [...versions].map(([versionId, { name }]) => ({ versionId, name }));
   return withTransaction(deps.sql, async (tx) => {
     // A lane that another gateway holds is that one's.
     const own = await lockLanes(tx, lanes);
     if (own.length === 0) return 0;
     const { count } = await deps.receiptsLog.appendWritten(tx, (fromIndex) =>
       logWaiting(tx, {
-        ...{ log: LOG_IDS.receipts, fromIndex, lanes: own, rowsMax, versions, issuer: deps.issuer, salts },
+        ...{ log: LOG_IDS.receipts, fromIndex, lanes: own, rowsMax, servers },
       }),
     );
     return count;
   });
 }
 
-async function describeVersions(deps: ReceiptLoggerDeps, lanes: readonly QueuedLane[]): Promise<Version[]> {
-  const versions: Version[] = [];
+/**
+ * Fixes what the log will say of receipts that no seal fixed: a credential paid them, or they wait from before seals
+ * did. What was sealed keeps the issuer that the seal of its batch names.
+ */
+async function fixLanes(
+  deps: ReceiptLoggerDeps,
+  lanes: readonly QueuedLane[],
+  versions: Versions,
+): Promise<void> {
+  const unfixed = lanes.filter((lane) => lane.unfixed > 0);
+  const rowsMax = unfixed.reduce((sum, lane) => sum + lane.unfixed, 0);
+  if (rowsMax === 0) return;
+  const rows = await listUnfixed(deps.sql, { lanes: unfixed, rowsMax });
+  const fixed = rows.flatMap((row) => fixReceipt(row, versions.get(row.versionId), deps.issuer));
+  if (fixed.length > 0) await fixWaiting(deps.sql, fixed);
+}
+
+/** Nothing while its version is not described: the next look asks for that. */
+function fixReceipt(
+  { jws, ...row }: UnfixedRow,
+  version: VersionDescription | undefined,
+  current: Issuer,
+): FixedReceipt[] {
+  if (!version) return [];
+  const { toolId, lane, seq } = row;
+  const { iss, log } = jws === null ? current : readBatchPayload(jws);
+  const salt = randomBytes(SALT_BYTES);
+  const payload = spellPayloads({ iss, log })(toFacts(row), version);
+  const commitment = Buffer.from(hashPayload(payload, salt, 0).commitment, 'latin1');
+  return [{ toolId, lane, seq, iss, log, salt, commitment }];
+}
+
+async function describeVersions(deps: ReceiptLoggerDeps, lanes: readonly QueuedLane[]): Promise<Versions> {
+  const versions = new Map<Uuid, VersionDescription>();
   for (const id of new Set(lanes.flatMap(({ versionIds }) => versionIds))) {
-    versions.push({ ...(await deps.describeVersion(id)), id });
+    versions.set(id, await deps.describeVersion(id));
   }
   return versions;
 }
 
 /** Whatever the entries say of tools and lanes the log has words for. */
-function requireWords(lanes: readonly QueuedLane[], versions: readonly Version[]): void {
+function requireWords(lanes: readonly QueuedLane[], versions: Versions): void {
   const words = { tool: 'a', lane: 'a', seq: 1, commit: '0'.repeat(2 * HASH_BYTES) };
-  for (const { name } of versions) {
+  for (const { name } of versions.values()) {
     invariant(isCommitment({ ...words, tool: name }), `the receipts log cannot spell the tool "${name}"`);
   }
   for (const { lane } of lanes) {

@@ -1,7 +1,7 @@
 import type { Uuid } from '../../../core/ids.ts';
 import type { Sql } from '../../../db/index.ts';
+import type { Issuer } from '../leaves.ts';
 import { type ReceiptPayload, toReceiptPayload, type VersionDescription } from '../receipt.ts';
-import type { Issuer } from '../store.ts';
 import { readBatchPayload } from '../verify.ts';
 import { listSales, type SaleRow } from './store.ts';
 
