@@ -6,6 +6,7 @@ import { addressOf } from './address.ts';
 import { clientSignal } from './answer.ts';
 import { principalOf } from './auth.ts';
 import type { Env, HttpDeps } from './env.ts';
+import { cutHead, type HeadForm, isAscii, LENGTH, REQUEST_ID, takesForm, writeForm } from './head-form.ts';
 import { refuseAddress } from './limits.ts';
 import { nameRequest, spellEnvelope } from './middleware/envelope.ts';
 import { noteProblem, problemHeaders } from './problems.ts';
@@ -15,6 +16,7 @@ import { type StrangerWay, strangerWay } from './stranger.ts';
 /** Answers a request before Hono sees it, or leaves it to Hono: true when it is answered here. */
 export type DirectWay = (incoming: IncomingMessage, outgoing: ServerResponse) => boolean;
 
+const SECOND_MS = 1_000;
 const METHOD = 'GET';
 const PATH = '/v1/example';
 
@@ -28,13 +30,14 @@ const PATH = '/v1/example';
 export function directWay(deps: HttpDeps): DirectWay {
   const sale = plainExample(deps);
   const stranger = strangerWay(deps, sale, { method: METHOD, path: PATH });
+  const write = createAnswerWriter();
   return (incoming, outgoing) => {
     if (incoming.url !== PATH || incoming.method !== METHOD || !isPlain(incoming)) return false;
     const { authorization } = incoming.headers;
     if (authorization === undefined) return answerStranger(deps, stranger, { incoming, outgoing });
     const keyText = PLAIN_KEY.exec(authorization)?.[1];
     if (keyText === undefined) return false;
-    void answer(deps, sale, { incoming, outgoing, keyText });
+    void answer(deps, { sale, write }, { incoming, outgoing, keyText });
     return true;
   };
 }
@@ -79,7 +82,11 @@ function answerStranger(
 
 type Asked = { incoming: IncomingMessage; outgoing: ServerResponse; keyText: string };
 
-async function answer(deps: HttpDeps, sale: Sale, { incoming, outgoing, keyText }: Asked): Promise<void> {
+async function answer(
+  deps: HttpDeps,
+  { sale, write }: { sale: Sale; write: AnswerWriter },
+  { incoming, outgoing, keyText }: Asked,
+): Promise<void> {
   const requestId = nameRequest(incoming.headers['x-request-id']);
   const env: Env['Bindings'] = { incoming, outgoing, requestId };
   try {
@@ -91,7 +98,7 @@ async function answer(deps: HttpDeps, sale: Sale, { incoming, outgoing, keyText 
     const input = { sale, principal, carried, idempotencyKey: undefined, wantsReceipt: false };
     const told = await paidCall(deps, input, () => clientSignal({ env }));
     if (told instanceof Problem) throw told;
-    writeAnswer(outgoing, requestId, told);
+    write({ incoming, outgoing, requestId }, told);
   } catch (thrown) {
     writeThrown(deps, outgoing, requestId, thrown);
   }
@@ -104,19 +111,33 @@ function writeThrown(deps: HttpDeps, outgoing: ServerResponse, requestId: string
   else writeProblem(outgoing, requestId, problem);
 }
 
-function writeAnswer(outgoing: ServerResponse, requestId: string, answer: PaidCallAnswer): void {
-  const body = spellExample(answer);
-  const headers = spellEnvelope(requestId);
-  headers.push('content-type', 'application/json', 'content-length', String(Buffer.byteLength(body)));
-  outgoing.writeHead(200, headers);
-  outgoing.end(body);
+type AnswerWriter = (to: Omit<Asked, 'keyText'> & { requestId: string }, answer: PaidCallAnswer) => void;
+
+/** Of all heads that are written within a second only the request's name and the length differ. */
+function createAnswerWriter(): AnswerWriter {
+  let form: { head: HeadForm; second: number } | undefined;
+  return ({ incoming, outgoing, requestId }, answer) => {
+    const body = spellExample(answer);
+    const second = Math.floor(Date.now() / SECOND_MS);
+    const takes = takesForm(outgoing, incoming.httpVersion) && isAscii(body);
+    if (takes && form?.second === second) {
+      const values = form.head.names.map((name) => (name === LENGTH ? String(body.length) : requestId));
+      return writeForm(outgoing, form.head, { status: 200, values, body });
+    }
+    const headers = spellEnvelope(requestId);
+    headers.push('content-type', 'application/json', LENGTH, String(Buffer.byteLength(body)));
+    outgoing.writeHead(200, headers);
+    const head = takes ? cutHead(outgoing, new Set([REQUEST_ID, LENGTH])) : undefined;
+    form = head && { head, second };
+    outgoing.end(body);
+  };
 }
 
 function writeProblem(outgoing: ServerResponse, requestId: string, problem: Problem): void {
   const body = spellProblem(problem, requestId);
   const headers = spellEnvelope(requestId);
   headers.push(...Object.entries(problemHeaders(problem)).flat());
-  headers.push('content-length', String(Buffer.byteLength(body)));
+  headers.push(LENGTH, String(Buffer.byteLength(body)));
   outgoing.writeHead(problem.status, headers);
   outgoing.end(body);
 }

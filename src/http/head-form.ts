@@ -9,6 +9,9 @@ export type HeadForm = {
 };
 
 const NEWLINE = '\r\n';
+/** What most answers have of their own in their heads. */
+export const REQUEST_ID = 'x-request-id';
+export const LENGTH = 'content-length';
 
 /**
  * Cuts the head that `writeHead` has just made, to be filled in for others: spelling and checking kilobytes of
@@ -57,6 +60,11 @@ export function writeForm(
   // Node sends this text as it is with the first bytes of the body, of which there are none then.
   (outgoing as unknown as Kept)._header = text + body;
   outgoing.end();
+}
+
+/** As the body of a form has to be. */
+export function isAscii(text: string): boolean {
+  return Buffer.byteLength(text) === text.length;
 }
 
 /** Where Node keeps the text of a head until it is sent: no part of its types, and the same in all its versions. */

@@ -3,7 +3,7 @@ import type { Problem } from '../core/problem.ts';
 import { type Sale, type SpelledDemand, standDemand } from '../gateway/index.ts';
 import { addressOf } from './address.ts';
 import type { HttpDeps } from './env.ts';
-import { cutHead, type HeadForm, takesForm, writeForm } from './head-form.ts';
+import { cutHead, type HeadForm, isAscii, LENGTH, REQUEST_ID, takesForm, writeForm } from './head-form.ts';
 import { spellEnvelope } from './middleware/envelope.ts';
 
 /** The 402 that everybody gets who asks for one and the same call and shows nothing. */
@@ -43,9 +43,6 @@ export function strangerWay(deps: HttpDeps, sale: Sale, { method, path }: Place)
   };
 }
 
-const REQUEST_ID = 'x-request-id';
-const LENGTH = 'content-length';
-
 /** The head by `writeHead`. */
 function writeWhole(outgoing: ServerResponse, asked: SpelledDemand, requestId: string): void {
   const headers = spellEnvelope(requestId);
@@ -77,8 +74,4 @@ function cutForm(outgoing: ServerResponse, { problem, headers }: SpelledDemand):
       return at === requestAt ? requestId : String(asked.body.length);
     });
   return { head, problem, pick };
-}
-
-function isAscii(text: string): boolean {
-  return Buffer.byteLength(text) === text.length;
 }
