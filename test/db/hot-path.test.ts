@@ -87,7 +87,10 @@ describe('statements of the hot path', () => {
   const FORBIDDEN = /\b(?:pg_(?:try_)?advisory\w*|listen|notify|pg_notify|lock\s+table|nextval|deferred)\b/i;
   const charges = [parts, { ...parts, isCut: true }].flatMap((given) => [
     ...(['hold', 'charge'] as const).flatMap((mode) => [
-      ...[batchStatement(mode, given), singleStatement(mode, given), cappedStatement(mode, given)],
+      ...(['fail', 'skip'] as const).flatMap((onTaken) => [
+        ...[batchStatement(mode, given, onTaken), singleStatement(mode, given, onTaken)],
+      ]),
+      cappedStatement(mode, given),
     ]),
     ...(['captured', 'released'] as const).flatMap((state) => [
       ...[closeStatement(state, given), cappedCloseStatement(state, given)],
@@ -95,7 +98,7 @@ describe('statements of the hot path', () => {
   ]);
 
   test('take no advisory lock, lock no table, notify nobody and draw from no sequence', async () => {
-    expect(charges).toHaveLength(20);
+    expect(charges).toHaveLength(28);
     const stores = [
       'ledger/store.ts',
       'ledger/cap/store.ts',

@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { newUuid } from '../../src/core/ids.ts';
-import { openDatabase, withTransaction } from '../../src/db/index.ts';
+import { openDatabase, type Sql, withTransaction } from '../../src/db/index.ts';
 import { createKeys, newKeyText } from '../../src/keys/index.ts';
 import { judge } from '../../src/ledger/charge/charger.ts';
+import { isHoldTaken } from '../../src/ledger/charge/store.ts';
 import { checkLedger, createLedger } from '../../src/ledger/index.ts';
 import { createTestDatabase, type TestDatabase } from '../harness/database.ts';
 import { holdRequest, newCharger, openFunded, PAYEE, receiptDraft, TOOL } from './fixtures.ts';
@@ -74,6 +75,44 @@ test('the same charge sent 20 times at once by two gateways is taken once', asyn
   expect(await balanceOf(accountId)).toMatchObject({ balance: 9_900n, held: 0n });
   const receipts = await database.sql`SELECT id FROM receipt WHERE id = ${request.id}`;
   expect(receipts).toHaveLength(1);
+  await expectBalanced();
+});
+
+/** The same connections; counts the statements that failed because somebody took one of their ids meanwhile. */
+function countTaken(sql: Sql): { sql: Sql; taken: () => number } {
+  let taken = 0;
+  const unsafe = (...args: Parameters<Sql['unsafe']>) =>
+    sql.unsafe(...args).catch((cause: unknown) => {
+      if (isHoldTaken(cause)) taken += 1;
+      throw cause;
+    });
+  return {
+    sql: new Proxy(sql, { get: (target, name) => (name === 'unsafe' ? unsafe : Reflect.get(target, name)) }),
+    taken: () => taken,
+  };
+}
+
+test('batches of two gateways that share some of their charges take each once, and lose none of the others', async () => {
+  const accountId = await openFunded(database.sql, 1_000_000);
+  const other = openDatabase({ url: database.url, poolMax: 4, applicationName: 'other' });
+  const counted = [countTaken(database.sql), countTaken(other.sql)];
+  const chargers = counted.map(({ sql }) => newCharger(sql));
+  let charged = 0n;
+  const takenOf = () => counted.reduce((sum, { taken }) => sum + taken(), 0);
+  for (let round = 0; round < 200 && takenOf() < 5; round++) {
+    const shared = Array.from({ length: 3 }, () => holdRequest(accountId, 100));
+    const results = await Promise.all(
+      chargers.flatMap((charger) => {
+        const own = Array.from({ length: 5 }, () => holdRequest(accountId, 100));
+        return [...shared, ...own].map((request) => charger.charge(request, receiptDraft(request.id)));
+      }),
+    );
+    expect(results.map(({ kind }) => kind)).toEqual(Array.from({ length: 16 }, () => 'held'));
+    charged += 1_300n;
+  }
+  await other.close();
+  expect(takenOf()).toBeGreaterThanOrEqual(5);
+  expect(await balanceOf(accountId)).toMatchObject({ balance: 1_000_000n - charged, held: 0n });
   await expectBalanced();
 });
 

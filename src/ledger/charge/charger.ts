@@ -13,6 +13,8 @@ import {
   type ChargeRow,
   type CloseAnswer,
   closeStatement,
+  isHoldTaken,
+  type OnTaken,
   runCharge,
   runClose,
   type StatementParts,
@@ -146,15 +148,23 @@ async function askUntilClear<Item>(
 }
 
 function flushCharges<Item>(deps: { sql: Sql; parts: StatementParts<Item> }, mode: ChargeMode) {
-  const batch = batchStatement(mode, deps.parts);
-  const single = singleStatement(mode, deps.parts);
+  const { sql, parts } = deps;
+  const statementsFor = (onTaken: OnTaken) => ({
+    batch: batchStatement(mode, parts, onTaken),
+    single: singleStatement(mode, parts, onTaken),
+  });
+  const [hopeful, careful] = [statementsFor('fail'), statementsFor('skip')];
   return async (items: readonly ChargeItem<Item>[]): Promise<ChargeVerdict[]> => {
     const rows = items.map(({ request }) => request);
     const receipts = items.flatMap(({ receipt }) => (receipt === undefined ? [] : [receipt]));
-    const riders = mode === 'charge' ? deps.parts.rider.parameters(receipts, shardOf(deps.parts, rows)) : [];
-    const statement = rows.length === 1 ? single : batch;
-    const { answers, rider: written } = await withRetry(() => runCharge(deps.sql, statement, rows, riders));
-    tellCharged(deps.parts, items, answers, written);
+    const riders = mode === 'charge' ? parts.rider.parameters(receipts, shardOf(parts, rows)) : [];
+    const size = rows.length === 1 ? 'single' : 'batch';
+    const send = (statement: string) => withRetry(() => runCharge(sql, statement, rows, riders));
+    const { answers, rider: written } = await send(hopeful[size]).catch((cause: unknown) => {
+      if (!isHoldTaken(cause)) throw cause;
+      return send(careful[size]);
+    });
+    tellCharged(parts, items, answers, written);
     return judge(rows, answers);
   };
 }

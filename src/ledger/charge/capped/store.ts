@@ -82,7 +82,7 @@ p AS (SELECT g.*, t.cap_ids, (SELECT hour FROM h) AS cap_hour, sum(g.amount) OVE
     least(a.balance - a.held - sum(g.amount) OVER w, t.cap_rest)::bigint AS rest
   FROM g JOIN a ON a.id = g.account_id JOIN t ON t.ord = g.ord
   WINDOW w AS (PARTITION BY g.account_id ORDER BY g.ord)),
-${writeHolds(mode, parts, { firstParameter: CAPPED_RIDER_FIRST, isCapped: true })},
+${writeHolds(mode, parts, { firstParameter: CAPPED_RIDER_FIRST, isCapped: true, onTaken: 'skip' })},
 z AS (UPDATE ledger_cap SET hour_start = n.hour, hour_spent = n.hour_spent, ${mode === 'charge' ? 'spent' : 'held'} = n.used FROM (
   SELECT c.id, (SELECT hour FROM h) AS hour,
     CASE WHEN c.hour_start = (SELECT hour FROM h) THEN c.hour_spent ELSE 0 END + sum(accepted.amount) AS hour_spent,
