@@ -66,7 +66,18 @@ export function hashBatch(
   return { id, leafHashes: Buffer.from(leaves, 'binary'), runs: runs.list() };
 }
 
+type Views = { end: number; salted: Buffer; prefixed: Buffer };
+
 let scratch = Buffer.alloc(4_096);
+let last: Views | undefined;
+
+/** What is hashed of the bytes up to here. The payloads of a batch are about as long as each other. */
+function viewUpTo(end: number): Views {
+  if (last?.end !== end || last.salted.buffer !== scratch.buffer) {
+    last = { end, salted: scratch.subarray(0, end), prefixed: scratch.subarray(SALT_BYTES - 1, end) };
+  }
+  return last;
+}
 
 /**
  * The leaf of a batch's tree (RFC 6962) and the commitment of the receipts log, which `commitTo` makes of the same, as
@@ -81,9 +92,10 @@ export function hashPayload(
   if (scratch.length < bytesMax) scratch = Buffer.alloc(bytesMax);
   salts.copy(scratch, 0, start, start + SALT_BYTES);
   const end = SALT_BYTES + scratch.write(payload, SALT_BYTES, 'utf8');
-  const commitment = hash('sha256', scratch.subarray(0, end), 'binary');
+  const { salted, prefixed } = viewUpTo(end);
+  const commitment = hash('sha256', salted, 'binary');
   scratch[SALT_BYTES - 1] = 0;
-  return { commitment, leaf: hash('sha256', scratch.subarray(SALT_BYTES - 1, end), 'binary') };
+  return { commitment, leaf: hash('sha256', prefixed, 'binary') };
 }
 
 /** A UTF-16 code unit takes three bytes at most. */
