@@ -44,7 +44,8 @@ const ROWS = `
   INSERT INTO receipt_unlogged (bucket, receipt_id) SELECT bucket, id FROM receipt WHERE batch_id IS NULL AND seq > 500;
   INSERT INTO receipt_commitment (bucket, receipt_id, leaf_index, salt, iss, log_origin)
     SELECT bucket, id, CASE WHEN seq > 450 THEN seq + 7 ELSE seq END, decode(md5(seq::text), 'hex'),
-      'https://then.example', 'then.example/log' FROM receipt WHERE batch_id IS NULL AND seq <= 500;
+      CASE WHEN seq BETWEEN 421 AND 430 THEN 'https://other.example' ELSE 'https://then.example' END, 'then.example/log'
+    FROM receipt WHERE batch_id IS NULL AND seq <= 500;
   INSERT INTO payment_claim (bucket, id, claim_key, purpose, rail, payer, account_id, amount, request_digest, mode, state, answer_state, worker, context)
     SELECT bucket_then(id), id, 'key ' || id, 'call', 'evm', 'payer', account_id, 100, 'digest', 'after-run', 'delivered', 'answered', 'w', '{"a":1}' FROM ledger_hold;
   INSERT INTO payment_answer (bucket, id, payer, sealed, bytes) SELECT bucket, id, payer, '\\x0102', 2 FROM payment_claim;
@@ -105,19 +106,21 @@ test('what waits for the receipts log waits on its lane, under its number', asyn
 test('what is logged is opened as before, in runs of what stands in the log one after another', async () => {
   const runs = await database.sql`
     SELECT bucket, lane, seq, leaf_index, receipt_count, iss, log_origin FROM receipt_commitment ORDER BY seq`;
+  // As two gateways with addresses of their own sealed batches of one lane in turn.
   const alike = {
     bucket: 0,
     lane: 'lane',
-    receiptCount: 50,
     iss: 'https://then.example',
     logOrigin: 'then.example/log',
   };
   expect(runs).toEqual([
-    { ...alike, seq: 401n, leafIndex: 401n },
-    { ...alike, seq: 451n, leafIndex: 458n },
+    { ...alike, seq: 401n, leafIndex: 401n, receiptCount: 20 },
+    { ...alike, seq: 421n, leafIndex: 421n, receiptCount: 10, iss: 'https://other.example' },
+    { ...alike, seq: 431n, leafIndex: 431n, receiptCount: 20 },
+    { ...alike, seq: 451n, leafIndex: 458n, receiptCount: 50 },
   ]);
   const toolId = '00000000-0000-8000-8000-000000000001';
-  for (const seq of [401n, 450n, 451n, 500n]) {
+  for (const seq of [401n, 420n, 431n, 450n, 451n, 500n]) {
     const opening = await findOpening(database.sql, { toolId, lane: 'lane', seq });
     const salt = createHash('md5').update(String(seq)).digest();
     expect(opening).toMatchObject({

@@ -252,6 +252,23 @@ describe('a receipt in the receipts log', () => {
     expect(await database.sql`SELECT 1 FROM receipt_unlogged`).toHaveLength(0);
   });
 
+  it('that nothing fixed is looked at a bounded number at a time, however many wait', async () => {
+    const receipts = open();
+    const toolId = newUuid();
+    await append(receipts, toolId);
+    await database.sql`INSERT INTO receipt (bucket, id, tool_id, version_id, tool_name, lane, seq, payer, price, fee, rail, payment_ref, request_hash, response_hash)
+      SELECT bucket, gen_random_uuid(), tool_id, version_id, tool_name, lane, n, payer, price, fee, rail, payment_ref, request_hash, response_hash
+      FROM receipt, generate_series(2, 20000) AS n WHERE tool_id = ${toolId}`;
+    await database.sql`INSERT INTO receipt_unlogged (bucket, tool_id, version_id, lane, seq, receipt_count)
+      SELECT 0, tool_id, version_id, lane, seq, 1 FROM receipt WHERE tool_id = ${toolId} AND seq > 1`;
+    expect(await receipts.logReceipts()).toBe(8_000);
+    const [{ fixed } = { fixed: 0 }] = await database.sql<{ fixed: number }[]>`
+      SELECT count(*)::int AS fixed FROM receipt_unlogged WHERE commitments IS NOT NULL`;
+    expect(fixed).toBe(0);
+    expect(await drain(receipts)).toBe(12_000);
+    await expectWholeLog(20_000);
+  });
+
   it('is found behind lanes of which none can be logged', async () => {
     const known = newUuid();
     const describeVersion = async (id: Uuid) =>

@@ -242,6 +242,26 @@ describe('a sealed batch', () => {
     expect(await own.sealOpenBatches()).toBe(0);
   });
 
+  it('that could not be sealed at first is read from its rows, and keeps no other waiting', async () => {
+    const signer = createSigner();
+    let failures = 1;
+    const failing = {
+      ...signer,
+      signBatch: (payload: Parameters<typeof signer.signBatch>[0]) => {
+        if (failures-- > 0) throw new Error('no signature now');
+        return signer.signBatch(payload);
+      },
+    };
+    const own = createTestReceipts(database.sql, { signer: failing });
+    const [mine] = await charge(own, 3);
+    const [others] = await charge(createTestReceipts(database.sql), 2);
+    expect(await own.sealOpenBatches()).toBe(2);
+    for (const call of [mine, others]) {
+      const { payload, batch } = await getSealed(own, call?.id ?? '');
+      expect((await verifyBatchProof(payload, batch, signer.jwks())).kind).toBe('valid');
+    }
+  });
+
   it('can be sealed by its id', async () => {
     const receipts = createTestReceipts(database.sql);
     await charge(receipts, 2);

@@ -159,11 +159,13 @@ function flushCharges<Item>(deps: { sql: Sql; parts: StatementParts<Item> }, mod
     const receipts = items.flatMap(({ receipt }) => (receipt === undefined ? [] : [receipt]));
     const riders = mode === 'charge' ? parts.rider.parameters(receipts, shardOf(parts, rows)) : [];
     const size = rows.length === 1 ? 'single' : 'batch';
-    const send = (statement: string) => withRetry(() => runCharge(sql, statement, rows, riders));
-    const { answers, rider: written } = await send(hopeful[size]).catch((cause: unknown) => {
-      if (!isHoldTaken(cause)) throw cause;
-      return send(careful[size]);
-    });
+    const send = (statement: string) => runCharge(sql, statement, rows, riders);
+    const { answers, rider: written } = await withRetry(() =>
+      send(hopeful[size]).catch((cause: unknown) => {
+        if (!isHoldTaken(cause)) throw cause;
+        return send(careful[size]);
+      }),
+    );
     tellCharged(parts, items, answers, written);
     return judge(rows, answers);
   };

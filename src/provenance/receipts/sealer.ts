@@ -56,7 +56,16 @@ export function createSealer(deps: SealerDeps): Sealer {
     async sealOpenBatches() {
       let sealed = 0;
       const fresh = await deps.fresh.take();
-      for (const group of toGroups(fresh, FRESH_GROUP)) sealed += await sealHashed(deps, group);
+      for (const group of toGroups(fresh, FRESH_GROUP)) {
+        sealed += await sealHashed(deps, group).catch((cause: unknown) => {
+          // Whoever finds them left reads them from the rows.
+          deps.log.error(
+            { err: cause, batches: group.length },
+            'batches of receipts are left to be sealed later',
+          );
+          return 0;
+        });
+      }
       const left = await listOpenBatches(deps.sql, { openForMs: deps.leftOpenMs, rowsMax: BATCHES_MAX });
       for (const group of toGroups(left, LEFT_GROUP)) {
         sealed += await sealLeft(deps, group).catch(() => sealSingly(deps, group));

@@ -1,5 +1,5 @@
-import { randomBytes } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
+import { takeRandomBytes } from '../../../core/bytes.ts';
 import type { Uuid } from '../../../core/ids.ts';
 import { invariant } from '../../../core/invariant.ts';
 import type { Log } from '../../../core/log.ts';
@@ -37,6 +37,8 @@ export type ReceiptLoggerDeps = {
 const RECEIPTS_MAX = 4_000;
 const SEEN_MAX = 8_000;
 const LOOKS_MAX = 8;
+/** Spelled and hashed in about a millisecond. */
+const FIXED_AT_ONCE = 100;
 const FAILURES_MAX = 5;
 const FIRST_LANE: LaneKey = { toolId: '00000000-0000-0000-0000-000000000000', lane: '' };
 
@@ -145,26 +147,36 @@ async function fixLanes(
   versions: Versions,
 ): Promise<void> {
   const unfixed = lanes.filter((lane) => lane.unfixed > 0);
-  const rowsMax = unfixed.reduce((sum, lane) => sum + lane.unfixed, 0);
-  if (rowsMax === 0) return;
-  const rows = await listUnfixed(deps.sql, { lanes: unfixed, rowsMax });
-  const fixed = rows.flatMap((row) => fixReceipt(row, versions.get(row.versionId), deps.issuer));
+  if (unfixed.length === 0) return;
+  const rows = await listUnfixed(deps.sql, { lanes: unfixed, rowsMax: RECEIPTS_MAX });
+  const fix = createFixer(deps.issuer);
+  const fixed: FixedReceipt[] = [];
+  for (const [at, row] of rows.entries()) {
+    const version = versions.get(row.versionId);
+    // One whose version is not described yet waits: the next look asks for that.
+    if (version) fixed.push(fix(row, version));
+    // Requests go first.
+    if (at % FIXED_AT_ONCE === 0) await setImmediate();
+  }
   if (fixed.length > 0) await fixWaiting(deps.sql, fixed);
 }
 
-/** Nothing while its version is not described: the next look asks for that. */
-function fixReceipt(
-  { jws, ...row }: UnfixedRow,
-  version: VersionDescription | undefined,
-  current: Issuer,
-): FixedReceipt[] {
-  if (!version) return [];
-  const { toolId, lane, seq } = row;
-  const { iss, log } = jws === null ? current : readBatchPayload(jws);
-  const salt = randomBytes(SALT_BYTES);
-  const payload = spellPayloads({ iss, log })(toFacts(row), version);
-  const commitment = Buffer.from(hashPayload(payload, salt, 0).commitment, 'latin1');
-  return [{ toolId, lane, seq, iss, log, salt, commitment }];
+/** Receipts of one batch have one issuer, whose spelling is kept for the next. */
+function createFixer(current: Issuer): (row: UnfixedRow, version: VersionDescription) => FixedReceipt {
+  const spellers = new Map<string | null, { issuer: Issuer; spell: ReturnType<typeof spellPayloads> }>();
+  return ({ jws, ...row }, version) => {
+    let speller = spellers.get(jws);
+    if (!speller) {
+      const issuer = jws === null ? current : readBatchPayload(jws);
+      speller = { issuer, spell: spellPayloads(issuer) };
+      spellers.set(jws, speller);
+    }
+    const { toolId, lane, seq } = row;
+    const { iss, log } = speller.issuer;
+    const salt = takeRandomBytes(SALT_BYTES);
+    const { commitment } = hashPayload(speller.spell(toFacts(row), version), salt, 0);
+    return { toolId, lane, seq, iss, log, salt, commitment: Buffer.from(commitment, 'binary') };
+  };
 }
 
 async function describeVersions(deps: ReceiptLoggerDeps, lanes: readonly QueuedLane[]): Promise<Versions> {

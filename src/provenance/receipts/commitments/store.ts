@@ -56,7 +56,7 @@ export function lookAtQueue(
     GROUP BY tool_id, lane ORDER BY tool_id, lane`;
 }
 
-/** The receipts that wait on these lanes with nothing that says what the log will say of them. */
+/** Of what waits first on these lanes: the receipts with nothing that says what the log will say of them. */
 export function listUnfixed(
   sql: Queryable,
   { lanes, rowsMax }: { lanes: readonly LaneKey[]; rowsMax: number },
@@ -65,10 +65,11 @@ export function listUnfixed(
     SELECT r.id, r.tool_id, r.version_id, r.tool_name, r.lane, r.seq, r.payer, r.price, r.fee, r.rail, r.payment_ref,
       r.request_hash, r.response_hash, r.batch_id, r.issued_at, b.jws
     FROM ${laneRows(sql, lanes)} l
-    JOIN receipt_unlogged u ON u.tool_id = l.tool_id AND u.lane = l.lane AND u.commitments IS NULL
+    CROSS JOIN LATERAL (SELECT tool_id, lane, seq, commitments FROM receipt_unlogged u
+      WHERE u.tool_id = l.tool_id AND u.lane = l.lane ORDER BY u.seq LIMIT ${rowsMax}) u
     CROSS JOIN LATERAL (SELECT * FROM receipt r WHERE r.tool_id = u.tool_id AND r.lane = u.lane AND r.seq = u.seq OFFSET 0) r
     LEFT JOIN LATERAL (SELECT jws FROM receipt_batch b WHERE b.id = r.batch_id AND b.signed_at IS NOT NULL) b ON true
-    ORDER BY r.tool_id, r.lane, r.seq LIMIT ${rowsMax}`;
+    WHERE u.commitments IS NULL`;
 }
 
 /** Fixes what the log will say of receipts; what is fixed already stays. */
