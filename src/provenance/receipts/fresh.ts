@@ -1,6 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
 import type { Uuid } from '../../core/ids.ts';
-import { type HashedBatch, hashBatch, type Issuer, type ReceiptFacts } from './leaves.ts';
+import { describeVersions, type HashedBatch, hashBatch, type Issuer, type ReceiptFacts } from './leaves.ts';
 import type { VersionDescription } from './receipt.ts';
 
 /** Batches of this process whose receipts need not be read again to be sealed. */
@@ -26,12 +26,8 @@ export function createFreshBatches(deps: {
     // Two turns of the event loop: the calls are answered first, and the next batch is sent.
     await setImmediate();
     await setImmediate();
-    const versions = new Map<Uuid, VersionDescription>();
-    for (const { draft } of receipts) {
-      if (!versions.has(draft.versionId)) {
-        versions.set(draft.versionId, await deps.describeVersion(draft.versionId));
-      }
-    }
+    const versionIds = receipts.map(({ draft }) => draft.versionId);
+    const versions = await describeVersions(versionIds, deps.describeVersion);
     hashed.push(hashBatch(batchId, receipts, { versions, issuer: deps.issuer }));
   }
 

@@ -46,6 +46,16 @@ export function toFacts(row: Receipt): ReceiptFacts {
 
 export type Versions = ReadonlyMap<Uuid, VersionDescription>;
 
+/** Asks for each version once; throws when one of them cannot be described. */
+export async function describeVersions(
+  versionIds: Iterable<Uuid>,
+  describeVersion: (versionId: Uuid) => Promise<VersionDescription>,
+): Promise<Versions> {
+  const versions = new Map<Uuid, VersionDescription>();
+  for (const id of versionIds) if (!versions.has(id)) versions.set(id, await describeVersion(id));
+  return versions;
+}
+
 /** Hashes receipts in leaf order; a tool's come with following numbers. `versions` has all that they name. */
 export function hashBatch(
   id: Uuid,

@@ -6,7 +6,7 @@ import type { Log } from '../../core/log.ts';
 import type { Sql } from '../../db/index.ts';
 import { HASH_BYTES, merkleRootOf } from '../merkle/merkle.ts';
 import type { FreshBatches } from './fresh.ts';
-import { type HashedBatch, hashBatch, type Issuer, toFacts } from './leaves.ts';
+import { describeVersions, type HashedBatch, hashBatch, type Issuer, toFacts } from './leaves.ts';
 import { toDigest, type VersionDescription } from './receipt.ts';
 import type { ReceiptSigner } from './signer.ts';
 import {
@@ -104,10 +104,8 @@ async function hashRows(
   rows: readonly BatchReceiptRow[],
 ): Promise<HashedBatch> {
   invariant(rows.length === batch.leafCount, `batch ${batch.id} lacks receipts`);
-  const versions = new Map<Uuid, VersionDescription>();
-  for (const id of new Set(rows.map(({ versionId }) => versionId))) {
-    versions.set(id, await deps.describeVersion(id));
-  }
+  const versionIds = rows.map(({ versionId }) => versionId);
+  const versions = await describeVersions(versionIds, deps.describeVersion);
   return hashBatch(batch.id, rows.map(toFacts), { versions, issuer: deps.issuer });
 }
 

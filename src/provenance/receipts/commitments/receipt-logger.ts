@@ -6,7 +6,14 @@ import type { Log } from '../../../core/log.ts';
 import { type Sql, withTransaction } from '../../../db/index.ts';
 import { LOG_IDS, type TransparencyLog } from '../../log/transparency-log.ts';
 import { HASH_BYTES } from '../../merkle/merkle.ts';
-import { hashPayload, type Issuer, spellPayloads, toFacts, type Versions } from '../leaves.ts';
+import {
+  describeVersions,
+  hashPayload,
+  type Issuer,
+  spellPayloads,
+  toFacts,
+  type Versions,
+} from '../leaves.ts';
 import type { VersionDescription } from '../receipt.ts';
 import { readBatchPayload } from '../verify.ts';
 import { isCommitment, SALT_BYTES } from './commitment.ts';
@@ -118,7 +125,8 @@ async function logSingly(
 
 /** Lanes are locked first and the log last. */
 async function logLanes(deps: ReceiptLoggerDeps, lanes: readonly QueuedLane[]): Promise<number> {
-  const versions = await describeVersions(deps, lanes);
+  const versionIds = lanes.flatMap((lane) => lane.versionIds);
+  const versions = await describeVersions(versionIds, deps.describeVersion);
   requireWords(lanes, versions);
   await openLanes(deps.sql, lanes);
   await fixLanes(deps, lanes, versions);
@@ -177,14 +185,6 @@ function createFixer(current: Issuer): (row: UnfixedRow, version: VersionDescrip
     const { commitment } = hashPayload(speller.spell(toFacts(row), version), salt, 0);
     return { toolId, lane, seq, iss, log, salt, commitment: Buffer.from(commitment, 'binary') };
   };
-}
-
-async function describeVersions(deps: ReceiptLoggerDeps, lanes: readonly QueuedLane[]): Promise<Versions> {
-  const versions = new Map<Uuid, VersionDescription>();
-  for (const id of new Set(lanes.flatMap(({ versionIds }) => versionIds))) {
-    versions.set(id, await deps.describeVersion(id));
-  }
-  return versions;
 }
 
 /** Whatever the entries say of tools and lanes the log has words for. */
