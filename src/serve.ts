@@ -36,7 +36,7 @@ export async function serve({ config, log, siblings, open }: ServeInput): Promis
       app ? app.fetch(request, env as HttpBindings) : new Response('starting', { status: 503 }),
     {
       ...{ ...config.traffic.server, isTrustedProxy: config.isTrustedProxy },
-      direct: (incoming, outgoing) => direct?.(incoming, outgoing) ?? false,
+      direct: (reply) => direct?.(reply) ?? false,
     },
   );
   const publicUrl = await open(server);

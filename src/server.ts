@@ -10,14 +10,18 @@ import {
   createConnectionCount,
   createLoadGate,
   createPipelines,
+  createReplies,
   createStalledReaders,
   createUnreadable,
   type LoadGate,
   type Pipelines,
   READER_BOUNDS,
   type ReaderBounds,
+  type Replies,
+  type Reply,
   type RequestKind,
   refuseWith,
+  replyBy,
   type StaticRefusal,
   spellRefusal,
 } from './traffic/index.ts';
@@ -56,7 +60,7 @@ export type ServerOptions = {
   loopDelayMaxMs?: number;
   isTrustedProxy?(address: string): boolean;
   /** Answers a request without the app, or leaves it to it: true when it did. */
-  direct?(incoming: IncomingMessage, outgoing: ServerResponse): boolean;
+  direct?(reply: Reply): boolean;
   /** For tests, which cannot wait for a minute. */
   headersTimeoutMs?: number;
   requestTimeoutMs?: number;
@@ -83,8 +87,19 @@ export function createServer(fetch: Fetch, options: ServerOptions = {}): Server 
   });
   // Node would drop what is too many and serve the rest: a request is refused as a whole.
   server.maxHeadersCount = 0;
-  const pipelines = createPipelines(PIPELINED_MAX);
+  const replies = createReplies({
+    offer(reply) {
+      if (!options.direct || draining.has(server) || !gate.enter('plain')) return false;
+      if (options.direct(reply)) return true;
+      gate.leave();
+      return false;
+    },
+    close: gate.leave,
+    idleMs: KEEP_ALIVE_TIMEOUT_MS,
+  });
+  const pipelines = createPipelines(PIPELINED_MAX, replies);
   const answer = (incoming: IncomingMessage, outgoing: ServerResponse, isExpected: boolean) => {
+    if (replies.claims(incoming, outgoing)) return;
     const { socket } = incoming;
     // An answer would have nobody to go to: what was asked is not done, and nobody pays for it.
     if (outgoing.socket ? !socket.writable : pipelines.isEnding(socket)) return;
@@ -95,7 +110,7 @@ export function createServer(fetch: Fetch, options: ServerOptions = {}): Server 
     if (refusal) return;
     if (isExpected) outgoing.writeContinue();
     outgoing.once('close', gate.leave);
-    if (!options.direct?.(incoming, outgoing)) void listener(incoming, outgoing);
+    if (!options.direct?.(replyBy(incoming, outgoing))) void listener(incoming, outgoing);
   };
   server.on('request', (incoming, outgoing) => answer(incoming, outgoing, false));
   // Who asks first whether to send the body is not told to send one that is refused.
@@ -105,7 +120,7 @@ export function createServer(fetch: Fetch, options: ServerOptions = {}): Server 
     unreadable.refuse(socket, error, pipelines.pending(socket));
     pipelines.end(socket);
   });
-  guardConnections(server, { gate, pipelines }, options);
+  guardConnections(server, { gate, pipelines, replies }, options);
   return server;
 }
 
@@ -155,7 +170,7 @@ function kindOf({ url = '', headers }: IncomingMessage): RequestKind {
 /** What ends connections: too many of them, readers that do not read, and the delay of the event loop as it is. */
 function guardConnections(
   server: Server,
-  { gate, pipelines }: { gate: LoadGate; pipelines: Pipelines },
+  { gate, pipelines, replies }: { gate: LoadGate; pipelines: Pipelines; replies: Replies },
   options: ServerOptions,
 ): void {
   const count = createConnectionCount({
@@ -180,6 +195,7 @@ function guardConnections(
       return;
     }
     sockets.add(socket);
+    replies.watch(socket);
     socket.once('close', () => {
       sockets.delete(socket);
       count.leave(address);

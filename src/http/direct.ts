@@ -2,11 +2,12 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Problem, spellProblem } from '../core/problem.ts';
 import { type PaidCallAnswer, paidCall, type Sale } from '../gateway/index.ts';
 import type { Carried } from '../payments/index.ts';
+import type { Reply } from '../traffic/index.ts';
 import { addressOf } from './address.ts';
 import { clientSignal } from './answer.ts';
 import { principalOf } from './auth.ts';
-import type { Env, HttpDeps } from './env.ts';
-import { cutHead, type HeadForm, isAscii, LENGTH, REQUEST_ID, takesForm, writeForm } from './head-form.ts';
+import type { HttpDeps } from './env.ts';
+import { cutHead, fillForm, type HeadForm, isAscii, LENGTH, REQUEST_ID } from './head-form.ts';
 import { refuseAddress } from './limits.ts';
 import { nameRequest, spellEnvelope } from './middleware/envelope.ts';
 import { noteProblem, problemHeaders } from './problems.ts';
@@ -14,7 +15,7 @@ import { plainExample, spellExample } from './routes/example.ts';
 import { type StrangerWay, strangerWay } from './stranger.ts';
 
 /** Answers a request before Hono sees it, or leaves it to Hono: true when it is answered here. */
-export type DirectWay = (incoming: IncomingMessage, outgoing: ServerResponse) => boolean;
+export type DirectWay = (reply: Reply) => boolean;
 
 const SECOND_MS = 1_000;
 const METHOD = 'GET';
@@ -31,13 +32,14 @@ export function directWay(deps: HttpDeps): DirectWay {
   const sale = plainExample(deps);
   const stranger = strangerWay(deps, sale, { method: METHOD, path: PATH });
   const write = createAnswerWriter();
-  return (incoming, outgoing) => {
+  return (reply) => {
+    const { incoming } = reply;
     if (incoming.url !== PATH || incoming.method !== METHOD || !isPlain(incoming)) return false;
     const { authorization } = incoming.headers;
-    if (authorization === undefined) return answerStranger(deps, stranger, { incoming, outgoing });
+    if (authorization === undefined) return answerStranger(deps, stranger, reply);
     const keyText = PLAIN_KEY.exec(authorization)?.[1];
     if (keyText === undefined) return false;
-    void answer(deps, { sale, write }, { incoming, outgoing, keyText });
+    void answer(deps, { sale, write, keyText }, reply);
     return true;
   };
 }
@@ -63,71 +65,64 @@ function isPlain({ headers, rawHeaders }: IncomingMessage): boolean {
   return rawHeaders.length === 2 * count && PLAIN_HOST.test(headers.host ?? '');
 }
 
-function answerStranger(
-  deps: HttpDeps,
-  stranger: StrangerWay,
-  { incoming, outgoing }: Pick<Asked, 'incoming' | 'outgoing'>,
-): boolean {
+function answerStranger(deps: HttpDeps, stranger: StrangerWay, reply: Reply): boolean {
+  const { incoming } = reply;
   const requestId = nameRequest(incoming.headers['x-request-id']);
   try {
     if (!stranger.isFor(incoming)) return false;
-    const refusal = refuseAddress(deps, { incoming, outgoing, requestId });
+    const refusal = refuseAddress(deps, reply);
     if (refusal) throw refusal;
-    stranger.answer(incoming, outgoing, requestId);
+    stranger.answer(reply, requestId);
   } catch (thrown) {
-    writeThrown(deps, outgoing, requestId, thrown);
+    writeThrown(deps, reply, requestId, thrown);
   }
   return true;
 }
 
-type Asked = { incoming: IncomingMessage; outgoing: ServerResponse; keyText: string };
+type Asked = { sale: Sale; write: AnswerWriter; keyText: string };
 
-async function answer(
-  deps: HttpDeps,
-  { sale, write }: { sale: Sale; write: AnswerWriter },
-  { incoming, outgoing, keyText }: Asked,
-): Promise<void> {
-  const requestId = nameRequest(incoming.headers['x-request-id']);
-  const env: Env['Bindings'] = { incoming, outgoing, requestId };
+async function answer(deps: HttpDeps, { sale, write, keyText }: Asked, reply: Reply): Promise<void> {
+  const requestId = nameRequest(reply.incoming.headers['x-request-id']);
   try {
-    const refusal = refuseAddress(deps, env);
+    const refusal = refuseAddress(deps, reply);
     if (refusal) throw refusal;
-    const found = principalOf(deps, env, keyText);
+    const found = principalOf(deps, reply, keyText);
     const principal = found instanceof Promise ? await found : found;
-    const carried = new PlainRequest(deps, incoming);
+    const carried = new PlainRequest(deps, reply.incoming);
     const input = { sale, principal, carried, idempotencyKey: undefined, wantsReceipt: false };
-    const told = await paidCall(deps, input, () => clientSignal({ env }));
+    const told = await paidCall(deps, input, () => clientSignal({ env: reply }));
     if (told instanceof Problem) throw told;
-    write({ incoming, outgoing, requestId }, told);
+    write(reply, requestId, told);
   } catch (thrown) {
-    writeThrown(deps, outgoing, requestId, thrown);
+    writeThrown(deps, reply, requestId, thrown);
   }
 }
 
 /** Nobody is behind a direct way to catch anything: what it threw on would end the process. */
-function writeThrown(deps: HttpDeps, outgoing: ServerResponse, requestId: string, thrown: unknown): void {
+function writeThrown(deps: HttpDeps, { outgoing }: Reply, requestId: string, thrown: unknown): void {
   const problem = noteProblem(deps.log, thrown, { requestId, path: PATH });
   if (outgoing.headersSent) outgoing.destroy();
   else writeProblem(outgoing, requestId, problem);
 }
 
-type AnswerWriter = (to: Omit<Asked, 'keyText'> & { requestId: string }, answer: PaidCallAnswer) => void;
+type AnswerWriter = (reply: Reply, requestId: string, answer: PaidCallAnswer) => void;
 
 /** Of all heads that are written within a second only the request's name and the length differ. */
 function createAnswerWriter(): AnswerWriter {
   let form: { head: HeadForm; second: number } | undefined;
-  return ({ incoming, outgoing, requestId }, answer) => {
+  return (reply, requestId, answer) => {
     const body = spellExample(answer);
     const second = Math.floor(Date.now() / SECOND_MS);
-    const takes = takesForm(outgoing, incoming.httpVersion) && isAscii(body);
-    if (takes && form?.second === second) {
+    const isBare = reply.isBare && isAscii(body);
+    if (isBare && form?.second === second) {
       const values = form.head.names.map((name) => (name === LENGTH ? String(body.length) : requestId));
-      return writeForm(outgoing, form.head, { status: 200, values, body });
+      return reply.write(fillForm(form.head, values, body));
     }
+    const { outgoing } = reply;
     const headers = spellEnvelope(requestId);
     headers.push('content-type', 'application/json', LENGTH, String(Buffer.byteLength(body)));
     outgoing.writeHead(200, headers);
-    const head = takes ? cutHead(outgoing, new Set([REQUEST_ID, LENGTH])) : undefined;
+    const head = isBare ? cutHead(outgoing, new Set([REQUEST_ID, LENGTH])) : undefined;
     form = head && { head, second };
     outgoing.end(body);
   };

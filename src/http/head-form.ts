@@ -38,31 +38,14 @@ export function cutHead(outgoing: ServerResponse, names: ReadonlySet<string>): H
   return found.length === names.size ? { names: found, parts } : undefined;
 }
 
-/** Whether a response has nothing of its own to say in its head, and may be its connection's last but need not. */
-export function takesForm(outgoing: ServerResponse, httpVersion: string): boolean {
-  const { _header: head } = outgoing as unknown as Kept;
-  const isPlain = head === null && outgoing.shouldKeepAlive && outgoing.getHeaderNames().length === 0;
-  return isPlain && httpVersion === '1.1';
-}
-
-/**
- * Answers with a filled-in head and a body in ASCII, in one write. The values stand in the order of the form's names,
- * and must be fit for a header: Node does not look at them.
- */
-export function writeForm(
-  outgoing: ServerResponse,
-  { parts }: HeadForm,
-  { status, values, body }: { status: number; values: readonly string[]; body: string },
-): void {
+/** A whole answer. The values stand in the order of the form's names, and must be fit for a header: nobody looks at them. */
+export function fillForm({ parts }: HeadForm, values: readonly string[], body: string): string {
   let text = parts[0] ?? '';
   for (let at = 0; at < values.length; at += 1) text += (values[at] ?? '') + (parts[at + 1] ?? '');
-  outgoing.statusCode = status;
-  // Node sends this text as it is with the first bytes of the body, of which there are none then.
-  (outgoing as unknown as Kept)._header = text + body;
-  outgoing.end();
+  return text + body;
 }
 
-/** As the body of a form has to be. */
+/** As the body of a written answer has to be. */
 export function isAscii(text: string): boolean {
   return Buffer.byteLength(text) === text.length;
 }

@@ -1,5 +1,4 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Http2ServerResponse } from 'node:http2';
+import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { type Problem, spellProblem } from '../core/problem.ts';
 import type { Principal } from '../keys/index.ts';
@@ -8,7 +7,6 @@ import { addressOf } from './address.ts';
 import type { Env, HttpDeps } from './env.ts';
 
 type LimitDeps = Pick<HttpDeps, 'traffic' | 'isTrustedProxy'>;
-type Outgoing = ServerResponse | Http2ServerResponse | undefined;
 
 /** What asks whether we live must be answered in a flood above all. */
 const NEVER_LIMITED = /^\/(?:v1\/health|ready|metrics)(?:\?|$)/;
@@ -23,14 +21,14 @@ export function limitAddress(deps: LimitDeps, env: Env['Bindings']): Response | 
 
 /** The same, to be answered by whoever asks. */
 export function refuseAddress(deps: LimitDeps, env: Env['Bindings']): Problem | undefined {
-  const { incoming, outgoing } = env;
+  const { incoming } = env;
   const address = incoming && networkOfCaller(deps, incoming);
   if (address === undefined) return undefined;
   const { traffic } = deps;
   const left = traffic.address.take(address);
   if (left >= TOLD_BELOW) return undefined;
   if (left >= 0) {
-    tell(outgoing, traffic.address, left);
+    tell(env, traffic.address, left);
     return undefined;
   }
   if (NEVER_LIMITED.test(incoming?.url ?? '')) return undefined;
@@ -46,7 +44,7 @@ export function resolveLimited(
   const { guesses, wrongKeys } = deps.traffic;
   const incoming = env?.incoming;
   const address = (incoming && networkOfCaller(deps, incoming)) ?? '';
-  const tried = { address, keyText, outgoing: env?.outgoing };
+  const tried = { address, keyText, env };
   // A key that is remembered costs no question to the database, whoever else guesses from its address.
   const known = deps.keys.recall(keyText);
   if (known) return admit(deps, tried, known);
@@ -58,7 +56,7 @@ export function resolveLimited(
 
 function admit(
   deps: LimitDeps,
-  { address, keyText, outgoing }: { address: string; keyText: string; outgoing: Outgoing },
+  { address, keyText, env }: { address: string; keyText: string; env: Env['Bindings'] | undefined },
   principal: Principal | undefined,
 ): Principal | undefined {
   const { guesses } = deps.traffic;
@@ -67,12 +65,16 @@ function admit(
     return undefined;
   }
   guesses.noteRight(address, keyText);
-  takeForKey(deps, outgoing, principal);
+  takeForKey(deps, env, principal);
   return principal;
 }
 
 /** Both limits of a key-paid call, or none of them. */
-function takeForKey({ traffic }: LimitDeps, outgoing: Outgoing, { keyId, accountId }: Principal): void {
+function takeForKey(
+  { traffic }: LimitDeps,
+  env: Env['Bindings'] | undefined,
+  { keyId, accountId }: Principal,
+): void {
   const ofKey = traffic.key.take(keyId);
   if (ofKey < 0) throw tooMany(traffic.key, -ofKey);
   const ofPayer = traffic.payer.take(accountId);
@@ -81,12 +83,16 @@ function takeForKey({ traffic }: LimitDeps, outgoing: Outgoing, { keyId, account
     throw tooMany(traffic.payer, -ofPayer);
   }
   if (ofKey >= TOLD_BELOW && ofPayer >= TOLD_BELOW) return;
-  if (ofKey <= ofPayer) tell(outgoing, traffic.key, ofKey);
-  else tell(outgoing, traffic.payer, ofPayer);
+  if (ofKey <= ofPayer) tell(env, traffic.key, ofKey);
+  else tell(env, traffic.payer, ofPayer);
 }
 
-/** On the socket's response, as the envelope is: whichever limit speaks last is the caller's own. */
-function tell(outgoing: Outgoing, limiter: Limiter, left: number): void {
+/**
+ * On the socket's response, as the envelope is: whichever limit speaks last is the caller's own. The response is
+ * asked for only here, because asking may be what makes it.
+ */
+function tell(env: Env['Bindings'] | undefined, limiter: Limiter, left: number): void {
+  const outgoing = env?.outgoing;
   if (!outgoing || outgoing.headersSent) return;
   for (const [name, value] of spellLimit(limiter, left)) outgoing.setHeader(name, value);
 }

@@ -1,16 +1,17 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Problem } from '../core/problem.ts';
 import { type Sale, type SpelledDemand, standDemand } from '../gateway/index.ts';
+import type { Reply } from '../traffic/index.ts';
 import { addressOf } from './address.ts';
 import type { HttpDeps } from './env.ts';
-import { cutHead, type HeadForm, isAscii, LENGTH, REQUEST_ID, takesForm, writeForm } from './head-form.ts';
+import { cutHead, fillForm, type HeadForm, isAscii, LENGTH, REQUEST_ID } from './head-form.ts';
 import { spellEnvelope } from './middleware/envelope.ts';
 
 /** The 402 that everybody gets who asks for one and the same call and shows nothing. */
 export type StrangerWay = {
   /** Whether a request without a key and without a credential can be answered here. */
   isFor(incoming: IncomingMessage): boolean;
-  answer(incoming: IncomingMessage, outgoing: ServerResponse, requestId: string): void;
+  answer(reply: Reply, requestId: string): void;
 };
 
 type Place = { method: string; path: string };
@@ -27,17 +28,17 @@ export function strangerWay(deps: HttpDeps, sale: Sale, { method, path }: Place)
       const forwarded = headers['x-forwarded-for']?.toString();
       return demand.isFor(() => addressOf(deps, socket.remoteAddress, forwarded));
     },
-    answer(incoming, outgoing, requestId) {
+    answer(reply, requestId) {
       const asked = demand.ask(requestId);
       const { problem } = asked;
       deps.log.debug({ requestId, path, problem: problem.type }, problem.title);
-      const isPlain = takesForm(outgoing, incoming.httpVersion);
-      if (isPlain && form?.problem === problem) {
-        const values = form.pick(asked, requestId);
-        return writeForm(outgoing, form.head, { status: problem.status, values, body: asked.body });
+      const { isBare } = reply;
+      if (isBare && form?.problem === problem) {
+        return reply.write(fillForm(form.head, form.pick(asked, requestId), asked.body));
       }
+      const { outgoing } = reply;
       writeWhole(outgoing, asked, requestId);
-      if (isPlain) form = isAscii(asked.body) ? cutForm(outgoing, asked) : undefined;
+      if (isBare) form = isAscii(asked.body) ? cutForm(outgoing, asked) : undefined;
       outgoing.end(asked.body);
     },
   };

@@ -4,6 +4,7 @@ export { type Limiter, type LimitName, spellLimit, tooMany } from './limiter.ts'
 export { createLoadGate, type LoadGate, type RequestKind } from './load-gate.ts';
 export { networkOf } from './network.ts';
 export { createPipelines, type Pipelines } from './pipelines.ts';
+export { createReplies, type Replies, type Reply, replyBy } from './replies.ts';
 export { createStalledReaders, READER_BOUNDS, type ReaderBounds } from './stalled-readers.ts';
 export { refuseWith, type StaticRefusal, spellRefusal } from './static-refusal.ts';
 export type { RatePolicy } from './token-bucket.ts';

@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import type { Replies } from './replies.ts';
 
 /**
  * Requests that wait behind others of their connection. Node gives their answers no socket until it is their turn,
@@ -18,7 +19,7 @@ export type Pipelines = {
   abandon(socket: Socket): void;
 };
 
-export function createPipelines(waitingMax: number): Pipelines {
+export function createPipelines(waitingMax: number, replies: Pick<Replies, 'settle'>): Pipelines {
   const waiting = new WeakMap<Socket, Set<ServerResponse>>();
   const ending = new WeakSet<Socket>();
   return {
@@ -30,6 +31,8 @@ export function createPipelines(waitingMax: number): Pipelines {
       return true;
     },
     pending(socket) {
+      // Whoever looks at the answers wants to say something by them.
+      replies.settle(socket);
       const current = currentOf(socket);
       const queue = [...(waiting.get(socket) ?? [])];
       return current && !queue.includes(current) ? [current, ...queue] : queue;

@@ -69,7 +69,7 @@ export async function startTestGateway(options: TestGatewayOptions): Promise<Tes
     ...config.traffic.server,
     isTrustedProxy: config.isTrustedProxy,
     // What runs around every request has to see every request.
-    direct: (incoming, outgoing) => !options.around && (direct?.(incoming, outgoing) ?? false),
+    direct: (reply) => !options.around && (direct?.(reply) ?? false),
     ...options.server,
   });
   await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { directWay } from '../../src/http/index.ts';
 import { spellExample } from '../../src/http/routes/example.ts';
 import { newKeyText } from '../../src/keys/index.ts';
+import { replyBy } from '../../src/traffic/index.ts';
 import { createTestDatabase, type TestDatabase } from '../harness/database.ts';
 import { startTestGateway, type TestGateway } from '../harness/gateway.ts';
 
@@ -122,7 +123,7 @@ describe('what is the least unusual goes the general way', () => {
     const taken: boolean[] = [];
     const way = directWay(direct.deps.http);
     const server = createServer((incoming, outgoing) => {
-      const isTaken = way(incoming, outgoing);
+      const isTaken = way(replyBy(incoming, outgoing));
       taken.push(isTaken);
       if (!isTaken) outgoing.end('{}');
     });

@@ -1,8 +1,10 @@
 import { once } from 'node:events';
-import { createServer, type Server, type ServerResponse } from 'node:http';
-import { type AddressInfo, connect } from 'node:net';
+import { type Server, ServerResponse } from 'node:http';
+import { connect } from 'node:net';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { strangerWay } from '../../src/http/stranger.ts';
+import { createServer, listen } from '../../src/server.ts';
+import type { Reply } from '../../src/traffic/index.ts';
 import { sale, standingDeps } from '../gateway/standing-fixtures.ts';
 
 let server: Server;
@@ -21,26 +23,46 @@ function hideHead(outgoing: ServerResponse): ServerResponse {
   });
 }
 
+/** The same reply, where its response is such a one. */
+function hideHeadOf(reply: Reply): Reply {
+  const { incoming, isBare } = reply;
+  return {
+    ...{ incoming, isBare, write: (text) => reply.write(text) },
+    get outgoing() {
+      return hideHead(reply.outgoing);
+    },
+  };
+}
+
 beforeAll(async () => {
-  const stranger = strangerWay(standingDeps(), sale, { method: 'GET', path: '/v1/example' });
+  const place = { method: 'GET', path: '/v1/example' };
+  const stranger = strangerWay(standingDeps(), sale, place);
+  const ofHidden = strangerWay(standingDeps(), sale, place);
   let count = 0;
-  server = createServer((incoming, outgoing) => {
-    count += 1;
-    if (incoming.url === '/limited') outgoing.setHeader('ratelimit', 'little');
-    const { writeHead } = outgoing;
-    outgoing.writeHead = (...given: unknown[]) => {
-      spelled += 1;
-      return Reflect.apply(writeHead, outgoing, given);
-    };
-    expect(stranger.isFor(incoming)).toBe(true);
-    const answered = incoming.url === '/hidden' ? hideHead(outgoing) : outgoing;
-    stranger.answer(incoming, answered, `request-${count}`);
+  server = createServer(() => new Response(), {
+    direct(reply) {
+      const { incoming } = reply;
+      count += 1;
+      const given = Object.getOwnPropertyDescriptor(ServerResponse.prototype, 'writeHead')?.value;
+      if (incoming.url === '/limited') reply.outgoing.setHeader('ratelimit', 'little');
+      const isHidden = incoming.url === '/hidden';
+      const way = isHidden ? ofHidden : stranger;
+      expect(way.isFor(incoming)).toBe(true);
+      ServerResponse.prototype.writeHead = function (this: ServerResponse, ...values: unknown[]) {
+        spelled += 1;
+        return Reflect.apply(given, this, values);
+      };
+      way.answer(isHidden ? hideHeadOf(reply) : reply, `request-${count}`);
+      ServerResponse.prototype.writeHead = given;
+      return true;
+    },
   });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  port = (server.address() as AddressInfo).port;
+  port = await listen(server, { host: '127.0.0.1', port: 0 });
 });
-afterAll(() => server.close());
+afterAll(() => {
+  server.closeAllConnections();
+  server.close();
+});
 
 type Answer = { status: string; headers: Map<string, string>; names: string[]; body: string };
 
