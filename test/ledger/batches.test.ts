@@ -4,6 +4,7 @@ import { newUuid } from '../../src/core/ids.ts';
 import { createBatcher } from '../../src/ledger/charge/batcher.ts';
 import { unpackAnswers } from '../../src/ledger/charge/store.ts';
 import { createTestDatabase, type TestDatabase } from '../harness/database.ts';
+import { waitUntil } from '../harness/process.ts';
 import { holdRequest, newCharger, openFunded, receiptDraft } from './fixtures.ts';
 
 let database: TestDatabase;
@@ -65,10 +66,59 @@ test('few that wait are not cut, and join the next batch while one is on its way
   expect(batches).toHaveLength(1);
   batches[0]?.end();
   await first;
-  await settleDown();
+  // Whoever was answered does not come back, and is not waited for in vain.
+  await waitUntil(() => batches.length === 2 || undefined);
   expect(batches.map(({ items }) => items.length)).toEqual([1, 100]);
   batches[1]?.end();
   await Promise.all(rest);
+  await batcher.drain();
+});
+
+test('those who come back at once meet those who waited, in one batch that is not held any longer', async () => {
+  const { batcher, batches } = createHeldBatcher();
+  const first = Array.from({ length: 30 }, (_, item) => batcher.push(item));
+  await settleDown();
+  const second = Array.from({ length: 30 }, (_, item) => batcher.push(30 + item));
+  await settleDown();
+  batches[0]?.end();
+  await Promise.all(first);
+  const third = first.map((_, item) => batcher.push(60 + item));
+  await settleDown();
+  expect(batches.map(({ items }) => items.length)).toEqual([30, 60]);
+  batches[1]?.end();
+  expect(await Promise.all([...second, ...third])).toEqual(
+    [...second, ...third].map((_, item) => -30 - item),
+  );
+  await batcher.drain();
+});
+
+test('a caller alone is held for nobody', async () => {
+  const { batcher, batches } = createHeldBatcher();
+  for (const item of [0, 1, 2]) {
+    const answer = batcher.push(item);
+    await settleDown();
+    expect(batches).toHaveLength(item + 1);
+    batches[item]?.end();
+    expect(await answer).toBe(-item);
+  }
+});
+
+test('a batch that fails leaves nobody waiting behind it', async () => {
+  let failures = 0;
+  const batcher = createBatcher<number, number>({
+    ...{ batchMax: 1_000, queueMax: 5_000 },
+    async flush(items) {
+      await nextTurn();
+      failures += 1;
+      if (failures === 1) throw new Error('the first one fails');
+      return items.map((item) => -item);
+    },
+  });
+  const failing = [batcher.push(1), batcher.push(2)].map((answer) => answer.catch(() => 'failed'));
+  await settleDown();
+  const behind = [batcher.push(3), batcher.push(4)];
+  expect(await Promise.all(failing)).toEqual(['failed', 'failed']);
+  expect(await Promise.all(behind)).toEqual([-3, -4]);
   await batcher.drain();
 });
 

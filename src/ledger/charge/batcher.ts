@@ -20,16 +20,22 @@ type Waiting<Item, Result> = { item: Item; resolve(result: Result): void; reject
 const IN_FLIGHT_MAX = 2;
 /** How many have to wait before a second batch is worth its fixed cost. */
 const SECOND_MIN = 128;
+/** How long those whose batch is done are waited for, when others wait already or they were several. */
+const LINGER_MS = 1;
 
 /**
  * Collects what arrives while the previous batch is on its way, and sends it as the next one: an idle gateway
  * commits at once and a busy one commits many together. When many wait they are cut in two, so that neither this
- * process nor the database idles while the other works.
+ * process nor the database idles while the other works. When few do, those who were just answered are given a
+ * moment to ask again: else callers part into two groups that wait for each other, in twice as many batches.
  */
 export function createBatcher<Item, Result>(options: BatcherOptions<Item, Result>): Batcher<Item, Result> {
   let queue: Waiting<Item, Result>[] = [];
   const inFlight = new Set<Promise<void>>();
   let isWoken = false;
+  /** How many the next batch is held for; 0 when it is held for nobody. */
+  let awaited = 0;
+  let linger: NodeJS.Timeout | undefined;
 
   /** One turn of the event loop lets every request that was already readable join the batch. */
   function wake(): void {
@@ -37,8 +43,21 @@ export function createBatcher<Item, Result>(options: BatcherOptions<Item, Result
     isWoken = true;
     setImmediate(() => {
       isWoken = false;
+      if (queue.length < awaited) return;
+      hold(0);
       send();
     });
+  }
+
+  /** Keeps the next batch back until so many wait for it, or until they had their time. */
+  function hold(count: number): void {
+    clearTimeout(linger);
+    awaited = count;
+    if (count === 0) return;
+    linger = setTimeout(() => {
+      awaited = 0;
+      if (queue.length > 0) wake();
+    }, LINGER_MS);
   }
 
   function send(): void {
@@ -47,21 +66,33 @@ export function createBatcher<Item, Result>(options: BatcherOptions<Item, Result
       const count = Math.min(isCut ? Math.ceil(queue.length / 2) : queue.length, options.batchMax);
       const batch = queue.slice(0, count);
       queue = queue.slice(count);
-      const sent = settle(batch).finally(() => {
+      const sent = settle(batch).then((callers) => {
         inFlight.delete(sent);
+        if (inFlight.size === 0 && callers > 1) hold(Math.min(callers, SECOND_MIN));
         if (queue.length > 0) wake();
       });
       inFlight.add(sent);
     }
   }
 
-  async function settle(batch: Waiting<Item, Result>[]): Promise<void> {
+  async function flush(items: readonly Item[]): Promise<readonly Result[] | { cause: unknown }> {
     try {
-      const results = await options.flush(batch.map((waiting) => waiting.item));
-      for (const [index, waiting] of batch.entries()) waiting.resolve(results[index] as Result);
+      return await options.flush(items);
     } catch (cause) {
-      for (const waiting of batch) waiting.reject(cause);
+      return { cause };
     }
+  }
+
+  /** How many there were when the batch was done, its own callers and those who waited for the next. */
+  async function settle(batch: Waiting<Item, Result>[]): Promise<number> {
+    const results = await flush(batch.map((waiting) => waiting.item));
+    // Before they are told: from then on they are among those who wait.
+    const callers = batch.length + queue.length;
+    for (const [index, waiting] of batch.entries()) {
+      if ('cause' in results) waiting.reject(results.cause);
+      else waiting.resolve(results[index] as Result);
+    }
+    return callers;
   }
 
   return {
