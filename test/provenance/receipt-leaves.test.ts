@@ -70,6 +70,49 @@ describe('what is hashed of a receipt', () => {
       { numRuns: 500 },
     );
   });
+
+  it('is so for each of many in a row, whichever of their members are alike', () => {
+    // Mostly of the first: what is alike has to be so by chance in all members but one or two.
+    const origin = fc.constantFrom(0, 0, 0, 0, 1, 2);
+    const step = fc.record({ from: fc.array(origin, { minLength: 14, maxLength: 14 }) });
+    fc.assert(
+      fc.property(
+        fc.tuple(receipts, receipts, receipts),
+        fc.array(step, { maxLength: 12 }),
+        (three, steps) => {
+          const { issuer } = three[0];
+          const spell = spellPayloads(issuer);
+          for (const { from } of steps) {
+            const of = <Key extends keyof Receipt>(key: Key, at: number) =>
+              ({ [key]: three[from[at] ?? 0]?.receipt[key] }) as Pick<Receipt, Key>;
+            const receipt: Receipt = {
+              ...three[0].receipt,
+              ...{
+                ...of('toolName', 0),
+                ...of('payer', 1),
+                ...of('rail', 2),
+                ...of('paymentRef', 3),
+                ...of('lane', 4),
+              },
+              ...{
+                ...of('seq', 5),
+                ...of('price', 6),
+                ...of('fee', 7),
+                ...of('issuedAt', 8),
+                ...of('id', 9),
+              },
+              ...{ ...of('requestHash', 10), ...of('responseHash', 11), ...of('toolId', 13) },
+            };
+            const { version } = three[from[12] ?? 0] ?? three[0];
+            expect(spell(toFacts(receipt), version)).toBe(
+              canonicalJson(toReceiptPayload(receipt, version, issuer)),
+            );
+          }
+        },
+      ),
+      { numRuns: 500 },
+    );
+  });
 });
 
 /** What the rider tells of a batch that was charged. */
