@@ -4,6 +4,7 @@ import { startThrowAwayPostgres } from './postgres.ts';
 import { writeReadme } from './readme.ts';
 import { faultsOf, formatReport, type Report, readReport, toJson } from './report.ts';
 import { runPlan } from './run.ts';
+import { touchMemory } from './touch-memory.ts';
 
 /**
  * `npm run bench`: figures beside peers that are measured in the same run. Fails when the books are wrong or a row
@@ -42,6 +43,10 @@ async function measure(plan: Plan): Promise<Report> {
   const progress = (step: string) => {
     process.stderr.write(`${String(Math.round((Date.now() - started) / 1_000)).padStart(4)} s  ${step}\n`);
   };
+  if (!plan.isQuick) {
+    progress('touching memory');
+    await touchMemory();
+  }
   progress('starting PostgreSQL');
   const postgres = await startThrowAwayPostgres();
   // The servers end with us; PostgreSQL would run on over data that nobody needs.
