@@ -31,6 +31,8 @@ const HEADERS_TIMEOUT_MS = 15_000;
 const REQUEST_TIMEOUT_MS = 60_000;
 /** Longer than the minute after which load balancers drop idle connections, so that they do it and not we. */
 const KEEP_ALIVE_TIMEOUT_MS = 65_000;
+/** What Node adds to it as well: who asks again at the last moment does not find us hanging up. */
+const KEEP_ALIVE_GRACE_MS = 1_000;
 /** All headers and the request line together. */
 const HEAD_BYTES_MAX = 16 * 1024;
 const HEADERS_MAX = 100;
@@ -95,7 +97,7 @@ export function createServer(fetch: Fetch, options: ServerOptions = {}): Server 
       return false;
     },
     close: gate.leave,
-    idleMs: KEEP_ALIVE_TIMEOUT_MS,
+    idleMs: KEEP_ALIVE_TIMEOUT_MS + KEEP_ALIVE_GRACE_MS,
   });
   const pipelines = createPipelines(PIPELINED_MAX, replies);
   const answer = (incoming: IncomingMessage, outgoing: ServerResponse, isExpected: boolean) => {

@@ -122,8 +122,11 @@ function createAnswerWriter(): AnswerWriter {
     const headers = spellEnvelope(requestId);
     headers.push('content-type', 'application/json', LENGTH, String(Buffer.byteLength(body)));
     outgoing.writeHead(200, headers);
-    const head = isBare ? cutHead(outgoing, new Set([REQUEST_ID, LENGTH])) : undefined;
-    form = head && { head, second };
+    // Whose client is gone has a response that belongs to no connection, and says less than others.
+    if (isBare && outgoing.socket) {
+      const head = cutHead(outgoing, new Set([REQUEST_ID, LENGTH]));
+      form = head && { head, second };
+    }
     outgoing.end(body);
   };
 }

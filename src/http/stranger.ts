@@ -38,7 +38,7 @@ export function strangerWay(deps: HttpDeps, sale: Sale, { method, path }: Place)
       }
       const { outgoing } = reply;
       writeWhole(outgoing, asked, requestId);
-      if (isBare) form = isAscii(asked.body) ? cutForm(outgoing, asked) : undefined;
+      if (isBare && outgoing.socket) form = isAscii(asked.body) ? cutForm(outgoing, asked) : undefined;
       outgoing.end(asked.body);
     },
   };

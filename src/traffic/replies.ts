@@ -33,7 +33,10 @@ export type Replies = {
 };
 
 export type RepliesOptions = {
-  /** True when it takes the request, and sees to its answer. */
+  /**
+   * True when it takes the request, and sees to its answer. It takes none that has a body, which nobody would read,
+   * and asks none for its response that it leaves.
+   */
   offer(reply: Reply): boolean;
   /** What was taken is answered, or has nobody to be answered to. Once for each. */
   close(): void;
@@ -47,6 +50,8 @@ type Seat = {
   /** Node's own way to take a request in: makes its response, puts it in line, and emits both. */
   take: TakeIn;
   pending: BareReply | undefined;
+  /** How many were answered since the last turn of the event loop that was looked at. */
+  streak: number;
   /** Whether the connection's timer is ours. Node sets its own behind each of its responses. */
   isTimed: boolean;
 };
@@ -81,7 +86,7 @@ export function createReplies(options: RepliesOptions): Replies {
       const { parser } = socket as NodeSocket;
       const take = parser?.onIncoming;
       if (!parser || typeof take !== 'function') return;
-      const seat: Seat = { socket, take, pending: undefined, isTimed: false };
+      const seat: Seat = { socket, take, pending: undefined, streak: 0, isTimed: false };
       seats.set(socket, seat);
       parser.onIncoming = (incoming, isKept) => {
         // What comes behind another answer is Node's to put in line.
@@ -105,12 +110,20 @@ export function createReplies(options: RepliesOptions): Replies {
   };
 }
 
+/** Who sends many requests at once has no more of a turn than so many answers; what is behind them waits in line. */
+const STREAK_MAX = 64;
+const STREAK_LOOKED_AT = 16;
+
 function isFree(
-  { socket }: Seat,
+  { socket, streak }: Seat,
   { httpVersion, upgrade }: IncomingMessage & { upgrade?: boolean },
 ): boolean {
-  const isIdle = !socket._httpMessage && !socket.writableNeedDrain && socket.writable;
+  const isIdle = !socket._httpMessage && !socket.writableNeedDrain && socket.writable && streak < STREAK_MAX;
   return isIdle && httpVersion === '1.1' && upgrade !== true;
+}
+
+function endStreak(seat: Seat): void {
+  seat.streak = 0;
 }
 
 function handOver(seat: Seat, incoming: IncomingMessage, isKept: boolean): number {
@@ -154,11 +167,14 @@ class BareReply implements Reply {
     this.#isWritten = true;
     this.#release();
     this.#options.close();
-    const { socket } = this.#seat;
+    const seat = this.#seat;
+    const { socket } = seat;
     if (!socket.writable) return;
     socket.write(text, 'latin1');
-    if (this.#seat.isTimed) return;
-    this.#seat.isTimed = true;
+    seat.streak += 1;
+    if (seat.streak === STREAK_LOOKED_AT) setImmediate(endStreak, seat);
+    if (seat.isTimed) return;
+    seat.isTimed = true;
     socket.setTimeout(this.#options.idleMs);
   }
 

@@ -1,4 +1,4 @@
-import { createServer, request } from 'node:http';
+import { createServer, request, ServerResponse } from 'node:http';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { directWay } from '../../src/http/index.ts';
@@ -7,6 +7,8 @@ import { newKeyText } from '../../src/keys/index.ts';
 import { replyBy } from '../../src/traffic/index.ts';
 import { createTestDatabase, type TestDatabase } from '../harness/database.ts';
 import { startTestGateway, type TestGateway } from '../harness/gateway.ts';
+import { waitUntil } from '../harness/process.ts';
+import { connectRaw } from '../harness/raw-client.ts';
 
 /** The same gateway by its direct way, and with every request sent the general way. */
 let direct: TestGateway;
@@ -115,6 +117,47 @@ describe('a plain call by key answered before the router', () => {
     const key = await direct.mint(1_000);
     const answers = await Promise.all(Array.from({ length: 40 }, () => call(direct, [bearer(key)])));
     expect(answers.filter(({ status }) => status === 200)).toHaveLength(10);
+  });
+});
+
+describe('the head that answers of a second share', () => {
+  const raw = (key: string) => `GET /v1/example HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer ${key}\r\n\r\n`;
+
+  test('is not taken from the answer of a caller who left before it', async () => {
+    const key = await direct.mint(100_000);
+    for (let round = 0; round < 30; round++) {
+      const gone = await connectRaw(direct.url);
+      gone.send(raw(key));
+      // At different points of the call.
+      await new Promise((done) => setTimeout(done, round % 6));
+      gone.socket.destroy();
+      const { headers } = await call(direct, [bearer(key), ['Connection', 'keep-alive']]);
+      expect([headers.connection, headers['keep-alive']]).toEqual(['keep-alive', 'timeout=65']);
+    }
+  });
+
+  test('stays in use beside callers whose answers need one of their own', async () => {
+    const key = await direct.mint(100_000);
+    const given = ServerResponse.prototype.writeHead;
+    let spelled = 0;
+    ServerResponse.prototype.writeHead = function (this: ServerResponse, ...values: unknown[]) {
+      spelled += 1;
+      return Reflect.apply(given, this, values);
+    } as typeof given;
+    const started = performance.now();
+    try {
+      const [pipelining, other] = [await connectRaw(direct.url), await connectRaw(direct.url)];
+      for (let round = 1; round <= 40; round++) {
+        pipelining.send(raw(key) + raw(key));
+        await waitUntil(() => pipelining.text().split('HTTP/1.1 200').length > 2 * round || undefined);
+        other.send(raw(key));
+        await waitUntil(() => other.text().split('HTTP/1.1 200').length > round || undefined);
+      }
+    } finally {
+      ServerResponse.prototype.writeHead = given;
+    }
+    const seconds = Math.ceil((performance.now() - started) / 1_000) + 1;
+    expect(spelled).toBeLessThanOrEqual(80 + seconds);
   });
 });
 

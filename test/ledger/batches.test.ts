@@ -92,6 +92,28 @@ test('those who come back at once meet those who waited, in one batch that is no
   await batcher.drain();
 });
 
+test('callers that nobody comes back to are not held for again and again', async () => {
+  const { batcher, batches } = createHeldBatcher();
+  const pairs: Promise<number>[] = [];
+  const push = (item: number) => pairs.push(batcher.push(item), batcher.push(item + 1));
+  push(0);
+  await settleDown();
+  push(2);
+  batches[0]?.end();
+  // Held for the first two, who do not come.
+  await waitUntil(() => batches.length === 2 || undefined);
+  for (const turn of [1, 2, 3, 4]) {
+    push(2 * turn + 2);
+    batches[turn]?.end();
+    await pairs[2 * turn];
+    await settleDown();
+    expect(batches).toHaveLength(turn + 2);
+  }
+  batches[5]?.end();
+  expect(await Promise.all(pairs)).toEqual(pairs.map((_, item) => -item));
+  await batcher.drain();
+});
+
 test('a caller alone is held for nobody', async () => {
   const { batcher, batches } = createHeldBatcher();
   for (const item of [0, 1, 2]) {

@@ -154,6 +154,30 @@ describe('a bare reply', () => {
   });
 });
 
+test('a connection has 64 bare replies of a turn, and others theirs in the next', async () => {
+  const bare: boolean[] = [];
+  const server = createServer(() => new Response(), {
+    loopDelayMaxMs: 0,
+    direct(reply) {
+      bare.push(reply.isBare);
+      if (reply.isBare) reply.write(spell('now'));
+      else reply.outgoing.end('now');
+      return true;
+    },
+  });
+  servers.push(server);
+  const port = await listen(server, { host: '127.0.0.1', port: 0 });
+  const client = await connectRaw(`http://127.0.0.1:${port}`);
+  client.send(ask('/').repeat(100));
+  await waitUntil(() => statusesOf(client.text()).length === 100 || undefined);
+  expect(bare.slice(0, 100).filter((isBare) => isBare)).toHaveLength(64);
+  for (let turn = 0; turn < 80; turn++) {
+    client.send(ask('/'));
+    await waitUntil(() => statusesOf(client.text()).length === 101 + turn || undefined);
+  }
+  expect(bare.slice(100)).toEqual(Array.from({ length: 80 }, () => true));
+});
+
 /** Node's server with nothing of ours but replies. */
 async function startNode(change: (socket: Socket) => void = () => {}) {
   const asked: IncomingMessage[] = [];

@@ -22,6 +22,8 @@ const IN_FLIGHT_MAX = 2;
 const SECOND_MIN = 128;
 /** How long those whose batch is done are waited for, when others wait already or they were several. */
 const LINGER_MS = 1;
+/** How many batches are not held back after one that nobody came for: its callers have something else to do. */
+const SKIPPED = 4;
 
 /**
  * Collects what arrives while the previous batch is on its way, and sends it as the next one: an idle gateway
@@ -36,6 +38,8 @@ export function createBatcher<Item, Result>(options: BatcherOptions<Item, Result
   /** How many the next batch is held for; 0 when it is held for nobody. */
   let awaited = 0;
   let linger: NodeJS.Timeout | undefined;
+  let waitedBefore: number | undefined;
+  let toSkip = 0;
 
   /** One turn of the event loop lets every request that was already readable join the batch. */
   function wake(): void {
@@ -44,20 +48,25 @@ export function createBatcher<Item, Result>(options: BatcherOptions<Item, Result
     setImmediate(() => {
       isWoken = false;
       if (queue.length < awaited) return;
-      hold(0);
+      if (queue.length === waitedBefore) toSkip = SKIPPED;
+      stopHolding();
       send();
     });
   }
 
   /** Keeps the next batch back until so many wait for it, or until they had their time. */
   function hold(count: number): void {
-    clearTimeout(linger);
-    awaited = count;
-    if (count === 0) return;
+    [awaited, waitedBefore] = [count, queue.length];
     linger = setTimeout(() => {
       awaited = 0;
       if (queue.length > 0) wake();
+      else stopHolding();
     }, LINGER_MS);
+  }
+
+  function stopHolding(): void {
+    clearTimeout(linger);
+    [awaited, waitedBefore] = [0, undefined];
   }
 
   function send(): void {
@@ -68,7 +77,9 @@ export function createBatcher<Item, Result>(options: BatcherOptions<Item, Result
       queue = queue.slice(count);
       const sent = settle(batch).then((callers) => {
         inFlight.delete(sent);
-        if (inFlight.size === 0 && callers > 1) hold(Math.min(callers, SECOND_MIN));
+        const expected = Math.min(callers, SECOND_MIN);
+        if (toSkip > 0) toSkip -= 1;
+        else if (inFlight.size === 0 && callers > 1 && expected > queue.length) hold(expected);
         if (queue.length > 0) wake();
       });
       inFlight.add(sent);
