@@ -220,14 +220,14 @@ export function shardOf<Item>(
 /** Turns the statement's rows into verdicts; pure, and the only place that knows what they mean. */
 export function judge(rows: readonly ChargeRow[], answers: readonly ChargeAnswer[]): ChargeVerdict[] {
   const refused = new Map<string, { amount: bigint; available: bigint }>();
+  const seen = new Set<string>();
   const byOrd = toOrdMap(answers);
   return rows.map((row, index): ChargeVerdict => {
     const answer = byOrd.get(index + 1);
-    if (!answer) return { kind: 'ask-again' };
+    if (!answer || seen.has(row.id)) return { kind: 'ask-again' };
+    seen.add(row.id);
     if (answer.isAccepted)
       return answer.rest === null ? { kind: 'held' } : { kind: 'held', rest: answer.rest };
-    // The first of its copies was looked at, and is answered first.
-    if (rows.findIndex(({ id }) => id === row.id) < index) return { kind: 'ask-again' };
     // Our own retry after a lost connection finds its hold standing.
     if (answer.existing === 'held' || answer.existing === 'captured') return { kind: 'held' };
     if (answer.existing) return { kind: 'closed' };
