@@ -1,4 +1,5 @@
 import { Problem } from '../../core/problem.ts';
+import { createLinger } from './linger.ts';
 
 export type Batcher<Item, Result> = {
   /** Resolves once the item's batch is committed. */
@@ -20,10 +21,6 @@ type Waiting<Item, Result> = { item: Item; resolve(result: Result): void; reject
 const IN_FLIGHT_MAX = 2;
 /** How many have to wait before a second batch is worth its fixed cost. */
 const SECOND_MIN = 128;
-/** How long those whose batch is done are waited for, when others wait already or they were several. */
-const LINGER_MS = 1;
-/** How many batches are not held back after one that nobody came for: its callers have something else to do. */
-const SKIPPED = 4;
 
 /**
  * Collects what arrives while the previous batch is on its way, and sends it as the next one: an idle gateway
@@ -35,11 +32,7 @@ export function createBatcher<Item, Result>(options: BatcherOptions<Item, Result
   let queue: Waiting<Item, Result>[] = [];
   const inFlight = new Set<Promise<void>>();
   let isWoken = false;
-  /** How many the next batch is held for; 0 when it is held for nobody. */
-  let awaited = 0;
-  let linger: NodeJS.Timeout | undefined;
-  let waitedBefore: number | undefined;
-  let toSkip = 0;
+  const linger = createLinger({ waiting: () => queue.length, wake });
 
   /** One turn of the event loop lets every request that was already readable join the batch. */
   function wake(): void {
@@ -47,26 +40,8 @@ export function createBatcher<Item, Result>(options: BatcherOptions<Item, Result
     isWoken = true;
     setImmediate(() => {
       isWoken = false;
-      if (queue.length < awaited) return;
-      if (queue.length === waitedBefore) toSkip = SKIPPED;
-      stopHolding();
-      send();
+      if (linger.isOver()) send();
     });
-  }
-
-  /** Keeps the next batch back until so many wait for it, or until they had their time. */
-  function hold(count: number): void {
-    [awaited, waitedBefore] = [count, queue.length];
-    linger = setTimeout(() => {
-      awaited = 0;
-      if (queue.length > 0) wake();
-      else stopHolding();
-    }, LINGER_MS);
-  }
-
-  function stopHolding(): void {
-    clearTimeout(linger);
-    [awaited, waitedBefore] = [0, undefined];
   }
 
   function send(): void {
@@ -77,26 +52,16 @@ export function createBatcher<Item, Result>(options: BatcherOptions<Item, Result
       queue = queue.slice(count);
       const sent = settle(batch).then((callers) => {
         inFlight.delete(sent);
-        const expected = Math.min(callers, SECOND_MIN);
-        if (toSkip > 0) toSkip -= 1;
-        else if (inFlight.size === 0 && callers > 1 && expected > queue.length) hold(expected);
+        if (inFlight.size === 0) linger.begin(Math.min(callers, SECOND_MIN));
         if (queue.length > 0) wake();
       });
       inFlight.add(sent);
     }
   }
 
-  async function flush(items: readonly Item[]): Promise<readonly Result[] | { cause: unknown }> {
-    try {
-      return await options.flush(items);
-    } catch (cause) {
-      return { cause };
-    }
-  }
-
   /** How many there were when the batch was done, its own callers and those who waited for the next. */
   async function settle(batch: Waiting<Item, Result>[]): Promise<number> {
-    const results = await flush(batch.map((waiting) => waiting.item));
+    const results = await orFailure(() => options.flush(batch.map((waiting) => waiting.item)));
     // Before they are told: from then on they are among those who wait.
     const callers = batch.length + queue.length;
     for (const [index, waiting] of batch.entries()) {
@@ -126,4 +91,12 @@ export function createBatcher<Item, Result>(options: BatcherOptions<Item, Result
       }
     },
   };
+}
+
+async function orFailure<Result>(run: () => Promise<Result>): Promise<Result | { cause: unknown }> {
+  try {
+    return await run();
+  } catch (cause) {
+    return { cause };
+  }
 }
