@@ -3,7 +3,7 @@ import { newUuid } from '../../src/core/ids.ts';
 import { openDatabase, type Sql, withTransaction } from '../../src/db/index.ts';
 import { createKeys, newKeyText } from '../../src/keys/index.ts';
 import { judge } from '../../src/ledger/charge/charger.ts';
-import { isHoldTaken } from '../../src/ledger/charge/store.ts';
+import { isIdTaken } from '../../src/ledger/charge/store.ts';
 import { checkLedger, createLedger } from '../../src/ledger/index.ts';
 import { createTestDatabase, type TestDatabase } from '../harness/database.ts';
 import { holdRequest, newCharger, openFunded, PAYEE, receiptDraft, TOOL } from './fixtures.ts';
@@ -83,7 +83,7 @@ function countTaken(sql: Sql): { sql: Sql; taken: () => number } {
   let taken = 0;
   const unsafe = (...args: Parameters<Sql['unsafe']>) =>
     sql.unsafe(...args).catch((cause: unknown) => {
-      if (isHoldTaken(cause)) taken += 1;
+      if (isIdTaken(cause)) taken += 1;
       throw cause;
     });
   return {

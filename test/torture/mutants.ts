@@ -155,16 +155,17 @@ export const MUTANTS = {
         },`,
       },
       { file: CHARGE, find: 'WHERE NOT EXISTS (SELECT FROM e) AND (', replace: 'WHERE (' },
+      { file: CHARGE, find: "'accepted.ord IS NOT NULL'", replace: "'rest >= 0'" },
       {
         file: CHARGE,
-        find: 'WHERE d.copy = 1 AND NOT EXISTS (SELECT FROM e WHERE e.id = d.id) AND (',
-        replace: 'WHERE d.copy = 1 AND (',
+        find: 'NOT EXISTS (SELECT FROM e WHERE e.id = r.id) AND (',
+        replace: '(',
       },
       {
         file: CHARGE,
-        find: 'FROM i JOIN a ON a.id = i.account_id GROUP BY a.id, a.balance, a.held, a.promo) s',
+        find: 'FROM (SELECT account_id, sum(amount) AS amount FROM accepted GROUP BY account_id) t',
         replace:
-          'FROM (SELECT * FROM p WHERE rest >= 0) i JOIN a ON a.id = i.account_id GROUP BY a.id, a.balance, a.held, a.promo) s',
+          'FROM (SELECT account_id, sum(amount) AS amount FROM p WHERE rest >= 0 GROUP BY account_id) t',
       },
     ],
     caughtBy: ['payer-balance', 'sum-of-payers', 'model-balance'],

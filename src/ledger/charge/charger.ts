@@ -13,8 +13,7 @@ import {
   type ChargeRow,
   type CloseAnswer,
   closeStatement,
-  isHoldTaken,
-  type OnTaken,
+  isIdTaken,
   runCharge,
   runClose,
   type StatementParts,
@@ -149,11 +148,8 @@ async function askUntilClear<Item>(
 
 function flushCharges<Item>(deps: { sql: Sql; parts: StatementParts<Item> }, mode: ChargeMode) {
   const { sql, parts } = deps;
-  const statementsFor = (onTaken: OnTaken) => ({
-    batch: batchStatement(mode, parts, onTaken),
-    single: singleStatement(mode, parts, onTaken),
-  });
-  const [hopeful, careful] = [statementsFor('fail'), statementsFor('skip')];
+  const hopeful = { batch: batchStatement(mode, parts, 'fail'), single: singleStatement(mode, parts) };
+  const careful = batchStatement(mode, parts, 'skip');
   return async (items: readonly ChargeItem<Item>[]): Promise<ChargeVerdict[]> => {
     const rows = items.map(({ request }) => request);
     const receipts = items.flatMap(({ receipt }) => (receipt === undefined ? [] : [receipt]));
@@ -162,8 +158,8 @@ function flushCharges<Item>(deps: { sql: Sql; parts: StatementParts<Item> }, mod
     const send = (statement: string) => runCharge(sql, statement, rows, riders);
     const { answers, rider: written } = await withRetry(() =>
       send(hopeful[size]).catch((cause: unknown) => {
-        if (!isHoldTaken(cause)) throw cause;
-        return send(careful[size]);
+        if (!isIdTaken(cause)) throw cause;
+        return send(careful);
       }),
     );
     tellCharged(parts, items, answers, written);

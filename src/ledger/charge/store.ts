@@ -38,11 +38,12 @@ export type ChargeMode = 'hold' | 'charge';
  */
 export type OnTaken = 'fail' | 'skip';
 
-/** Whether a statement failed because a hold with one of its ids came to be after it looked. */
-export function isHoldTaken(cause: unknown): boolean {
-  if (!(cause instanceof Error) || !('code' in cause) || !('table_name' in cause)) return false;
-  // A distributed Postgres adds the number of the shard.
-  return cause.code === '23505' && String(cause.table_name).startsWith('ledger_hold');
+/**
+ * Whether a statement failed because something with one of its ids was there or came to be: the hold, or what is
+ * written with it, whichever the database came to first.
+ */
+export function isIdTaken(cause: unknown): boolean {
+  return cause instanceof Error && 'code' in cause && cause.code === '23505';
 }
 
 /** What the rider wrote with the statement; none when it wrote nothing. */
@@ -94,7 +95,8 @@ export const ARRAYS = `SELECT ord, ${listNames(REQUEST_COLUMNS)}, ${listNames(SA
 
 /**
  * The exactly-once batch: rows are locked in id order, the prefix sum over the locked balance bounds what is
- * accepted, and the balance moves only by holds really inserted. One statement is one commit.
+ * accepted, and the balance moves only by holds really inserted. One statement is one commit. One that may fail takes
+ * its requests to have an id each: what is accepted is then inserted, or nothing is.
  */
 export function batchStatement<Item>(
   mode: ChargeMode,
@@ -102,48 +104,53 @@ export function batchStatement<Item>(
   onTaken: OnTaken,
 ): string {
   const shard = ofShard(parts, BUCKET);
-  return `WITH r AS (${ARRAYS}),
+  const isCareful = onTaken === 'skip';
+  const requests = isCareful
+    ? `s AS (${ARRAYS}), r AS (SELECT s.*, row_number() OVER (PARTITION BY s.id ORDER BY s.ord) AS copy FROM s)`
+    : `r AS (${ARRAYS})`;
+  return `WITH ${requests},
 k AS (${parts.guard(KEY)}),
 a AS MATERIALIZED (SELECT id, balance, held, promo FROM ledger_payer WHERE id = ANY($${ACCOUNT}::uuid[])${shard} ORDER BY id FOR UPDATE),
 e AS (SELECT id, state FROM ledger_hold WHERE id = ANY($${HOLD}::uuid[])${shard}),
-d AS (SELECT r.*, row_number() OVER (PARTITION BY r.id ORDER BY r.ord) AS copy FROM r),
-p AS (SELECT d.*, sum(d.amount) OVER w - d.amount < a.promo AS is_promo, (a.balance - a.held - sum(d.amount) OVER w)::bigint AS rest
-  FROM d JOIN a ON a.id = d.account_id
-  WHERE d.copy = 1 AND NOT EXISTS (SELECT FROM e WHERE e.id = d.id) AND (d.key_id IS NULL OR d.key_id IN (SELECT id FROM k))
-  WINDOW w AS (PARTITION BY d.account_id ORDER BY d.ord)),
+p AS (SELECT r.*, sum(r.amount) OVER w - r.amount < a.promo AS is_promo, (a.balance - a.held - sum(r.amount) OVER w)::bigint AS rest
+  FROM r JOIN a ON a.id = r.account_id
+  WHERE ${isCareful ? 'r.copy = 1 AND ' : ''}NOT EXISTS (SELECT FROM e WHERE e.id = r.id) AND (r.key_id IS NULL OR r.key_id IN (SELECT id FROM k))
+  WINDOW w AS (PARTITION BY r.account_id ORDER BY r.ord)),
 ${writeHolds(mode, parts, { firstParameter: CHARGE_COLUMNS + 1, isCapped: false, onTaken })}
-${packAnswers('i.id IS NOT NULL AND d.copy = 1')}${answerRider(mode, parts)}
-FROM d LEFT JOIN p ON p.ord = d.ord LEFT JOIN i ON i.id = d.id LEFT JOIN e ON e.id = d.id`;
+${packAnswers(onTaken)}${answerRider(mode, parts)}`;
 }
 
-/** The same for a queue of one: no window, no sort, a third less time. */
-export function singleStatement<Item>(
-  mode: ChargeMode,
-  parts: StatementParts<Item>,
-  onTaken: OnTaken,
-): string {
+/** The same for a queue of one: no window, no sort, a third less time. It fails where its id was taken. */
+export function singleStatement<Item>(mode: ChargeMode, parts: StatementParts<Item>): string {
   const shard = ofShard(parts, BUCKET);
   const values = COLUMNS.map(([name, type], index) => `($${index + 1}::${type}[])[1] AS ${name}`).join(', ');
   return `WITH k AS (${parts.guard(KEY)}),
 a AS MATERIALIZED (SELECT id, balance, held, promo FROM ledger_payer WHERE id = ($${ACCOUNT}::uuid[])[1]${shard} FOR UPDATE),
 e AS (SELECT id, state FROM ledger_hold WHERE id = ($${HOLD}::uuid[])[1]${shard}),
-d AS (SELECT ${values}, 1::bigint AS ord),
-p AS (SELECT d.*, a.promo > 0 AS is_promo, a.balance - a.held - d.amount AS rest FROM d, a
-  WHERE NOT EXISTS (SELECT FROM e) AND (d.key_id IS NULL OR d.key_id IN (SELECT id FROM k))),
-${writeHolds(mode, parts, { firstParameter: CHARGE_COLUMNS + 1, isCapped: false, onTaken })}
-${packAnswers('i.id IS NOT NULL')}${answerRider(mode, parts)}
-FROM d LEFT JOIN p ON true LEFT JOIN i ON true LEFT JOIN e ON true`;
+r AS (SELECT ${values}, 1::bigint AS ord),
+p AS (SELECT r.*, a.promo > 0 AS is_promo, a.balance - a.held - r.amount AS rest FROM r, a
+  WHERE NOT EXISTS (SELECT FROM e) AND (r.key_id IS NULL OR r.key_id IN (SELECT id FROM k))),
+${writeHolds(mode, parts, { firstParameter: CHARGE_COLUMNS + 1, isCapped: false, onTaken: 'fail' })}
+${packAnswers('fail')}${answerRider(mode, parts)}`;
 }
 
 const EXISTING = { h: 'held', c: 'captured', r: 'released', e: 'expired' } as const;
 
 /**
  * All answers in one row, because a row for each costs both sides more than the answer does: for each request its
- * number, a letter (accepted, the state of the hold that exists, key refused, none of these) and what is left.
+ * number, a letter (accepted, the state of the hold that exists, key refused, none of these) and what is left. Those
+ * that were refused before any money was looked at are looked for only when there are any.
  */
-function packAnswers(isAccepted: string): string {
-  return `SELECT string_agg(d.ord::text || CASE WHEN ${isAccepted} THEN 'a' WHEN e.state IS NOT NULL THEN left(e.state, 1)
-  WHEN d.key_id IS NOT NULL AND d.key_id NOT IN (SELECT id FROM k) THEN 'k' ELSE 'n' END || coalesce(p.rest::text, ''), ',') AS answers`;
+function packAnswers(onTaken: OnTaken): string {
+  const [isAccepted, weighed] =
+    onTaken === 'fail'
+      ? ['rest >= 0', 'p']
+      : ['accepted.ord IS NOT NULL', 'p LEFT JOIN accepted ON accepted.ord = p.ord'];
+  return `SELECT concat_ws(',', (SELECT string_agg(p.ord::text || CASE WHEN ${isAccepted} THEN 'a' ELSE 'n' END || rest::text, ',') FROM ${weighed}),
+  CASE WHEN (SELECT count(*) FROM p) < cardinality($${HOLD}::uuid[]) THEN (
+    SELECT string_agg(r.ord::text || CASE WHEN e.state IS NOT NULL THEN left(e.state, 1)
+      WHEN r.key_id IS NOT NULL AND r.key_id NOT IN (SELECT id FROM k) THEN 'k' ELSE 'n' END, ',')
+    FROM r LEFT JOIN e ON e.id = r.id WHERE r.ord NOT IN (SELECT ord FROM p)) END) AS answers`;
 }
 
 /** What the rider says it wrote, beside the answers; nothing where no rider rides. */
@@ -210,14 +217,21 @@ export function writeHolds<Item>(
 ): string {
   const isCharge = mode === 'charge';
   const capColumns = input.isCapped ? ', cap_ids, cap_hour' : '';
-  return `i AS (INSERT INTO ledger_hold (bucket, id, account_id, key_id, payee_id, subject, label, amount, fee, backing, state, expires_at, closed_at${capColumns})
+  const insert = `INSERT INTO ledger_hold (bucket, id, account_id, key_id, payee_id, subject, label, amount, fee, backing, state, expires_at, closed_at${capColumns})
   SELECT bucket, id, account_id, key_id, payee_id, subject, label, amount, fee, 'balance', '${isCharge ? 'captured' : 'held'}',
     now() + lifetime_ms * interval '1 millisecond', ${isCharge ? 'now()' : 'NULL'}${capColumns}
-  FROM p WHERE rest >= 0 ${input.onTaken === 'skip' ? 'ON CONFLICT (id, bucket) DO NOTHING' : ''} RETURNING id, bucket, account_id, payee_id, amount, fee),
-accepted AS (SELECT i.*, p.ord, p.is_promo FROM i JOIN p ON p.id = i.id),
+  FROM p WHERE rest >= 0`;
+  const inserted =
+    input.onTaken === 'fail'
+      ? `i AS (${insert}),
+accepted AS NOT MATERIALIZED (SELECT * FROM p WHERE rest >= 0)`
+      : `i AS (${insert} ON CONFLICT (id, bucket) DO NOTHING RETURNING id, bucket, account_id, payee_id, amount, fee),
+accepted AS (SELECT i.*, p.ord, p.is_promo FROM i JOIN p ON p.id = i.id)`;
+  return `${inserted},
 u AS (UPDATE ledger_payer SET ${isCharge ? 'balance = s.balance, promo = s.promo' : 'held = s.held'} FROM (
-  SELECT a.id, a.balance - sum(i.amount) AS balance, a.held + sum(i.amount) AS held, greatest(0, a.promo - sum(i.amount)) AS promo
-  FROM i JOIN a ON a.id = i.account_id GROUP BY a.id, a.balance, a.held, a.promo) s WHERE ledger_payer.id = s.id AND ledger_payer.id = ANY($${ACCOUNT}::uuid[])${ofShard(parts, BUCKET)})
+  SELECT a.id, a.balance - t.amount AS balance, a.held + t.amount AS held, greatest(0, a.promo - t.amount) AS promo
+  FROM (SELECT account_id, sum(amount) AS amount FROM accepted GROUP BY account_id) t JOIN a ON a.id = t.account_id) s
+  WHERE ledger_payer.id = s.id AND ledger_payer.id = ANY($${ACCOUNT}::uuid[])${ofShard(parts, BUCKET)})
 ${isCharge ? `, ${entries()}, ${parts.rider.cte(input.firstParameter)}` : ''}`;
 }
 

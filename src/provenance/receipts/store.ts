@@ -58,11 +58,12 @@ receipt_counter AS (INSERT INTO receipt_lane AS l (bucket, tool_id, lane, last_s
   RETURNING tool_id, lane, last_seq),
 receipt_batch_new AS MATERIALIZED (SELECT gen_random_uuid() AS id),
 receipt_opened AS (INSERT INTO receipt_batch (bucket, id, leaf_count, receipt_ids, receipt_buckets)
-  SELECT $${firstParameter + 1}::smallint, b.id, count(*), array_agg(d.id ORDER BY d.ord), array_agg(d.bucket ORDER BY d.ord) FROM receipt_draft d, receipt_batch_new b GROUP BY b.id RETURNING id, leaf_count),
+  SELECT $${firstParameter + 1}::smallint, (SELECT id FROM receipt_batch_new), count(*), array_agg(d.id ORDER BY d.ord), array_agg(d.bucket ORDER BY d.ord)
+  FROM receipt_draft d HAVING count(*) > 0 RETURNING id, leaf_count),
 receipt_written AS (INSERT INTO receipt (bucket, id, lane, seq, price, fee, batch_id, payer, payment_ref, ${listNames(SALE_COLUMNS)}, request_hash, response_hash)
   SELECT d.bucket, d.id, c.lane, c.last_seq + 1 - row_number() OVER (PARTITION BY tool_id ORDER BY d.ord DESC),
-    d.amount, d.fee, b.id, payer, payment_ref, ${listNames(SALE_COLUMNS)}, request_hash, response_hash
-  FROM receipt_draft d JOIN receipt_counter c USING (tool_id), receipt_batch_new b)`;
+    d.amount, d.fee, (SELECT id FROM receipt_batch_new), payer, payment_ref, ${listNames(SALE_COLUMNS)}, request_hash, response_hash
+  FROM receipt_draft d JOIN receipt_counter c USING (tool_id))`;
 }
 
 /** What `readWritten` reads: batch, how many, when (Unix seconds), the last number of each tool, and the lane. */
