@@ -72,19 +72,24 @@ export function listUnfixed(
     WHERE u.commitments IS NULL`;
 }
 
-/** Fixes what the log will say of receipts; what is fixed already stays. */
+/**
+ * Fixes what the log will say of receipts; what is fixed already stays, and what somebody else is fixing is left to him:
+ * two who waited for each other's rows would both be stopped.
+ */
 export async function fixWaiting(sql: Queryable, fixed: readonly FixedReceipt[]): Promise<void> {
   await sql`
-    UPDATE receipt_unlogged u SET salts = f.salt, commitments = f.commitment, iss = f.iss, log_origin = f.log
-    FROM unnest(
+    WITH f AS (SELECT * FROM unnest(
       ${toArray(fixed, ({ toolId }) => toolId)}::uuid[],
       ${toArray(fixed, ({ lane }) => quote(lane))}::text[],
       ${toArray(fixed, ({ seq }) => seq.toString())}::bigint[],
       ${toArray(fixed, ({ salt }) => quoteBytes(salt))}::bytea[],
       ${toArray(fixed, ({ commitment }) => quoteBytes(commitment))}::bytea[],
       ${toArray(fixed, ({ iss }) => quote(iss))}::text[],
-      ${toArray(fixed, ({ log }) => quote(log))}::text[]) AS f(tool_id, lane, seq, salt, commitment, iss, log)
-    WHERE u.tool_id = f.tool_id AND u.lane = f.lane AND u.seq = f.seq AND u.commitments IS NULL`;
+      ${toArray(fixed, ({ log }) => quote(log))}::text[]) AS f(tool_id, lane, seq, salt, commitment, iss, log)),
+    free AS MATERIALIZED (SELECT u.bucket, f.* FROM f JOIN receipt_unlogged u USING (tool_id, lane, seq)
+      WHERE u.commitments IS NULL FOR UPDATE OF u SKIP LOCKED)
+    UPDATE receipt_unlogged u SET salts = o.salt, commitments = o.commitment, iss = o.iss, log_origin = o.log
+    FROM free o WHERE u.tool_id = o.tool_id AND u.lane = o.lane AND u.seq = o.seq AND u.bucket = o.bucket`;
 }
 
 /** Gives each lane its row. Committed at once, so that whoever logs a lane can skip it while it is locked. */
