@@ -3,6 +3,7 @@ import { invariant } from '../../core/invariant.ts';
 import type { Millicents } from '../../core/money.ts';
 import type { Sql } from '../../db/index.ts';
 import type { CapRefusal } from '../cap/cap.ts';
+import type { Accepted } from '../rider.ts';
 import { createBatcher } from './batcher.ts';
 import { flushCappedCharges, flushCappedCloses } from './capped/capped.ts';
 import { withRetry } from './retry.ts';
@@ -175,16 +176,14 @@ export function tellCharged<Item>(
   written: string | null | undefined,
 ): void {
   if (!written) return;
-  const accepted = new Set<number>();
-  for (const answer of answers) if (answer?.isAccepted) accepted.add(answer.ord);
-  parts.rider.written(
-    written,
-    items.flatMap(({ request, receipt }, index) =>
-      receipt !== undefined && accepted.has(index + 1)
-        ? [{ item: receipt, id: request.id, amount: request.amount, fee: request.fee }]
-        : [],
-    ),
-  );
+  const isAccepted: boolean[] = [];
+  for (const answer of answers) if (answer?.isAccepted) isAccepted[answer.ord - 1] = true;
+  const accepted: Accepted<Item>[] = [];
+  for (const [index, { request, receipt }] of items.entries()) {
+    if (receipt === undefined || !isAccepted[index]) continue;
+    accepted.push({ item: receipt, id: request.id, amount: request.amount, fee: request.fee });
+  }
+  parts.rider.written(written, accepted);
 }
 
 /** Tells the rider which of the captures it rode on. */

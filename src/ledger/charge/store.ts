@@ -158,23 +158,24 @@ export function answerRider<Item>(mode: ChargeMode | HoldEnd, parts: StatementPa
   return mode === 'charge' || mode === 'captured' ? `, ${parts.rider.answer} AS rider` : '';
 }
 
-const PACKED = /^(\d+)([ahcrekn])(-?\d+)?$/;
+const PACKED = /(\d+)([ahcrekn])(-?\d+)?(?:,|$)/y;
 
 /** Reads what `packAnswers` wrote; nothing when the answer was lost on its way. */
 export function unpackAnswers(packed: string | null | undefined): ChargeAnswer[] {
-  return packed ? packed.split(',').map(unpackAnswer) : [];
-}
-
-function unpackAnswer(packed: string): ChargeAnswer {
-  const [, ord, letter, rest] = PACKED.exec(packed) ?? [];
-  invariant(ord !== undefined && letter !== undefined, `an answer like ${packed} to a charge`);
-  return {
-    ord: Number(ord),
-    rest: rest === undefined ? null : BigInt(rest),
-    isAccepted: letter === 'a',
-    existing: EXISTING[letter as keyof typeof EXISTING] ?? null,
-    isKeyRefused: letter === 'k',
-  };
+  const answers: ChargeAnswer[] = [];
+  PACKED.lastIndex = 0;
+  while (packed && PACKED.lastIndex < packed.length) {
+    const [, ord, letter, rest] = PACKED.exec(packed) ?? [];
+    invariant(ord !== undefined && letter !== undefined, `an answer like ${packed} to a charge`);
+    answers.push({
+      ord: Number(ord),
+      rest: rest === undefined ? null : BigInt(rest),
+      isAccepted: letter === 'a',
+      existing: EXISTING[letter as keyof typeof EXISTING] ?? null,
+      isKeyRefused: letter === 'k',
+    });
+  }
+  return answers;
 }
 
 /** Closing open holds: accounts are locked first, as everywhere, so no two statements wait in a circle. */
