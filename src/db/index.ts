@@ -11,4 +11,5 @@ export { withLock } from './embedded/lock.ts';
 export { type EmbeddedPostgres, type EmbeddedPostgresOptions, startEmbeddedPostgres } from './embedded.ts';
 export { type MigrateOptions, migrate } from './migrate.ts';
 export { isAnswering } from './ping.ts';
+export { type ReachOptions, reachDatabase } from './reach.ts';
 export { inTransaction, withTransaction } from './transaction.ts';

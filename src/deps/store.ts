@@ -1,7 +1,7 @@
 import { join, resolve } from 'node:path';
-import type { Config } from '../config.ts';
+import { type Config, ConfigError } from '../config.ts';
 import type { Log } from '../core/log.ts';
-import { migrate, openDatabase, type Sql, startEmbeddedPostgres } from '../db/index.ts';
+import { migrate, openDatabase, reachDatabase, type Sql, startEmbeddedPostgres } from '../db/index.ts';
 
 const MIGRATIONS = resolve(import.meta.dirname, '../../migrations');
 /** Hold, charge, capture and release are batched apart; what finds none of these waits for one in the driver. */
@@ -17,9 +17,13 @@ export type Store = {
 /** What a gateway's pools reach, and its tables as this release wants them. */
 export type PreparedStore = { url: string; close(): Promise<void> };
 
-/** Starts the embedded server where no other is named, and brings the tables up to date. */
+/** Starts the embedded server where no other is named, or waits for that one, and brings the tables up to date. */
 export async function prepareStore(config: Config, log: Log): Promise<PreparedStore> {
   const server = await reachServer(config, log);
+  if (config.databaseUrl !== undefined) {
+    const reason = await reachDatabase({ url: config.databaseUrl, log });
+    if (reason !== undefined) throw new ConfigError(`the database of DATABASE_URL cannot be used: ${reason}`);
+  }
   await migrate({ url: server.url, folder: MIGRATIONS, log });
   return server;
 }
