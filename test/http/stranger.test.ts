@@ -128,7 +128,10 @@ test('what was said before on a response is said beside it', async () => {
 
 test('of many answers Node spells few: the filled-in head is in use with this Node', async () => {
   spelled = 0;
-  expect(await send(Array.from({ length: 60 }, () => GET))).toHaveLength(60);
+  // A few at a time: what a connection cannot take at once is Node's to keep, and to spell.
+  for (let round = 0; round < 12; round += 1) {
+    expect(await send(Array.from({ length: 5 }, () => GET))).toHaveLength(5);
+  }
   // One for each 200 ms, of which a slow machine may need many.
   expect(spelled).toBeLessThan(50);
 });
