@@ -33,14 +33,14 @@ describe('the cache of principals', () => {
     expect(cache.get('a', 900_500)).toBeUndefined();
   });
 
-  it('never holds more than its bound, and drops the least recently used', () => {
+  it('never holds more than its bound, and drops the one that was found first', () => {
     const cache = createPrincipalCache({ entriesMax: 2, ttlMs: 1_000 });
     cache.set('a', createKnown(), 0);
     cache.set('b', createKnown(), 0);
     cache.get('a', 1);
     cache.set('c', createKnown(), 2);
-    expect(cache.get('b', 3)).toBeUndefined();
-    expect(cache.get('a', 3)).toBeDefined();
+    expect(cache.get('a', 3)).toBeUndefined();
+    expect(cache.get('b', 3)).toBeDefined();
     expect(cache.get('c', 3)).toBeDefined();
   });
 
