@@ -155,7 +155,7 @@ export const MUTANTS = {
         },`,
       },
       { file: CHARGE, find: 'WHERE NOT EXISTS (SELECT FROM e) AND (', replace: 'WHERE (' },
-      { file: CHARGE, find: "'accepted.ord IS NOT NULL'", replace: "'rest >= 0'" },
+      { file: CHARGE, find: "'taken.ord IS NOT NULL'", replace: "'rest >= 0'" },
       {
         file: CHARGE,
         find: 'NOT EXISTS (SELECT FROM e WHERE e.id = r.id) AND (',
@@ -163,7 +163,7 @@ export const MUTANTS = {
       },
       {
         file: CHARGE,
-        find: 'FROM (SELECT account_id, sum(amount) AS amount FROM accepted GROUP BY account_id) t',
+        find: 'FROM (SELECT account_id, sum(amount) AS amount FROM taken GROUP BY account_id) t',
         replace:
           'FROM (SELECT account_id, sum(amount) AS amount FROM p WHERE rest >= 0 GROUP BY account_id) t',
       },

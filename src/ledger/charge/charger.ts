@@ -155,17 +155,32 @@ function flushCharges<Item>(deps: { sql: Sql; parts: StatementParts<Item> }, mod
     const rows = items.map(({ request }) => request);
     const receipts = items.flatMap(({ receipt }) => (receipt === undefined ? [] : [receipt]));
     const riders = mode === 'charge' ? parts.rider.parameters(receipts, shardOf(parts, rows)) : [];
-    const size = rows.length === 1 ? 'single' : 'batch';
     const send = (statement: string) => runCharge(sql, statement, rows, riders);
-    const { answers, rider: written } = await withRetry(() =>
-      send(hopeful[size]).catch((cause: unknown) => {
+    // A copy that does not fit is not inserted, and so would stop nothing.
+    const hasCopies = new Set(rows.map(({ id }) => id)).size < rows.length;
+    const first = hasCopies ? careful : hopeful[rows.length === 1 ? 'single' : 'batch'];
+    let tries = 0;
+    const { answers, rider: written } = await withRetry((attempt) => {
+      tries = attempt;
+      return send(first).catch((cause: unknown) => {
         if (!isIdTaken(cause)) throw cause;
         return send(careful);
-      }),
-    );
+      });
+    });
     tellCharged(parts, items, answers, written);
-    return judge(rows, answers);
+    return doubtRefusals(judge(rows, answers), tries);
   };
+}
+
+/**
+ * A try whose connection was lost may have been committed while the next one waited for its locks: that one finds the
+ * money gone, and does not see what for. So what is refused for money then is asked for again.
+ */
+export function doubtRefusals(verdicts: ChargeVerdict[], tries: number): ChargeVerdict[] {
+  if (tries === 1) return verdicts;
+  return verdicts.map((verdict) =>
+    verdict.kind === 'insufficient' || verdict.kind === 'cap-refused' ? { kind: 'ask-again' } : verdict,
+  );
 }
 
 /** Tells the rider which of the charges it rode on. */

@@ -31,13 +31,13 @@ const PASSING = new Set([
 /**
  * Sends a statement again while what stopped it passes, a lost or restarting server too, for about three seconds. The
  * statements are exactly-once by their ids, so sending one again is safe even when the first did commit and only its
- * answer was lost.
+ * answer was lost. The first attempt is 1.
  */
-export async function withRetry<T>(send: () => Promise<T>): Promise<T> {
+export async function withRetry<T>(send: (attempt: number) => Promise<T>): Promise<T> {
   const startedAt = performance.now();
   for (let attempt = 1; ; attempt++) {
     try {
-      return await send();
+      return await send(attempt);
     } catch (cause) {
       const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
       const isOver = attempt === TRIES_MAX || performance.now() - startedAt > TRYING_MAX_MS;

@@ -145,7 +145,7 @@ function packAnswers(onTaken: OnTaken): string {
   const [isAccepted, weighed] =
     onTaken === 'fail'
       ? ['rest >= 0', 'p']
-      : ['accepted.ord IS NOT NULL', 'p LEFT JOIN accepted ON accepted.ord = p.ord'];
+      : ['taken.ord IS NOT NULL', 'p LEFT JOIN taken ON taken.ord = p.ord'];
   return `SELECT concat_ws(',', (SELECT string_agg(p.ord::text || CASE WHEN ${isAccepted} THEN 'a' ELSE 'n' END || rest::text, ',') FROM ${weighed}),
   CASE WHEN (SELECT count(*) FROM p) < cardinality($${HOLD}::uuid[]) THEN (
     SELECT string_agg(r.ord::text || CASE WHEN e.state IS NOT NULL THEN left(e.state, 1)
@@ -158,7 +158,7 @@ export function answerRider<Item>(mode: ChargeMode | HoldEnd, parts: StatementPa
   return mode === 'charge' || mode === 'captured' ? `, ${parts.rider.answer} AS rider` : '';
 }
 
-const PACKED = /(\d+)([ahcrekn])(-?\d+)?(?:,|$)/y;
+const PACKED = /(\d+)([ahcrekn])(-?\d+)?(?:,(?=\d)|$)/y;
 
 /** Reads what `packAnswers` wrote; nothing when the answer was lost on its way. */
 export function unpackAnswers(packed: string | null | undefined): ChargeAnswer[] {
@@ -207,7 +207,7 @@ accepted AS (SELECT i.*, sum(i.amount) OVER (PARTITION BY i.account_id ORDER BY 
 u AS (UPDATE ledger_payer SET held = s.held${isCapture ? ', balance = s.balance, promo = s.promo' : ''} FROM (
   SELECT a.id, a.held - sum(i.amount) AS held, a.balance - sum(i.amount) AS balance, greatest(0, a.promo - sum(i.amount)) AS promo
   FROM accepted i JOIN a ON a.id = i.account_id GROUP BY a.id, a.held, a.balance, a.promo) s WHERE ledger_payer.id = s.id AND ledger_payer.id = ANY($1::uuid[])${shard})
-${isCapture ? `, ${entries()}, ${parts.rider.cte(input.firstParameter)}` : ''}`;
+${isCapture ? `, n AS (${insertEntries('accepted')}), ${parts.rider.cte(input.firstParameter)}` : ''}`;
 }
 
 /** Everything after the decision: the hold, and for a charge the entries, the balance and the rider. */
@@ -222,27 +222,32 @@ export function writeHolds<Item>(
   SELECT bucket, id, account_id, key_id, payee_id, subject, label, amount, fee, 'balance', '${isCharge ? 'captured' : 'held'}',
     now() + lifetime_ms * interval '1 millisecond', ${isCharge ? 'now()' : 'NULL'}${capColumns}
   FROM p WHERE rest >= 0`;
-  const inserted =
-    input.onTaken === 'fail'
-      ? `i AS (${insert}),
-accepted AS NOT MATERIALIZED (SELECT * FROM p WHERE rest >= 0)`
-      : `i AS (${insert} ON CONFLICT (id, bucket) DO NOTHING RETURNING id, bucket, account_id, payee_id, amount, fee),
-accepted AS (SELECT i.*, p.ord, p.is_promo FROM i JOIN p ON p.id = i.id)`;
+  const isAllOrNothing = input.onTaken === 'fail';
+  const inserted = isAllOrNothing
+    ? `i AS (${insert} RETURNING 1),
+taken AS NOT MATERIALIZED (SELECT * FROM p WHERE rest >= 0)`
+    : `i AS (${insert} ON CONFLICT (id, bucket) DO NOTHING RETURNING id, bucket, account_id, payee_id, amount, fee),
+taken AS (SELECT i.*, p.ord, p.is_promo FROM i JOIN p ON p.id = i.id)`;
+  // Where nothing reads what was inserted the rider has to be told to wait for it: other accounts' charges wait for the
+  // lanes it locks.
+  const isWritten = isAllOrNothing
+    ? 'WHERE (SELECT count(*) FROM i) >= 0 AND (SELECT count(*) FROM n) >= 0'
+    : '';
   return `${inserted},
 u AS (UPDATE ledger_payer SET ${isCharge ? 'balance = s.balance, promo = s.promo' : 'held = s.held'} FROM (
   SELECT a.id, a.balance - t.amount AS balance, a.held + t.amount AS held, greatest(0, a.promo - t.amount) AS promo
-  FROM (SELECT account_id, sum(amount) AS amount FROM accepted GROUP BY account_id) t JOIN a ON a.id = t.account_id) s
+  FROM (SELECT account_id, sum(amount) AS amount FROM taken GROUP BY account_id) t JOIN a ON a.id = t.account_id) s
   WHERE ledger_payer.id = s.id AND ledger_payer.id = ANY($${ACCOUNT}::uuid[])${ofShard(parts, BUCKET)})
-${isCharge ? `, ${entries()}, ${parts.rider.cte(input.firstParameter)}` : ''}`;
+${isCharge ? `, n AS (${insertEntries('taken')} RETURNING 1),\naccepted AS NOT MATERIALIZED (SELECT * FROM taken ${isWritten}), ${parts.rider.cte(input.firstParameter)}` : ''}`;
 }
 
 /** CAPTURE of MONEY.md: the publisher's share and the platform's fee, each left out when it is nothing. */
-function entries(): string {
-  return `n AS (INSERT INTO ledger_entry (bucket, transfer_id, leg, kind, debit_id, credit_id, unit, amount, available_at)
+function insertEntries(source: 'taken' | 'accepted'): string {
+  return `INSERT INTO ledger_entry (bucket, transfer_id, leg, kind, debit_id, credit_id, unit, amount, available_at)
   SELECT bucket, id, 0, 'share', account_id, payee_id, '${MILLICENT_UNIT}', amount - fee, CASE WHEN is_promo THEN 'infinity' ELSE now() + interval '${FUNDS_FINAL_MS} milliseconds' END
-  FROM accepted WHERE amount > fee
+  FROM ${source} WHERE amount > fee
   UNION ALL
-  SELECT bucket, id, 1, 'fee', account_id, '${FEE_INCOME.id}', '${MILLICENT_UNIT}', fee, now() FROM accepted WHERE fee > 0)`;
+  SELECT bucket, id, 1, 'fee', account_id, '${FEE_INCOME.id}', '${MILLICENT_UNIT}', fee, now() FROM ${source} WHERE fee > 0`;
 }
 
 /** The condition that rows are of the statement's bucket, which is that of its first row. */

@@ -6,6 +6,7 @@ import {
   type ChargeVerdict,
   type CloseItem,
   type CloseVerdict,
+  doubtRefusals,
   shardOf,
   tellCaptured,
   tellCharged,
@@ -32,9 +33,13 @@ export function flushCappedCharges<Item>(deps: Deps<Item>, mode: ChargeMode) {
     const rows = items.map(({ request }): CappedRow => ({ ...request, capIds: request.capIds ?? [] }));
     const receipts = items.flatMap(({ receipt }) => (receipt === undefined ? [] : [receipt]));
     const rider = mode === 'charge' ? deps.parts.rider.parameters(receipts, shardOf(deps.parts, rows)) : [];
-    const answers = await withRetry(() => runCapped(deps.sql, statement, rows, rider));
+    let tries = 0;
+    const answers = await withRetry((attempt) => {
+      tries = attempt;
+      return runCapped(deps.sql, statement, rows, rider);
+    });
     tellCharged(deps.parts, items, answers, answers[0]?.rider);
-    return judgeCapped(rows, answers);
+    return doubtRefusals(judgeCapped(rows, answers), tries);
   };
 }
 

@@ -85,9 +85,9 @@ p AS (SELECT g.*, t.cap_ids, (SELECT hour FROM h) AS cap_hour, sum(g.amount) OVE
 ${writeHolds(mode, parts, { firstParameter: CAPPED_RIDER_FIRST, isCapped: true, onTaken: 'skip' })},
 z AS (UPDATE ledger_cap SET hour_start = n.hour, hour_spent = n.hour_spent, ${mode === 'charge' ? 'spent' : 'held'} = n.used FROM (
   SELECT c.id, (SELECT hour FROM h) AS hour,
-    CASE WHEN c.hour_start = (SELECT hour FROM h) THEN c.hour_spent ELSE 0 END + sum(accepted.amount) AS hour_spent,
-    ${mode === 'charge' ? 'c.spent' : 'c.held'} + sum(accepted.amount) AS used
-  FROM accepted JOIN q ON q.ord = accepted.ord JOIN c ON c.id = q.cap_id
+    CASE WHEN c.hour_start = (SELECT hour FROM h) THEN c.hour_spent ELSE 0 END + sum(taken.amount) AS hour_spent,
+    ${mode === 'charge' ? 'c.spent' : 'c.held'} + sum(taken.amount) AS used
+  FROM taken JOIN q ON q.ord = taken.ord JOIN c ON c.id = q.cap_id
   GROUP BY c.id, c.hour_start, c.hour_spent, c.spent, c.held) n
   WHERE ledger_cap.id = n.id AND ledger_cap.id = ANY($${PAIR_CAP}::uuid[])${shard})
 SELECT d.ord::int, p.rest, i.id IS NOT NULL AND d.copy = 1 AS is_accepted, e.state AS existing,

@@ -1,0 +1,95 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { newUuid } from '../../src/core/ids.ts';
+import { openDatabase, type Sql } from '../../src/db/index.ts';
+import { checkLedger, createLedger, type HoldRequest } from '../../src/ledger/index.ts';
+import { createTestDatabase, type TestDatabase } from '../harness/database.ts';
+import { holdRequest, newCharger, openFunded, receiptDraft } from './fixtures.ts';
+
+let database: TestDatabase;
+beforeAll(async () => {
+  database = await createTestDatabase();
+});
+afterAll(() => database.close());
+afterEach(async () => {
+  expect(await checkLedger(database.sql)).toMatchObject({ discrepancies: [], isBalanced: true });
+});
+
+const balanceOf = async (accountId: string) =>
+  (await createLedger({ sql: database.sql }).balance(accountId))?.balance;
+
+/** All of them in one batch, as they come in one turn. */
+function chargeAll(sql: Sql, requests: readonly HoldRequest[]) {
+  const charger = newCharger(sql);
+  return Promise.all(requests.map((request) => charger.charge(request, receiptDraft(request.id))));
+}
+
+test('a copy of a charge that would not fit takes nothing, and keeps nobody behind it from what is left', async () => {
+  for (const [amount, last] of [
+    [20, { kind: 'held', rest: 0n }],
+    [50, { kind: 'insufficient', available: 20n }],
+  ] as const) {
+    const accountId = await openFunded(database.sql, 120);
+    const request = holdRequest(accountId, 100);
+    const results = await chargeAll(database.sql, [request, { ...request }, holdRequest(accountId, amount)]);
+    expect(results).toEqual([{ kind: 'held', rest: 20n }, { kind: 'held' }, last]);
+    expect(await balanceOf(accountId)).toBe(last.kind === 'held' ? 0n : 20n);
+  }
+});
+
+test('one id for charges of two accounts in one batch is charged to the first alone', async () => {
+  for (let round = 0; round < 4; round++) {
+    const [first, second] = [await openFunded(database.sql, 120), await openFunded(database.sql, 120)];
+    const id = newUuid();
+    const results = await chargeAll(database.sql, [
+      holdRequest(first, 100, id),
+      holdRequest(second, 100, id),
+    ]);
+    expect(results.map(({ kind }) => kind)).toEqual(['held', 'held']);
+    expect([await balanceOf(first), await balanceOf(second)]).toEqual([20n, 120n]);
+    expect(await database.sql`SELECT 1 FROM ledger_hold WHERE id = ${id}`).toHaveLength(1);
+  }
+});
+
+/** Whose first statement goes out, and whose answer to it is lost at once. */
+function losingFirst(sql: Sql): { sql: Sql; lost: Promise<unknown>[] } {
+  const lost: Promise<unknown>[] = [];
+  const unsafe = (...sent: Parameters<Sql['unsafe']>) => {
+    const answer = sql.unsafe(...sent);
+    if (lost.length > 0) return answer;
+    lost.push(Promise.resolve(answer));
+    throw Object.assign(new Error('write CONNECTION_CLOSED'), { code: 'CONNECTION_CLOSED' });
+  };
+  const get = (target: Sql, name: string | symbol) =>
+    name === 'unsafe' ? unsafe : Reflect.get(target, name, target);
+  return { sql: new Proxy(sql, { get }), lost };
+}
+
+test('money that a charge took whose answer was lost is not missed by that charge when it is sent again', async () => {
+  const accountId = await openFunded(database.sql, 100);
+  const pool = openDatabase({ url: database.url, poolMax: 4, applicationName: 'losing' });
+  const losing = losingFirst(pool.sql);
+  try {
+    let charging: ReturnType<typeof chargeAll> | undefined;
+    await database.sql.begin(async (other) => {
+      await other`SELECT 1 FROM ledger_payer WHERE id = ${accountId} FOR UPDATE`;
+      charging = chargeAll(losing.sql, [holdRequest(accountId, 100)]);
+      // Until both tries wait behind this one, the second with a view of the time before the first.
+      await untilWaiting(2);
+    });
+    expect(await charging).toEqual([{ kind: 'held' }]);
+    expect(await balanceOf(accountId)).toBe(0n);
+    await Promise.all(losing.lost);
+  } finally {
+    await pool.close();
+  }
+});
+
+async function untilWaiting(count: number): Promise<void> {
+  for (;;) {
+    const waiting = await database.sql`
+      SELECT 1 FROM pg_stat_activity WHERE application_name = 'losing' AND wait_event_type = 'Lock'`;
+    if (waiting.length >= count) return;
+    await sleep(20);
+  }
+}
