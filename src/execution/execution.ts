@@ -1,5 +1,6 @@
 import type { Clock } from '../core/clock.ts';
 import type { Log } from '../core/log.ts';
+import type { Problem } from '../core/problem.ts';
 import type { Backend, BackendStatus } from './backend.ts';
 import { callTool, judgeReply } from './call-tool.ts';
 import { checkCode } from './check-code.ts';
@@ -34,6 +35,8 @@ export type Execution = {
   status(): Promise<BackendStatus>;
   /** Why a publisher's endpoint is not called for now: nobody should pay before it is. */
   findOutage(endpoint: string): Outage | undefined;
+  /** Why a hosted server of this publisher would be turned away now: asked before any money is set aside for it. */
+  findRefusal(publisherId: string): Problem | undefined;
   /** Calls one tool and holds its answer to its contract. Throws `Problem('unavailable')` when nothing can run now. */
   run(input: RunInput, signal: AbortSignal): Promise<Outcome>;
   /** Any other request of MCP, such as `resources/read`, answered as the server answers it. */
@@ -70,6 +73,7 @@ export function createExecution(deps: ExecutionDeps): Execution {
   return {
     status,
     findOutage: (endpoint) => remote.findOutage(endpoint),
+    findRefusal: queue.findRefusal,
     async run(input, signal) {
       const { server } = input;
       if (server.kind === 'remote') {

@@ -18,6 +18,8 @@ export type Queue = {
    * is whose server is to run: one may not have all places, however slow its servers are.
    */
   enter(signal: AbortSignal, publisher?: string): Promise<Admission>;
+  /** What `enter` would throw at once; undefined when it would let in or wait. */
+  findRefusal(publisher?: string): Problem | undefined;
   /** How many are inside. */
   inside(): number;
   /** Turns away who waits and whoever comes. */
@@ -59,26 +61,24 @@ export function createQueue({ concurrencyMax, queueMax, clock }: QueueBounds & {
     const seconds = Math.ceil(shares.expectedWaitMs(share) / 1000);
     return busy(detail, Math.min(RETRY_SECONDS_MAX, Math.max(1, seconds)));
   };
-  /** A full queue makes room for a publisher that waits less than the one that waits most. */
-  const makeRoom = (share: Share): boolean => {
-    if (waiting.size < queueMax) return true;
-    const last = [...waiting].reduce<Waiter | undefined>(
-      (most, waiter) => (waiter.share.waiting >= (most?.share.waiting ?? 0) ? waiter : most),
-      undefined,
-    );
-    if (last === undefined || last.share.waiting <= share.waiting + 1) return false;
-    last.reject(refuse(last.share, FULL));
-    return true;
+  const isFree = (share: Share) => inside < concurrencyMax && share.inside < share.insideMax;
+  const findRefusal = (share: Share): Problem | undefined => {
+    if (isClosed) return busy(CLOSING);
+    if (isFree(share)) return undefined;
+    if (waiting.size >= queueMax && !findLast(waiting, share)) return refuse(share, FULL);
+    if (shares.expectedWaitMs(share) > WAIT_MS_MAX)
+      return refuse(share, 'The wait for a free place would be too long.');
+    return undefined;
   };
   return {
     enter(signal, publisher) {
-      if (isClosed) return Promise.reject(busy(CLOSING));
-      if (signal.aborted) return Promise.resolve({ kind: 'cancelled' });
+      if (signal.aborted && !isClosed) return Promise.resolve({ kind: 'cancelled' });
       const share = shares.of(publisher);
-      if (inside < concurrencyMax && share.inside < share.insideMax) return Promise.resolve(admit(share));
-      if (!makeRoom(share)) return Promise.reject(refuse(share, FULL));
-      if (shares.expectedWaitMs(share) > WAIT_MS_MAX)
-        return Promise.reject(refuse(share, 'The wait for a free place would be too long.'));
+      const refusal = findRefusal(share);
+      if (refusal) return Promise.reject(refusal);
+      if (isFree(share)) return Promise.resolve(admit(share));
+      const last = waiting.size >= queueMax ? findLast(waiting, share) : undefined;
+      last?.reject(refuse(last.share, FULL));
       return new Promise((resolve, reject) => {
         const waiter = createWaiter(signal, share, {
           admitted: () => resolve(admit(share)),
@@ -94,6 +94,7 @@ export function createQueue({ concurrencyMax, queueMax, clock }: QueueBounds & {
         share.waiting += 1;
       });
     },
+    findRefusal: (publisher) => findRefusal(shares.of(publisher)),
     inside: () => inside,
     close() {
       isClosed = true;
@@ -142,6 +143,13 @@ function findNext(waiting: ReadonlySet<Waiter>): Waiter | undefined {
     if (share.inside < share.insideMax && share.inside < (next?.share.inside ?? Infinity)) next = waiter;
   }
   return next;
+}
+
+/** A full queue makes room for a publisher that waits less than the one that waits most: whom it turns away for it. */
+function findLast(waiting: ReadonlySet<Waiter>, share: Share): Waiter | undefined {
+  let last: Waiter | undefined;
+  for (const waiter of waiting) if (waiter.share.waiting >= (last?.share.waiting ?? 0)) last = waiter;
+  return last !== undefined && last.share.waiting > share.waiting + 1 ? last : undefined;
 }
 
 type Waiter = { share: Share; admit(): void; reject(problem: Problem): void };

@@ -187,6 +187,10 @@ function toSale(deps: GatewayDeps, listing: Listing, tool: ToolDefinition, input
     resource: toResource(deps, server.name, tool.name),
     runTimeoutMs: limitsOf(version).runTimeoutMs,
     repairedAt: server.updatedAt,
+    // A publisher's own server needs no place of ours.
+    ...(version.endpointUrl === null && {
+      findRefusal: () => deps.execution.findRefusal(server.publisherId),
+    }),
     run: (signal, terms) => runCall(deps, { listing, tool, input }, terms, signal),
   };
 }

@@ -1,6 +1,7 @@
 import { privateKeyToAddress } from 'viem/accounts';
 import { expect } from 'vitest';
 import { silentLog } from '../../src/core/log.ts';
+import type { Problem } from '../../src/core/problem.ts';
 import { newReceiptKeyPem } from '../../src/provenance/index.ts';
 import { labelOf } from '../harness/call-label.ts';
 import { type Anvil, startAnvil } from '../harness/chain.ts';
@@ -125,6 +126,8 @@ export type RunHooks = {
   runs: string[];
   before?: ((label: string) => Promise<void> | void) | undefined;
   after?: ((label: string) => Promise<void> | void) | undefined;
+  /** Why there is no place to run in, when there is none. */
+  refusal?: Problem | undefined;
 };
 
 /** Lets hooks stand around every run of a gateway. */
@@ -132,6 +135,7 @@ export function hookRuns(http: TestGateway['deps']['http'], hooks: RunHooks): vo
   const { execution } = http;
   http.execution = {
     ...execution,
+    findRefusal: (publisherId) => hooks.refusal ?? execution.findRefusal(publisherId),
     async run(call, signal) {
       const label = labelOf(call);
       hooks.runs.push(label);

@@ -130,6 +130,7 @@ describe('a queue of several publishers', () => {
   it('a full queue makes room for whoever waits less, and places go by turns', async () => {
     const queue = createQueue(settings);
     const many = await fill(queue, 'many', 14);
+    expect(queue.findRefusal('few')).toBeUndefined();
     const few = await fill(queue, 'few', 4);
     expect(few.entered).toHaveLength(2);
     await expect(many.waiting.at(-1)).resolves.toMatchObject({ type: 'unavailable' });
@@ -146,6 +147,9 @@ describe('a queue of several publishers', () => {
     await expect(alone.waiting.at(-1)).resolves.toMatchObject({
       message: 'Too many calls are running already.',
     });
+    // Whoever only looks is told the same, and takes nobody's place.
+    expect(queue.findRefusal('alone')).toMatchObject({ message: 'Too many calls are running already.' });
+    expect(queue.findRefusal('another')).toBeUndefined();
     alone.entered[0]?.();
     await expect.poll(() => alone.entered.length).toBe(7);
     queue.close();
