@@ -30,3 +30,4 @@ export type {
 export { createExecution, type Execution, type ExecutionDeps, type RunInput } from './execution.ts';
 export { DEFAULT_LIMITS, LIMIT_CEILINGS, LIMIT_FLOORS, type Limits } from './limits.ts';
 export type { CallToolResult, FailureReason, Inspection, Outcome, ToolDefinition } from './outcome.ts';
+export { isTurnedAway } from './queue.ts';

@@ -197,5 +197,14 @@ const FULL = 'Too many calls are running already.';
 const CLOSING = 'The gateway is shutting down.';
 
 function busy(detail: string, retryAfterSeconds = 1): Problem {
-  return new Problem('unavailable', { detail, retryAfterSeconds, isUncharged: true });
+  const problem = new Problem('unavailable', { detail, retryAfterSeconds, isUncharged: true });
+  turnedAway.add(problem);
+  return problem;
+}
+
+const turnedAway = new WeakSet<object>();
+
+/** Whether a problem says only that there is no place now: nobody's fault, and such come by the thousand. */
+export function isTurnedAway(cause: unknown): boolean {
+  return cause instanceof Problem && turnedAway.has(cause);
 }

@@ -1,7 +1,7 @@
 import { isDatabaseLost } from '../core/database-lost.ts';
 import { Problem, type ProblemType } from '../core/problem.ts';
 import { withTransaction } from '../db/index.ts';
-import type { Outcome } from '../execution/index.ts';
+import { isTurnedAway, type Outcome } from '../execution/index.ts';
 import type { Failure } from '../payments/index.ts';
 import type { GatewayDeps } from './deps.ts';
 import type { Sale } from './sale.ts';
@@ -28,7 +28,9 @@ export function toUncharged(outcome: Failed): Problem {
   const cause = 'cause' in outcome ? outcome.cause : undefined;
   const retryAfterSeconds = cause instanceof Problem ? cause.options.retryAfterSeconds : undefined;
   const again = retryAfterSeconds === undefined ? {} : { retryAfterSeconds };
-  return new Problem(problem, { detail, cause, ...again, isUncharged: true });
+  // What stands behind a refusal is a warning in the log; behind this one nothing stands.
+  const behind = isTurnedAway(cause) ? {} : { cause };
+  return new Problem(problem, { detail, ...behind, ...again, isUncharged: true });
 }
 
 function problemOf(reason: Extract<Failed, { reason: unknown }>['reason']): ProblemType {

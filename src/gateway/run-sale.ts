@@ -1,8 +1,7 @@
 import type { Uuid } from '../core/ids.ts';
 import { invariant } from '../core/invariant.ts';
-import { Problem } from '../core/problem.ts';
 import { type Tx, withTransaction } from '../db/index.ts';
-import type { Outcome } from '../execution/index.ts';
+import { isTurnedAway, type Outcome } from '../execution/index.ts';
 import { moveExposure } from '../ledger/index.ts';
 import { type Claim, type Failure, lockClaim, updateClaim, withdrawClaim } from '../payments/index.ts';
 import { type CallContext, readContext } from './claim-context.ts';
@@ -27,10 +26,9 @@ export async function runSale(
     const bound = sale.runInstantly ? NEVER : AbortSignal.timeout(sale.runTimeoutMs + RUN_SLACK_MS);
     return await sale.run(bound, terms);
   } catch (cause) {
-    // Having no place is nobody's fault, and comes by the thousand.
-    if (cause instanceof Problem && cause.options.cause === undefined)
-      deps.log.debug({ tool: sale.request.tool }, cause.message);
-    else deps.log.warn({ err: cause, tool: sale.request.tool }, 'a call could not run');
+    const { tool } = sale.request;
+    if (isTurnedAway(cause)) deps.log.debug({ tool }, 'a call found no place to run in');
+    else deps.log.warn({ err: cause, tool }, 'a call could not run');
     return { kind: 'failed', cause };
   }
 }

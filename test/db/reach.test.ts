@@ -72,3 +72,30 @@ test('one that there is none of is not waited for', async () => {
   const waitMs = 3_600_000;
   expect(await reachDatabase({ url: url.href, log, waitMs })).toBe('database "there_is_none" does not exist');
 });
+
+test('one that takes connections and hangs up is given up', async () => {
+  const door = createServer((socket) => {
+    socket.on('error', () => {}).once('data', () => socket.end());
+  }).listen(0, '127.0.0.1');
+  await once(door, 'listening');
+  const address = door.address();
+  const port = typeof address === 'object' && address ? address.port : 0;
+  try {
+    const reason = await reachDatabase({ url: throughPort(port), log, waitMs: 0 });
+    expect(reason).toBe('it takes connections and does not answer');
+  } finally {
+    door.close();
+  }
+});
+
+test('an address that cannot be read is not repeated', async () => {
+  for (const url of ['postgres://u:se/cret@h/x', 'postgres://u:se%cret@h/x']) {
+    expect(await reachDatabase({ url, log })).toMatch(/^it is no address; /);
+  }
+});
+
+test('a name with two addresses is told with the failure of each, and waited for when one may pass', async () => {
+  const port = await findFreePort();
+  const reason = await reachDatabase({ url: `postgres://u@localhost:${port}/x`, log, waitMs: 0 });
+  expect(reason).toMatch(/^(?:connect E\w+ \S+(?:; |$))+$/);
+});

@@ -1,7 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { systemClock } from '../../src/core/clock.ts';
 import { newUuid } from '../../src/core/ids.ts';
-import { openDatabase, type Sql } from '../../src/db/index.ts';
+import { openDatabase, type Sql, withTransaction } from '../../src/db/index.ts';
+import { createKeys, newKeyText } from '../../src/keys/index.ts';
 import { checkLedger, createLedger, type HoldRequest } from '../../src/ledger/index.ts';
 import { createTestDatabase, type TestDatabase } from '../harness/database.ts';
 import { holdRequest, newCharger, openFunded, receiptDraft } from './fixtures.ts';
@@ -65,20 +67,32 @@ function losingFirst(sql: Sql): { sql: Sql; lost: Promise<unknown>[] } {
   return { sql: new Proxy(sql, { get }), lost };
 }
 
-test('money that a charge took whose answer was lost is not missed by that charge when it is sent again', async () => {
-  const accountId = await openFunded(database.sql, 100);
+test.each([
+  [
+    'money that a charge took whose answer was lost is not missed by that charge when it is sent again',
+    false,
+  ],
+  ['a key that was revoked after a charge whose answer was lost is not asked about for that charge', true],
+])('%s', async (_, isRevoked) => {
+  const accountId = await openFunded(database.sql, isRevoked ? 500 : 100);
+  const keys = createKeys({ sql: database.sql, clock: systemClock });
+  const { id: keyId } = await withTransaction(database.sql, (tx) =>
+    keys.issue(tx, { keyText: newKeyText(), accountId, scopes: ['all'] }),
+  );
   const pool = openDatabase({ url: database.url, poolMax: 4, applicationName: 'losing' });
   const losing = losingFirst(pool.sql);
   try {
     let charging: ReturnType<typeof chargeAll> | undefined;
     await database.sql.begin(async (other) => {
       await other`SELECT 1 FROM ledger_payer WHERE id = ${accountId} FOR UPDATE`;
-      charging = chargeAll(losing.sql, [holdRequest(accountId, 100)]);
+      charging = chargeAll(losing.sql, [{ ...holdRequest(accountId, 100), keyId }]);
+      await untilWaiting(1);
+      if (isRevoked) await keys.revoke({ accountId, keyId });
       // Until both tries wait behind this one, the second with a view of the time before the first.
       await untilWaiting(2);
     });
     expect(await charging).toEqual([{ kind: 'held' }]);
-    expect(await balanceOf(accountId)).toBe(0n);
+    expect(await balanceOf(accountId)).toBe(isRevoked ? 400n : 0n);
     await Promise.all(losing.lost);
   } finally {
     await pool.close();

@@ -174,14 +174,14 @@ function flushCharges<Item>(deps: { sql: Sql; parts: StatementParts<Item> }, mod
 
 /**
  * A try whose connection was lost may have been committed while the next one waited for its locks: that one finds the
- * money gone, and does not see what for. So what is refused for money then is asked for again.
+ * money gone or the key revoked, and does not see the hold. So what is refused then is asked for again.
  */
 export function doubtRefusals(verdicts: ChargeVerdict[], tries: number): ChargeVerdict[] {
   if (tries === 1) return verdicts;
-  return verdicts.map((verdict) =>
-    verdict.kind === 'insufficient' || verdict.kind === 'cap-refused' ? { kind: 'ask-again' } : verdict,
-  );
+  return verdicts.map((verdict) => (REFUSED.has(verdict.kind) ? { kind: 'ask-again' } : verdict));
 }
+
+const REFUSED: ReadonlySet<ChargeVerdict['kind']> = new Set(['insufficient', 'cap-refused', 'key-refused']);
 
 /** Tells the rider which of the charges it rode on. */
 export function tellCharged<Item>(
