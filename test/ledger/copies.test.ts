@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { systemClock } from '../../src/core/clock.ts';
 import { newUuid } from '../../src/core/ids.ts';
+import { millicents } from '../../src/core/money.ts';
 import { openDatabase, type Sql, withTransaction } from '../../src/db/index.ts';
 import { createKeys, newKeyText } from '../../src/keys/index.ts';
 import { checkLedger, createLedger, type HoldRequest } from '../../src/ledger/index.ts';
@@ -67,14 +68,21 @@ function losingFirst(sql: Sql): { sql: Sql; lost: Promise<unknown>[] } {
   return { sql: new Proxy(sql, { get }), lost };
 }
 
-test.each([
-  [
-    'money that a charge took whose answer was lost is not missed by that charge when it is sent again',
-    false,
-  ],
-  ['a key that was revoked after a charge whose answer was lost is not asked about for that charge', true],
-])('%s', async (_, isRevoked) => {
-  const accountId = await openFunded(database.sql, isRevoked ? 500 : 100);
+type LostCase = { funded: number; left: bigint; isRevoked?: boolean; total?: number };
+
+test.each<[string, LostCase]>([
+  ['money that it took is not missed', { funded: 100, left: 0n }],
+  ['a key that was revoked after it is not asked about', { funded: 500, left: 400n, isRevoked: true }],
+  ['a cap that it used up does not refuse it', { funded: 500, left: 400n, total: 100 }],
+])('by a charge whose answer was lost, sent again: %s', async (_, { funded, left, isRevoked, total }) => {
+  const accountId = await openFunded(database.sql, funded);
+  const capIds = total === undefined ? [] : [newUuid()];
+  for (const id of capIds) {
+    const caps = { total: millicents(total ?? 0) };
+    await withTransaction(database.sql, (tx) =>
+      createLedger({ sql: database.sql }).openCap(tx, { id, accountId }, caps),
+    );
+  }
   const keys = createKeys({ sql: database.sql, clock: systemClock });
   const { id: keyId } = await withTransaction(database.sql, (tx) =>
     keys.issue(tx, { keyText: newKeyText(), accountId, scopes: ['all'] }),
@@ -85,14 +93,14 @@ test.each([
     let charging: ReturnType<typeof chargeAll> | undefined;
     await database.sql.begin(async (other) => {
       await other`SELECT 1 FROM ledger_payer WHERE id = ${accountId} FOR UPDATE`;
-      charging = chargeAll(losing.sql, [{ ...holdRequest(accountId, 100), keyId }]);
+      charging = chargeAll(losing.sql, [{ ...holdRequest(accountId, 100), keyId, capIds }]);
       await untilWaiting(1);
       if (isRevoked) await keys.revoke({ accountId, keyId });
       // Until both tries wait behind this one, the second with a view of the time before the first.
       await untilWaiting(2);
     });
     expect(await charging).toEqual([{ kind: 'held' }]);
-    expect(await balanceOf(accountId)).toBe(isRevoked ? 400n : 0n);
+    expect(await balanceOf(accountId)).toBe(left);
     await Promise.all(losing.lost);
   } finally {
     await pool.close();
