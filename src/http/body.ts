@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { isWithinDepth, JSON_DEPTH_MAX, type Json } from '../core/canonical-json.ts';
 import { Problem } from '../core/problem.ts';
+import { type OnBytes, readContent } from './content.ts';
 import type { Ctx } from './env.ts';
 
 const KIB = 1024;
@@ -14,7 +15,6 @@ export const BODY_BYTES_MAX = {
   archive: 32 * 1024 * KIB,
 } as const;
 
-const BODY_TIMEOUT_MS = 30_000;
 /** One level less than can be hashed: a request's hash wraps what was sent in an object of its own. */
 const BODY_DEPTH_MAX = JSON_DEPTH_MAX - 1;
 
@@ -75,68 +75,12 @@ function parseJson(text: string): unknown {
   }
 }
 
-/** Hears of bytes before they are kept; what it throws ends the reading. */
-type OnBytes = ((bytes: number) => void) | undefined;
-
-/** The bytes of the body as they came, bounded in number and in time. */
-export async function readContent(
-  c: Ctx,
-  bytesMax: number,
-  { timeoutMs = BODY_TIMEOUT_MS, onBytes }: { timeoutMs?: number; onBytes?: OnBytes } = {},
-): Promise<Uint8Array> {
-  const declared = Number(c.req.header('content-length') ?? 0);
-  if (declared > bytesMax) throw tooLarge(bytesMax);
-  const stream = c.req.raw.body;
-  if (!stream) return new Uint8Array();
-  const chunks: Uint8Array[] = [];
-  let bytes = 0;
-  const reader = stream.getReader();
-  // A body that trickles in must not hold its connection and our memory for long.
-  let isLate = false;
-  const timer = setTimeout(() => {
-    isLate = true;
-    reader.cancel().catch(() => {});
-  }, timeoutMs);
-  try {
-    for (;;) {
-      const { done, value } = await reader.read().catch(refuseBroken);
-      if (done) break;
-      bytes += value.length;
-      if (bytes > bytesMax) throw tooLarge(bytesMax);
-      onBytes?.(value.length);
-      chunks.push(value);
-    }
-  } finally {
-    clearTimeout(timer);
-  }
-  // A cancelled stream ends like a whole one, and its beginning may well be JSON.
-  if (isLate) {
-    throw new Problem('malformed-request', {
-      detail: `The body did not arrive within ${timeoutMs / 1000} seconds.`,
-      isUncharged: true,
-    });
-  }
-  const content = Buffer.concat(chunks);
-  c.set('content', content);
-  return content;
-}
-
-/** A client that goes away in the middle is no failure of ours. */
-function refuseBroken(cause: unknown): never {
-  throw new Problem('malformed-request', { detail: 'The body broke off.', cause, isUncharged: true });
-}
+const utf8 = new TextDecoder('utf-8', { fatal: true });
 
 function decodeUtf8(bytes: Uint8Array): string {
   try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    return utf8.decode(bytes);
   } catch {
     throw new Problem('malformed-request', { detail: 'The body is not UTF-8.', isUncharged: true });
   }
-}
-
-function tooLarge(bytesMax: number): Problem {
-  return new Problem('body-too-large', {
-    detail: `The body may be ${bytesMax} bytes at most.`,
-    isUncharged: true,
-  });
 }

@@ -1,6 +1,7 @@
 import { parseSubmission, readUpload, type Submission } from '../catalog/index.ts';
 import { Problem } from '../core/problem.ts';
-import { BODY_BYTES_MAX, parseJsonText, readContent, readJson } from './body.ts';
+import { BODY_BYTES_MAX, parseJsonText, readJson } from './body.ts';
+import { readContent } from './content.ts';
 import type { Ctx, HttpDeps } from './env.ts';
 import { type Part, readParts } from './multipart.ts';
 import type { TakeBytes } from './uploads.ts';

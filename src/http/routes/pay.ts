@@ -18,7 +18,8 @@ import {
 import type { Carried } from '../../payments/index.ts';
 import { callerAddress } from '../address.ts';
 import { watchDelivery } from '../answer.ts';
-import { BODY_BYTES_MAX, readContent } from '../body.ts';
+import { BODY_BYTES_MAX } from '../body.ts';
+import { readContent } from '../content.ts';
 import type { App, Ctx, Env, HttpDeps } from '../env.ts';
 import { readAuthParams } from '../mcp/dialects/authorization.ts';
 import { answerPage, html } from './pay-page.ts';

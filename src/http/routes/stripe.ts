@@ -2,7 +2,7 @@ import { Hono } from 'hono';
 import { Problem } from '../../core/problem.ts';
 import { receiveWebhook } from '../../gateway/index.ts';
 import type { WebhookReader } from '../../payments/index.ts';
-import { readContent } from '../body.ts';
+import { readContent } from '../content.ts';
 import type { App, Ctx, Env, HttpDeps } from '../env.ts';
 import { CORS_HEADERS } from '../middleware/cors.ts';
 
