@@ -28,6 +28,8 @@ export function createContracts(): Contracts {
   const limit = createTimeLimit();
   const compile = createSchemaCompiler(limit);
   const compiled = new Map<string, Compiled>();
+  // Of schemas that were handed in before: nobody changes one that is in a listing.
+  const keys = new WeakMap<JsonObject, string>();
 
   const remember = (key: string, contract: Compiled) => {
     // A Map keeps the order of insertion: the first key is the one unused for the longest time.
@@ -37,10 +39,17 @@ export function createContracts(): Contracts {
     if (compiled.size > COMPILED_MAX && oldest !== undefined) compiled.delete(oldest);
   };
   const recall = (schema: JsonObject): Compiled => {
+    const known = keys.get(schema);
+    let contract = known === undefined ? undefined : compiled.get(known);
+    if (known !== undefined && contract) {
+      remember(known, contract);
+      return contract;
+    }
     if (!isWithinDepth(schema)) return { kind: 'unusable', why: 'nests too deep' };
     const text = JSON.stringify(schema);
     const key = sha256(text).toString('base64');
-    const contract = compiled.get(key) ?? compile(schema, text);
+    contract = compiled.get(key) ?? compile(schema, text);
+    keys.set(schema, key);
     remember(key, contract);
     return contract;
   };
@@ -52,8 +61,9 @@ export function createContracts(): Contracts {
     validate(schema, value, subject) {
       const contract = recall(schema);
       if (contract.kind === 'unusable') return invalid(`The tool's schema ${contract.why}.`);
-      const { validate } = contract;
-      const run = limit(() => validate(value), VALIDATE_TIMEOUT_MS);
+      const { validate, isPlain } = contract;
+      const check = () => validate(value);
+      const run = isPlain ? { kind: 'done' as const, value: check() } : limit(check, VALIDATE_TIMEOUT_MS);
       if (run.kind === 'too-slow')
         return invalid(`The value of ${subject} takes too long to check against the tool's schema.`);
       return run.value === true ? { kind: 'valid' } : invalid(describe(validate.errors?.at(-1), subject));

@@ -3,11 +3,19 @@ import { Ajv2019 } from 'ajv/dist/2019.js';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import formats from 'ajv-formats';
 import type { JsonObject } from './json-lines.ts';
+import { isPlainSchema } from './plain-schema.ts';
 import { cutToBytes } from './public-detail.ts';
 import type { TimeLimit } from './time-limit.ts';
 
-/** `why` completes "The schema ...". */
-export type Compiled = { kind: 'compiled'; validate: ValidateFunction } | { kind: 'unusable'; why: string };
+export type Compiled =
+  | {
+      kind: 'compiled';
+      validate: ValidateFunction;
+      /** No value takes longer to check than it took to read. */
+      isPlain: boolean;
+    }
+  /** `why` completes "The schema ...". */
+  | { kind: 'unusable'; why: string };
 
 const SCHEMA_CHARACTERS_MAX = 64 * 1024;
 const COMPILE_TIMEOUT_MS = 500;
@@ -77,7 +85,7 @@ function compile(dialect: Dialect, checker: Checker, schema: JsonObject): Compil
     return { kind: 'unusable', why: `is no JSON Schema: ${quote(checker.errorsText())}` };
   // The shared checker has looked at it: this instance needs no meta-schema, which takes 15 ms to build.
   const validate = createAjv(dialect, { ...OPTIONS, meta: false, validateSchema: false }).compile(rest);
-  return { kind: 'compiled', validate };
+  return { kind: 'compiled', validate, isPlain: isPlainSchema(rest) };
 }
 
 /**
