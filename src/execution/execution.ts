@@ -45,7 +45,7 @@ export type Execution = {
   inspect(input: { server: ServerRef }, signal: AbortSignal): Promise<Inspection>;
   /** Whether arguments fit a tool's `inputSchema`; `detail` names the place and the fix. */
   validateArguments(schema: JsonObject, value: unknown): Validation;
-  /** How many run, and how many jails wait for calls. */
+  /** How many run, wait and were turned away, and how many jails wait for calls. */
   load(): ExecutionLoad;
   /** Turns away who waits, ends what runs, and leaves nothing behind. */
   close(): Promise<void>;
@@ -53,6 +53,8 @@ export type Execution = {
 
 export type ExecutionLoad = {
   running: number;
+  waiting: number;
+  turnedAway: number;
   waitingJails: { ready: number; starting: number; memoryBytes: number };
 };
 
@@ -104,7 +106,7 @@ export function createExecution(deps: ExecutionDeps): Execution {
       return inspectHosted(parts, contracts, server, signal);
     },
     validateArguments: (schema, value) => contracts.validate(schema, value, 'arguments'),
-    load: () => ({ running: queue.inside(), waitingJails: pool.waiting() }),
+    load: () => ({ running: queue.inside(), ...queue.outside(), waitingJails: pool.waiting() }),
     async close() {
       queue.close();
       for (const session of parts.sessions) session.end('cancelled', 'The gateway is shutting down.');

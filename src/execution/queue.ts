@@ -22,6 +22,8 @@ export type Queue = {
   findRefusal(publisher?: string): Problem | undefined;
   /** How many are inside. */
   inside(): number;
+  /** How many wait, and how many were turned away so far. */
+  outside(): { waiting: number; turnedAway: number };
   /** Turns away who waits and whoever comes. */
   close(): void;
 };
@@ -37,7 +39,7 @@ const RETRY_SECONDS_MAX = 30;
 export function createQueue({ concurrencyMax, queueMax, clock }: QueueBounds & { clock: Clock }): Queue {
   const waiting = new Set<Waiter>();
   const shares = createShares(concurrencyMax);
-  let inside = 0;
+  let [inside, turnedAway] = [0, 0];
   let isClosed = false;
 
   const admit = (share: Share): Admission => {
@@ -58,6 +60,7 @@ export function createQueue({ concurrencyMax, queueMax, clock }: QueueBounds & {
     };
   };
   const refuse = (share: Share, detail: string) => {
+    turnedAway += 1;
     const seconds = Math.ceil(shares.expectedWaitMs(share) / 1000);
     return busy(detail, Math.min(RETRY_SECONDS_MAX, Math.max(1, seconds)));
   };
@@ -96,6 +99,7 @@ export function createQueue({ concurrencyMax, queueMax, clock }: QueueBounds & {
     },
     findRefusal: (publisher) => findRefusal(shares.of(publisher)),
     inside: () => inside,
+    outside: () => ({ waiting: waiting.size, turnedAway }),
     close() {
       isClosed = true;
       for (const waiter of waiting) waiter.reject(busy(CLOSING));

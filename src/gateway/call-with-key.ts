@@ -75,9 +75,6 @@ async function chargeRun(deps: GatewayDeps, { wanted, principal, request }: Call
   const { sale } = wanted;
   const { id } = request;
   const payer = payerOf(principal);
-  // Setting money aside and giving it back costs more than all the rest of a refusal, and many come at once.
-  const full = sale.findRefusal?.();
-  if (full) throw full;
   const hold = await deps.charger.hold(request).catch(throwUncharged);
   if (hold.kind !== 'held') throw await refusal(deps, wanted, principal, hold);
   const outcome = await runSale(deps, sale, keyTerms(principal));

@@ -1,5 +1,6 @@
 import { ZERO } from '../core/money.ts';
 import { Problem } from '../core/problem.ts';
+import { isTurnedAway } from '../execution/index.ts';
 import { type Claim, type Credential, claimIdOf, findClaim, hashQuoteId } from '../payments/index.ts';
 import { type Admission, admitCredential, sameRequest } from './admit-credential.ts';
 import { type Asker, answerClaim } from './answer-claim.ts';
@@ -12,16 +13,28 @@ import { type PaidCallAnswer, type PaidCallInput, tellCredentialPaid, tellKeyPai
 import { type CallInput, nameCall } from './resolve-sale.ts';
 import { digestCall } from './sale.ts';
 
-/** A call that cannot be sold now, and why. */
-export type EarlierCall = Omit<PaidCallInput, 'sale'> & { call: CallInput; problem: Problem };
+/** A call that cannot be sold now, and what was thrown for it. */
+export type EarlierCall = Omit<PaidCallInput, 'sale'> & { call: CallInput; cause: unknown };
+type Unsold = Omit<EarlierCall, 'cause'> & { problem: Problem };
 
 /**
  * What was paid for a call before it could not be sold any more: its tool was paused, or has a new version with
- * other arguments, or the sandbox is down. Undefined when this request brings no such payment.
+ * other arguments, or the sandbox is down or full. Throws the cause when this request brings no such payment.
  */
 export async function answerEarlierCall(
   deps: GatewayDeps,
-  earlier: EarlierCall,
+  { cause, ...asked }: EarlierCall,
+  client: () => AbortSignal,
+): Promise<PaidCallAnswer> {
+  if (!(cause instanceof Problem)) throw cause;
+  const answer = await findAnswer(deps, { ...asked, problem: cause }, client);
+  if (!answer) throw cause;
+  return answer;
+}
+
+async function findAnswer(
+  deps: GatewayDeps,
+  earlier: Unsold,
   client: () => AbortSignal,
 ): Promise<PaidCallAnswer | undefined> {
   const { carried, principal, idempotencyKey } = earlier;
@@ -36,7 +49,7 @@ export async function answerEarlierCall(
 
 async function answerCredential(
   deps: GatewayDeps,
-  earlier: EarlierCall,
+  earlier: Unsold,
   credential: Credential,
   client: AbortSignal,
 ): Promise<PaidCallAnswer | undefined> {
@@ -59,11 +72,14 @@ async function answerCredential(
   }
 }
 
-/** The claim of the payment. Money that has arrived and finds its call gone becomes credit here and now. */
+/**
+ * The claim of the payment. Money that has arrived and finds its call gone becomes credit here and now; where there
+ * is only no place for the moment, it is left for its call, which its payer sends again.
+ */
 async function findPaid(
   deps: GatewayDeps,
   demand: Demand,
-  { earlier, admission }: { earlier: EarlierCall; admission: Admission },
+  { earlier, admission }: { earlier: Unsold; admission: Admission },
 ): Promise<{ claim: Claim; asker: Asker } | undefined> {
   if (admission.kind === 'existing') {
     return { claim: admission.claim, asker: { isProven: admission.isProven, isOwed: false } };
@@ -71,6 +87,7 @@ async function findPaid(
   if (admission.kind === 'owed') return { claim: admission.claim, asker: { isProven: true, isOwed: true } };
   const { authorization, credential, quote } = admission;
   if (authorization.state !== 'paid' || credential.quoteToken === undefined) return undefined;
+  if (isTurnedAway(earlier.problem)) return undefined;
   const failure = { problem: earlier.problem.type, detail: earlier.problem.message };
   await letGo(deps, { authorization, quoteHash: hashQuoteId(quote), demand: quote, failure });
   const claim = await findClaim(deps.sql, claimIdOf(authorization.claimKey));
@@ -78,7 +95,7 @@ async function findPaid(
 }
 
 /** A demand that nobody can pay: it names the request. */
-async function toUnsoldDemand(deps: GatewayDeps, { call, carried }: EarlierCall): Promise<Demand> {
+async function toUnsoldDemand(deps: GatewayDeps, { call, carried }: Unsold): Promise<Demand> {
   const { request, resource } = await nameCall(deps, call);
   const order = { kind: 'call', request, version: request.version ?? '' } as const;
   return {

@@ -50,7 +50,7 @@ const TOOLS_NAMED_MAX = 20;
 
 /**
  * Finds what a call wants and checks that it could be delivered, all before any payment talk: server, tool,
- * arguments against the tool's own schema, and a sandbox to run it in.
+ * arguments against the tool's own schema, and a place in the sandbox to run it in.
  */
 export async function resolveSale(deps: GatewayDeps, input: CallInput): Promise<Sale> {
   const listing = await deps.catalog.findListing(input.server, input.version);
@@ -70,7 +70,7 @@ export async function resolveSale(deps: GatewayDeps, input: CallInput): Promise<
   refusePaused(listing);
   const { endpointUrl } = listing.version;
   // A publisher's own server needs none of our jails.
-  if (endpointUrl === null) await requireSandbox(deps);
+  if (endpointUrl === null) await requirePlace(deps, listing);
   else refuseOutage(deps, endpointUrl);
   return toSale(deps, listing, tool, input);
 }
@@ -168,10 +168,16 @@ function refuseOutage({ execution }: Pick<GatewayDeps, 'execution'>, endpointUrl
   throw new Problem('unavailable', { ...outage, isUncharged: true });
 }
 
-async function requireSandbox(deps: Pick<GatewayDeps, 'execution'>): Promise<void> {
-  const status = await deps.execution.status();
-  if (status.kind === 'ready') return;
-  throw new Problem('unavailable', { detail: status.detail, retryAfterSeconds: 60, isUncharged: true });
+async function requirePlace(
+  { execution }: Pick<GatewayDeps, 'execution'>,
+  { server }: Listing,
+): Promise<void> {
+  const status = await execution.status();
+  if (status.kind !== 'ready')
+    throw new Problem('unavailable', { detail: status.detail, retryAfterSeconds: 60, isUncharged: true });
+  // Asking for a payment, or setting money aside and giving it back, costs more than all the rest of a refusal.
+  const full = execution.findRefusal(server.publisherId);
+  if (full) throw full;
 }
 
 function toSale(deps: GatewayDeps, listing: Listing, tool: ToolDefinition, input: CallInput): Sale {
@@ -187,10 +193,6 @@ function toSale(deps: GatewayDeps, listing: Listing, tool: ToolDefinition, input
     resource: toResource(deps, server.name, tool.name),
     runTimeoutMs: limitsOf(version).runTimeoutMs,
     repairedAt: server.updatedAt,
-    // A publisher's own server needs no place of ours.
-    ...(version.endpointUrl === null && {
-      findRefusal: () => deps.execution.findRefusal(server.publisherId),
-    }),
     run: (signal, terms) => runCall(deps, { listing, tool, input }, terms, signal),
   };
 }

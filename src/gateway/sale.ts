@@ -4,7 +4,6 @@ import type { Json } from '../core/canonical-json.ts';
 import { canonicalJson } from '../core/canonical-json.ts';
 import type { Uuid } from '../core/ids.ts';
 import type { Millicents } from '../core/money.ts';
-import type { Problem } from '../core/problem.ts';
 import type { Outcome } from '../execution/index.ts';
 import type { Scope } from '../keys/index.ts';
 import { feeOf, type Tier } from '../ledger/index.ts';
@@ -48,8 +47,6 @@ export type Sale = {
   runTimeoutMs: number;
   /** When the tool was last published: older failures do not count against it. */
   repairedAt: Date;
-  /** Why it would be turned away if it ran now. A look, and no promise. */
-  findRefusal?: (() => Problem | undefined) | undefined;
   run(signal: AbortSignal, terms: RunTerms): Promise<Outcome>;
 };
 

@@ -1,7 +1,6 @@
 import { privateKeyToAddress } from 'viem/accounts';
 import { expect } from 'vitest';
 import { silentLog } from '../../src/core/log.ts';
-import type { Problem } from '../../src/core/problem.ts';
 import { newReceiptKeyPem } from '../../src/provenance/index.ts';
 import { labelOf } from '../harness/call-label.ts';
 import { type Anvil, startAnvil } from '../harness/chain.ts';
@@ -126,8 +125,6 @@ export type RunHooks = {
   runs: string[];
   before?: ((label: string) => Promise<void> | void) | undefined;
   after?: ((label: string) => Promise<void> | void) | undefined;
-  /** Why there is no place to run in, when there is none. */
-  refusal?: Problem | undefined;
 };
 
 /** Lets hooks stand around every run of a gateway. */
@@ -135,7 +132,6 @@ export function hookRuns(http: TestGateway['deps']['http'], hooks: RunHooks): vo
   const { execution } = http;
   http.execution = {
     ...execution,
-    findRefusal: (publisherId) => hooks.refusal ?? execution.findRefusal(publisherId),
     async run(call, signal) {
       const label = labelOf(call);
       hooks.runs.push(label);

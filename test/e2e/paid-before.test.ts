@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { withTransaction } from '../../src/db/index.ts';
 import type { TestGateway } from '../harness/gateway.ts';
 import { type RailLab, startRailLab } from '../harness/rail-lab.ts';
-import { jsonBody, publishEcho, readAnswer, readBooks } from './fixtures.ts';
+import { fillSandbox, jsonBody, publishEcho, readAnswer, readBooks, SLEEPER } from './fixtures.ts';
 import { payFor } from './rail-faults/kit.ts';
 import { createTempoClient, type Payer, RAIL_CASES } from './rail-faults/payers.ts';
 
@@ -17,7 +17,7 @@ let isBlocked = false;
 beforeAll(async () => {
   lab = await startRailLab(['tempo']);
   gateway = await lab.start({
-    env: { SIGNUPS_PER_HOUR: '1' },
+    env: { SIGNUPS_PER_HOUR: '1', SANDBOX_CONCURRENCY: '1', SANDBOX_QUEUE: '0' },
     change({ http }) {
       const { blockedForSeconds } = http.reliability;
       http.reliability = {
@@ -49,6 +49,18 @@ test('a payment that is here already is credit at once when its tool has been pa
     headers: { authorization: `Bearer ${answer.refund_key}` },
   });
   expect(await balance.json()).toMatchObject({ balance_mcents: 250 });
+});
+
+test('a payment that is here already waits for its call when there is no place to run it in', async () => {
+  const server = await publishEcho(gateway, { ...PRICED, ...SLEEPER });
+  const paying = await pushFor(server.call, jsonBody({ tool: 'random' }));
+  const { emptied } = await fillSandbox(gateway, server);
+  const refused = await gateway.fetch(server.call, paying);
+  expect([refused.status, refused.headers.get('www-authenticate')]).toEqual([503, null]);
+  expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0);
+  await emptied();
+  const answer = await gateway.fetch(server.call, paying);
+  expect(await readAnswer(answer)).toMatchObject({ ok: true, charged_mcents: 250 });
 });
 
 test('a payment that is here already runs its call also for a payer who failed too often', async () => {

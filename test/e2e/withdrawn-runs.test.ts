@@ -26,7 +26,6 @@ beforeAll(async () => {
 });
 afterEach(() => {
   hooks.before = undefined;
-  hooks.refusal = undefined;
 });
 afterAll(async () => {
   await expectTrueBooks(lab, gateway);
@@ -63,28 +62,6 @@ test.each([
     expect(await readAnswer(await send())).toMatchObject({ ok: true, charged_mcents: 50 });
   },
 );
-
-test('where there is no place a call by key is refused before money is set aside, and what was paid for is answered', async () => {
-  const paid = newCall();
-  const first = await readAnswer(await paid());
-  expect(first).toMatchObject({ ok: true, charged_mcents: 50 });
-  const countHolds = () => gateway.deps.http.sql`SELECT count(*)::int AS holds FROM ledger_hold`;
-  const before = await countHolds();
-  hooks.refusal = full();
-  const headers = { authorization: `Bearer ${key}` };
-  const request = jsonBody({ tool: 'random', arguments: { label: 'no place' } }, headers);
-  const refused = await Promise.all(Array.from({ length: AT_ONCE }, () => gateway.fetch(echo.call, request)));
-  for (const answer of refused) {
-    expect([answer.status, answer.headers.get('retry-after')]).toEqual([429, '1']);
-    expect(await answer.json()).toMatchObject({ ok: false, note: 'no charge applied' });
-  }
-  expect(hooks.runs).not.toContain('no place');
-  expect(await countHolds()).toEqual(before);
-  expect(await readAnswer(await paid())).toMatchObject({ ok: true, receipt_id: first.receipt_id });
-  hooks.refusal = undefined;
-  const later = await gateway.fetch(echo.call, request);
-  expect(await readAnswer(later)).toMatchObject({ ok: true, charged_mcents: 50 });
-});
 
 test('a call that was withdrawn although nobody heard of it is in doubt, and runs when it is sent again', async () => {
   const send = newCall();

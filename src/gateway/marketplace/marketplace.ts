@@ -6,6 +6,7 @@ import { Problem } from '../../core/problem.ts';
 import type { CallToolResult, ServerFace } from '../../execution/index.ts';
 import type { Carried } from '../../payments/index.ts';
 import type { GatewayDeps } from '../deps.ts';
+import { answerEarlierCall } from '../earlier-call.ts';
 import { paidCall } from '../paid-call.ts';
 import { resolveSale } from '../resolve-sale.ts';
 import type { BuiltInContext, BuiltInServer } from '../serve-mcp.ts';
@@ -112,17 +113,11 @@ async function callTool(
   const { server, tool, version, arguments: given = {}, allow_network: allowNetwork } = input;
   const expectToolsHash = input.expect_tools_hash?.slice('sha256:'.length);
   const call = { server, tool, version, arguments: given, allowNetwork, expectToolsHash };
-  const sale = await resolveSale(deps, call);
-  const answer = await paidCall(
-    deps,
-    {
-      sale,
-      principal,
-      carried: withoutCredential(carried),
-      idempotencyKey: input.idempotency_key ?? ctx.idempotencyKey,
-      wantsReceipt,
-    },
-    client,
+  const idempotencyKey = input.idempotency_key ?? ctx.idempotencyKey;
+  const paying = { principal, carried: withoutCredential(carried), idempotencyKey, wantsReceipt };
+  const answer = await resolveSale(deps, call).then(
+    (sale) => paidCall(deps, { ...paying, sale }, client),
+    (cause: unknown) => answerEarlierCall(deps, { ...paying, call, cause }, client),
   );
   if (answer instanceof Problem) throw answer;
   return {

@@ -96,7 +96,7 @@ export async function callTool(deps: McpDeps, asked: McpRequest): Promise<Reply>
         unpaid.sale = sale;
         return paidCall(deps, { ...paying, sale: cancellable(sale, asked.cancelled) }, client);
       },
-      (cause: unknown) => answerEarlier(deps, { ...paying, call, cause }, client),
+      (cause: unknown) => answerEarlierCall(deps, { ...paying, call, cause }, client),
     );
     if (!(answer instanceof Problem)) return tellDelivered(deps, asked, paying.carried, answer);
     return tellPaymentRequired(deps, asked, answer, unpaid);
@@ -206,18 +206,6 @@ function cancellable(sale: Sale, cancelled: AbortSignal): Sale {
       return sale.run(timeLimit(cancelled, sale.runTimeoutMs + RUN_SLACK_MS), terms);
     },
   };
-}
-
-/** A call that cannot be sold now may have been paid for before; then that is answered, and not why it cannot. */
-async function answerEarlier(
-  deps: McpDeps,
-  { cause, ...earlier }: Paying & { call: CallInput; cause: unknown },
-  client: () => AbortSignal,
-): Promise<PaidCallAnswer> {
-  if (!(cause instanceof Problem)) throw cause;
-  const answer = await answerEarlierCall(deps, { ...earlier, problem: cause }, client);
-  if (!answer) throw cause;
-  return answer;
 }
 
 function tellDelivered(deps: McpDeps, asked: McpRequest, carried: Carried, answer: PaidCallAnswer): Reply {

@@ -126,11 +126,8 @@ async function answerCall(deps: HttpDeps, c: Ctx, sale: Sale): Promise<Response>
 
 /** A call that cannot be sold now may have been paid for before; then that is answered, and not why it cannot. */
 async function toEarlier(deps: HttpDeps, c: Ctx, call: CallInput, cause: unknown): Promise<Response> {
-  if (!(cause instanceof Problem)) throw cause;
-  const input = { ...(await readPayment(deps, c)), call, problem: cause };
-  const answer = await answerEarlierCall(deps, input, () => clientSignal(c));
-  if (!answer) throw cause;
-  return toAnswer(deps, c, answer);
+  const input = { ...(await readPayment(deps, c)), call, cause };
+  return toAnswer(deps, c, await answerEarlierCall(deps, input, () => clientSignal(c)));
 }
 
 function toAnswer(deps: HttpDeps, c: Ctx, answer: PaidCallAnswer): Response {

@@ -1,15 +1,23 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Hono } from 'hono';
-import { AggregatorRegistry, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
+import { AggregatorRegistry, Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import type { Clock } from '../../core/clock.ts';
 import type { Log } from '../../core/log.ts';
 import { createMemo } from '../../core/memo.ts';
 import { shareRun } from '../../core/share-run.ts';
 import type { Siblings } from '../../core/siblings.ts';
+import type { Execution } from '../../execution/index.ts';
 import type { Anchors, Logs } from '../../provenance/index.ts';
 import type { App, Env } from '../env.ts';
 
-export type MetricsDeps = { logs: Logs; anchors: Anchors; clock: Clock; log: Log; siblings: Siblings };
+export type MetricsDeps = {
+  logs: Logs;
+  anchors: Anchors;
+  execution: Pick<Execution, 'load'>;
+  clock: Clock;
+  log: Log;
+  siblings: Siblings;
+};
 
 /** A scrape waits for the database no longer than that; what it does not know by then is left out. */
 const READ_MS = 2_000;
@@ -58,6 +66,7 @@ function addUp(metrics: unknown[]): Registry {
 function createMetrics(deps: MetricsDeps): Metrics {
   const [own, shared] = [new Registry(), new Registry()];
   collectDefaultMetrics({ register: own });
+  measureSandbox(own, deps.execution);
   const gauge = (name: string, help: string, labelNames: string[]) =>
     new Gauge({ name: `millicent_${name}`, help, labelNames, registers: [shared] });
   const [log, target] = [['log'], ['log', 'chain']];
@@ -84,6 +93,31 @@ function createMetrics(deps: MetricsDeps): Metrics {
       ]);
     },
   };
+}
+
+/** Read when a scrape comes. */
+function measureSandbox(own: Registry, { load }: MetricsDeps['execution']): void {
+  const registers = [own];
+  const gauge = (name: string, help: string, read: () => number) =>
+    new Gauge({
+      name: `millicent_sandbox_${name}`,
+      help,
+      registers,
+      collect() {
+        this.set(read());
+      },
+    });
+  gauge('running', 'Calls in the sandbox.', () => load().running);
+  gauge('waiting', 'Calls that wait for a place in it.', () => load().waiting);
+  new Counter({
+    name: 'millicent_sandbox_turned_away_total',
+    help: 'Calls that found no place in it, and were refused uncharged.',
+    registers,
+    collect() {
+      this.reset();
+      this.inc(load().turnedAway);
+    },
+  });
 }
 
 type LogGauges = { treeSize: Gauge; signedSize: Gauge; diverged: Gauge };

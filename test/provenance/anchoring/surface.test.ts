@@ -25,9 +25,16 @@ afterEach(() => lab.close());
 
 function serve({ logs, anchoring }: LabGateway) {
   const { anchors } = anchoring;
+  const load = () => ({
+    running: 2,
+    waiting: 3,
+    turnedAway: 4,
+    waitingJails: { ready: 0, starting: 0, memoryBytes: 0 },
+  });
+  const told = { clock: systemClock, log: silentLog, siblings: NO_SIBLINGS, execution: { load } };
   const app = new Hono<Env>();
   app.route('/', anchorRoutes({ anchors }));
-  app.route('/', metricsRoutes({ logs, anchors, clock: systemClock, log: silentLog, siblings: NO_SIBLINGS }));
+  app.route('/', metricsRoutes({ ...told, logs, anchors }));
   app.onError((error, c) => answerProblem(silentLog, error, c));
   return async (path: string) => {
     const response = await app.request(path, {}, { requestId: 'test' });

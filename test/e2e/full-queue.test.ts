@@ -1,0 +1,108 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { TestGateway } from '../harness/gateway.ts';
+import { expectTrueBooks, type FaultLab, startFaultLab, withHeaders } from './fault-lab.ts';
+import { createAgent, fillSandbox, jsonBody, publishEcho, readAnswer, SLEEPER } from './fixtures.ts';
+import { ask, shakeHands } from './mcp-fixtures.ts';
+
+const AT_ONCE = 20;
+
+let lab: FaultLab;
+let gateway: TestGateway;
+let echo: Awaited<ReturnType<typeof publishEcho>>;
+
+beforeAll(async () => {
+  lab = await startFaultLab();
+  gateway = await lab.start({ env: { SANDBOX_CONCURRENCY: '1', SANDBOX_QUEUE: '0' } });
+  echo = await publishEcho(gateway, SLEEPER);
+});
+afterAll(async () => {
+  await expectTrueBooks(lab, gateway);
+  await lab.close();
+});
+
+const bearer = (key: string, further = {}) => ({ authorization: `Bearer ${key}`, ...further });
+const called = (label: string, headers = {}) =>
+  jsonBody({ tool: 'random', arguments: { label } }, headers as Record<string, string>);
+const countRows = () => lab.database.sql`
+  SELECT (SELECT count(*) FROM ledger_hold)::int AS holds, (SELECT count(*) FROM payment_claim)::int AS claims`;
+
+/** The answer of whoever found no place. */
+async function expectNoPlace(response: Response): Promise<void> {
+  expect([response.status, response.headers.get('payment-required')]).toEqual([503, null]);
+  expect(Number(response.headers.get('retry-after'))).toBeGreaterThan(0);
+  const { type, note } = await readAnswer(response);
+  expect([type, note]).toEqual([expect.stringMatching(/unavailable$/), 'no charge applied']);
+}
+
+test('where there is no place nobody is asked to pay and nothing is set aside, whoever asks and however', async () => {
+  const key = await gateway.mint(10_000);
+  const repeated = called('named', bearer(key, { 'idempotency-key': 'no place' }));
+  const session = await shakeHands(gateway, `/mcp/${echo.id}`);
+  const { emptied } = await fillSandbox(gateway, echo);
+  const before = await countRows();
+  await expectNoPlace(await gateway.fetch(echo.call, called('stranger')));
+  await expectNoPlace(await gateway.fetch(echo.call, repeated));
+  const byKey = called('by key', bearer(key));
+  await Promise.all(
+    Array.from({ length: AT_ONCE }, async () => expectNoPlace(await gateway.fetch(echo.call, byKey))),
+  );
+  const asked = { name: 'random', arguments: {} };
+  for (const headers of [{}, bearer(key)]) {
+    const { body } = await ask(gateway, `/mcp/${echo.id}`, 'tools/call', asked, { ...session, ...headers });
+    expect(JSON.stringify(body)).toMatch(/Too many calls are running already/);
+  }
+  expect(await countRows()).toEqual(before);
+  const metrics = await (await gateway.fetch('/metrics')).text();
+  expect(metrics).toContain('millicent_sandbox_running 1\n');
+  expect(metrics).toMatch(/^millicent_sandbox_turned_away_total 2[4-9]$/m);
+  await emptied();
+  expect(await readAnswer(await gateway.fetch(echo.call, repeated))).toMatchObject({ charged_mcents: 50 });
+});
+
+test('a signed payment that finds no place is not used, and pays when it is sent again', async () => {
+  const agent = await createAgent(lab.anvil);
+  const owned = await agent.owns();
+  const request = called('signed');
+  const paying = withHeaders(request, await agent.sign(await gateway.fetch(echo.call, request)));
+  const { emptied } = await fillSandbox(gateway, echo);
+  await expectNoPlace(await gateway.fetch(echo.call, paying));
+  expect(await agent.owns()).toBe(owned);
+  await emptied();
+  expect(await readAnswer(await gateway.fetch(echo.call, paying))).toMatchObject({ charged_mcents: 50 });
+});
+
+test('what was paid for earlier is answered where there is no place, whatever paid and however it is asked', async () => {
+  const agent = await createAgent(lab.anvil);
+  const key = await gateway.mint(10_000, ['invoke', 'read']);
+  const request = called('signed earlier');
+  const signed = withHeaders(request, await agent.sign(await gateway.fetch(echo.call, request)));
+  const named = called('named earlier', bearer(key, { 'idempotency-key': 'earlier' }));
+  const inside = jsonBody(
+    {
+      tool: 'call_tool',
+      arguments: {
+        server: echo.id,
+        tool: 'random',
+        arguments: { label: 'inside' },
+        idempotency_key: 'inside',
+      },
+    },
+    bearer(key),
+  );
+  const send = () =>
+    Promise.all([
+      gateway.fetch(echo.call, signed).then(readAnswer),
+      gateway.fetch(echo.call, named).then(readAnswer),
+      gateway.fetch('/invoke/millicent', inside).then(readAnswer),
+    ]);
+  const first = [];
+  for (const each of [() => gateway.fetch(echo.call, signed), () => gateway.fetch(echo.call, named)]) {
+    first.push((await readAnswer(await each())).receipt_id);
+  }
+  const bought = (await readAnswer(await gateway.fetch('/invoke/millicent', inside))).result;
+  const { emptied } = await fillSandbox(gateway, echo);
+  const [again, repeated, boughtAgain] = await send();
+  expect([again?.receipt_id, repeated?.receipt_id]).toEqual(first);
+  expect(boughtAgain?.result).toEqual(bought);
+  await emptied();
+});
