@@ -2,6 +2,7 @@ import type { ErrorObject } from 'ajv';
 import { sha256 } from '../core/bytes.ts';
 import { isWithinDepth } from '../core/canonical-json.ts';
 import type { JsonObject } from './json-lines.ts';
+import { isSmall } from './plain-schema.ts';
 import { toPublicDetail } from './public-detail.ts';
 import { type Compiled, createSchemaCompiler } from './schema-compiler.ts';
 import { createTimeLimit } from './time-limit.ts';
@@ -61,9 +62,10 @@ export function createContracts(): Contracts {
     validate(schema, value, subject) {
       const contract = recall(schema);
       if (contract.kind === 'unusable') return invalid(`The tool's schema ${contract.why}.`);
-      const { validate, isPlain } = contract;
+      const { validate, plainness } = contract;
       const check = () => validate(value);
-      const run = isPlain ? { kind: 'done' as const, value: check() } : limit(check, VALIDATE_TIMEOUT_MS);
+      const isQuick = plainness === 'any' || (plainness === 'small' && isSmall(value));
+      const run = isQuick ? { kind: 'done' as const, value: check() } : limit(check, VALIDATE_TIMEOUT_MS);
       if (run.kind === 'too-slow')
         return invalid(`The value of ${subject} takes too long to check against the tool's schema.`);
       return run.value === true ? { kind: 'valid' } : invalid(describe(validate.errors?.at(-1), subject));

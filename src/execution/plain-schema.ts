@@ -1,47 +1,82 @@
 import { isObject, type JsonObject } from './json-lines.ts';
 
+/** Values that are checked without a stopwatch. */
+export type Plainness =
+  /** Whatever is sent. */
+  | 'any'
+  /** Those of few parts: as many of them as the caller likes may be checked against the same piece of the schema. */
+  | 'small'
+  | 'none';
+
 /** How many checks one value in a list, or under a name of the caller's choice, may cost. */
 const REPEATED_CHECKS_MAX = 32;
+/** Alternatives that a value is held against one after the other. */
+const ALTERNATIVES_MAX = 4;
+/** Lists, objects and what is in them. */
+const SMALL_PARTS = 1_000;
 
 /** Say nothing about a value. */
 const NOTES = ['title', 'description', 'default', 'examples', 'deprecated', 'readOnly', 'writeOnly'];
-/** One comparison each, or one look along a text or a list. */
+/** One comparison each, or one look along a text. */
 const BOUNDS = [
   ...['type', 'minimum', 'maximum', 'exclusiveMinimum', 'exclusiveMaximum', 'multipleOf'],
-  ...['minLength', 'maxLength', 'minItems', 'maxItems', 'minProperties', 'maxProperties'],
+  ...['minLength', 'maxLength', 'minItems', 'maxItems'],
 ];
 const ALTERNATIVES = ['anyOf', 'oneOf', 'allOf'];
 
 /**
- * Whether checking any value against a schema takes no longer than reading the value did, so that nobody has to
- * hold a stopwatch, which costs more than all of such a check. Then it has nothing that matches by expressions
- * (`pattern`, `format`), looks at a value again and again (`uniqueItems`, `$ref`), or applies several schemas to
- * what is inside a value; and what is applied to each of many values is small. Whatever is not known here is not
- * plain.
+ * For which values checking takes no longer than reading them did, so that nobody has to hold a stopwatch, which
+ * costs more than all of such a check. Such a schema has nothing that matches by expressions (`pattern`, `format`),
+ * looks at a value again and again (`uniqueItems`, `$ref`, many alternatives), or applies several schemas to what is
+ * inside a value. Whatever is not known here is not plain.
  */
-export function isPlainSchema(schema: JsonObject): boolean {
-  return isPlain(schema, { isRepeated: false });
+export function classifySchema(schema: JsonObject): Plainness {
+  const place = { isRepeated: false, repeats: false };
+  if (!isPlain(schema, place)) return 'none';
+  return place.repeats ? 'small' : 'any';
 }
 
-type Place = {
-  /** As many values may be checked against it as the caller likes to send. */
-  isRepeated: boolean;
-};
+/** Whether a value has few parts; of one that has many no more than that is looked at. */
+export function isSmall(value: unknown): boolean {
+  return countParts(value, SMALL_PARTS) >= 0;
+}
+
+function countParts(value: unknown, left: number): number {
+  let rest = left - 1;
+  if (typeof value !== 'object' || value === null) return rest;
+  for (const name in value) {
+    if (rest < 0) break;
+    rest = countParts(value[name as keyof typeof value], rest);
+  }
+  return rest;
+}
+
+/** `repeats` is set once a piece is met that many values may be checked against. */
+type Place = { isRepeated: boolean; repeats: boolean };
 
 function isPlain(schema: unknown, place: Place): boolean {
   if (typeof schema === 'boolean') return true;
-  if (!isObject(schema) || (place.isRepeated && countChecks(schema) > REPEATED_CHECKS_MAX)) return false;
+  if (!isObject(schema) || countAlternatives(schema) > (place.isRepeated ? 0 : ALTERNATIVES_MAX))
+    return false;
+  if (place.isRepeated && countChecks(schema) > REPEATED_CHECKS_MAX) return false;
   return Object.entries(schema).every(([name, value]) => {
     switch (name) {
       case 'properties':
         return isObject(value) && Object.values(value).every((each) => isPlain(each, place));
       case 'items':
       case 'additionalProperties':
-        return isPlain(value, { isRepeated: true });
+        return isPlainRepeated(value, place);
       default:
         return isPlainKeyword(name, value);
     }
   });
+}
+
+function isPlainRepeated(schema: unknown, place: Place): boolean {
+  // What allows everything, or nothing, is checked against once.
+  if (typeof schema === 'boolean') return true;
+  place.repeats = true;
+  return isPlain(schema, { isRepeated: true, repeats: true });
 }
 
 function isPlainKeyword(name: string, value: unknown): boolean {
@@ -56,22 +91,23 @@ function isPlainKeyword(name: string, value: unknown): boolean {
 function isFlat(schema: unknown): boolean {
   if (!isObject(schema)) return false;
   return Object.entries(schema).every(
-    ([name, value]) => !ALTERNATIVES.includes(name) && isPlainKeyword(name, value),
+    ([name, value]) => !ALTERNATIVES.includes(name) && name !== 'required' && isPlainKeyword(name, value),
   );
+}
+
+function countAlternatives(schema: JsonObject): number {
+  return ALTERNATIVES.reduce((sum, name) => sum + lengthOf(schema[name]), 0);
 }
 
 /** What is compared, in all, when one value is checked; of what is inside it only whether it is there. */
 function countChecks(schema: JsonObject): number {
-  return Object.entries(schema).reduce((sum, [name, value]) => sum + countOf(name, value), 0);
+  return Object.entries(schema).reduce((sum, [name, value]) => {
+    if (NOTES.includes(name)) return sum;
+    return sum + (name === 'properties' && isObject(value) ? Object.keys(value).length : lengthOf(value));
+  }, 0);
 }
 
-function countOf(name: string, value: unknown): number {
-  if (NOTES.includes(name)) return 0;
-  if (name === 'properties' && isObject(value)) return Object.keys(value).length;
-  if (!Array.isArray(value)) return 1;
-  if (!ALTERNATIVES.includes(name)) return value.length;
-  return value.filter(isObject).reduce((sum, each) => sum + countChecks(each), 0);
-}
+const lengthOf = (value: unknown) => (value === undefined ? 0 : Array.isArray(value) ? value.length : 1);
 
 function isNested(value: unknown): boolean {
   return typeof value === 'object' && value !== null;

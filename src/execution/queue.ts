@@ -22,7 +22,7 @@ export type Queue = {
   findRefusal(publisher?: string): Problem | undefined;
   /** How many are inside. */
   inside(): number;
-  /** How many wait, and how many were turned away so far. */
+  /** How many wait, and how often it was said so far that there is no place. */
   outside(): { waiting: number; turnedAway: number };
   /** Turns away who waits and whoever comes. */
   close(): void;

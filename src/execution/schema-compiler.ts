@@ -3,7 +3,7 @@ import { Ajv2019 } from 'ajv/dist/2019.js';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import formats from 'ajv-formats';
 import type { JsonObject } from './json-lines.ts';
-import { isPlainSchema } from './plain-schema.ts';
+import { classifySchema, type Plainness } from './plain-schema.ts';
 import { cutToBytes } from './public-detail.ts';
 import type { TimeLimit } from './time-limit.ts';
 
@@ -11,8 +11,8 @@ export type Compiled =
   | {
       kind: 'compiled';
       validate: ValidateFunction;
-      /** No value takes longer to check than it took to read. */
-      isPlain: boolean;
+      /** Which values take no longer to check than they took to read. */
+      plainness: Plainness;
     }
   /** `why` completes "The schema ...". */
   | { kind: 'unusable'; why: string };
@@ -85,7 +85,7 @@ function compile(dialect: Dialect, checker: Checker, schema: JsonObject): Compil
     return { kind: 'unusable', why: `is no JSON Schema: ${quote(checker.errorsText())}` };
   // The shared checker has looked at it: this instance needs no meta-schema, which takes 15 ms to build.
   const validate = createAjv(dialect, { ...OPTIONS, meta: false, validateSchema: false }).compile(rest);
-  return { kind: 'compiled', validate, isPlain: isPlainSchema(rest) };
+  return { kind: 'compiled', validate, plainness: classifySchema(rest) };
 }
 
 /**

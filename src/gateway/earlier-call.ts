@@ -1,6 +1,5 @@
 import { ZERO } from '../core/money.ts';
 import { Problem } from '../core/problem.ts';
-import { isTurnedAway } from '../execution/index.ts';
 import { type Claim, type Credential, claimIdOf, findClaim, hashQuoteId } from '../payments/index.ts';
 import { type Admission, admitCredential, sameRequest } from './admit-credential.ts';
 import { type Asker, answerClaim } from './answer-claim.ts';
@@ -9,6 +8,7 @@ import { type Demand, findCredential } from './demand.ts';
 import type { GatewayDeps } from './deps.ts';
 import { watchClient } from './guard-claim.ts';
 import { letGo } from './let-go.ts';
+import { takeOwed } from './owed-answer.ts';
 import { type PaidCallAnswer, type PaidCallInput, tellCredentialPaid, tellKeyPaid } from './paid-call.ts';
 import { type CallInput, nameCall } from './resolve-sale.ts';
 import { digestCall } from './sale.ts';
@@ -73,8 +73,8 @@ async function answerCredential(
 }
 
 /**
- * The claim of the payment. Money that has arrived and finds its call gone becomes credit here and now; where there
- * is only no place for the moment, it is left for its call, which its payer sends again.
+ * The claim of the payment, or of an earlier one of this payer for this request that is owed its answer. Money that
+ * has arrived and finds its call gone becomes credit here and now.
  */
 async function findPaid(
   deps: GatewayDeps,
@@ -86,8 +86,11 @@ async function findPaid(
   }
   if (admission.kind === 'owed') return { claim: admission.claim, asker: { isProven: true, isOwed: true } };
   const { authorization, credential, quote } = admission;
-  if (authorization.state !== 'paid' || credential.quoteToken === undefined) return undefined;
-  if (isTurnedAway(earlier.problem)) return undefined;
+  if (authorization.state === 'authorised') {
+    const owed = await takeOwed(deps, demand, authorization.payer);
+    return owed && { claim: owed, asker: { isProven: true, isOwed: true } };
+  }
+  if (credential.quoteToken === undefined) return undefined;
   const failure = { problem: earlier.problem.type, detail: earlier.problem.message };
   await letGo(deps, { authorization, quoteHash: hashQuoteId(quote), demand: quote, failure });
   const claim = await findClaim(deps.sql, claimIdOf(authorization.claimKey));

@@ -1,6 +1,5 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { x402Client } from '@x402/core/client';
 import { decodePaymentRequiredHeader, x402HTTPClient } from '@x402/core/http';
 import { ExactEvmScheme } from '@x402/evm/exact/client';
@@ -8,7 +7,7 @@ import { wrapFetchWithPayment } from '@x402/fetch';
 import { createPublicClient, createWalletClient, defineChain, http, parseAbi, parseEther } from 'viem';
 import { generatePrivateKey, type PrivateKeyAccount, privateKeyToAccount } from 'viem/accounts';
 import type { Anvil } from '../harness/chain.ts';
-import type { GatewayClient, TestGateway } from '../harness/gateway.ts';
+import type { GatewayClient } from '../harness/gateway.ts';
 
 const SERVER = readFileSync(join(import.meta.dirname, 'servers/echo.py'), 'utf8');
 const ERC20 = parseAbi(['function balanceOf(address) view returns (uint256)']);
@@ -128,30 +127,6 @@ export async function publishEcho(gateway: GatewayClient, change: Record<string,
   const body = await readAnswer(response);
   if (response.status !== 201) throw new Error(`publishing failed: ${JSON.stringify(body)}`);
   return { key, name, id: body.id, call: `/invoke/${encodeURIComponent(name)}`, body };
-}
-
-/** A server whose calls may sleep for as long as `fillSandbox` lets them. */
-export const SLEEPER = { limits: { timeout_ms: 30_000 } };
-
-/** Takes the only place of a sandbox that has one, with a call of a `SLEEPER`; `emptied` waits for the end of that. */
-export async function fillSandbox(gateway: TestGateway, { call }: { call: string }) {
-  const key = await gateway.mint(10_000);
-  const headers = { authorization: `Bearer ${key}` };
-  const request = jsonBody({ tool: 'sleep', arguments: { seconds: 6 } }, headers);
-  const { execution } = gateway.deps.http;
-  const idle = async (isIdle: boolean) => {
-    while ((execution.load().running === 0) !== isIdle) await sleep(5);
-  };
-  await idle(true);
-  const asleep = gateway.fetch(call, request);
-  await idle(false);
-  return {
-    async emptied(): Promise<void> {
-      const answer = await asleep;
-      if (answer.status !== 200) throw new Error(`the sleeper failed: ${await answer.text()}`);
-      await idle(true);
-    },
-  };
 }
 
 export type Books = {

@@ -111,7 +111,7 @@ function measureSandbox(own: Registry, { load }: MetricsDeps['execution']): void
   gauge('waiting', 'Calls that wait for a place in it.', () => load().waiting);
   new Counter({
     name: 'millicent_sandbox_turned_away_total',
-    help: 'Calls that found no place in it, and were refused uncharged.',
+    help: 'How often no place was found in it.',
     registers,
     collect() {
       this.reset();
