@@ -21,6 +21,8 @@ export type CreditClaim = {
 type ChallengeDeps = Pick<GatewayDeps, 'settings' | 'clock' | 'keySecrets'>;
 
 const VALID_MS = 10 * 60 * 1000;
+/** How far the clock of the gateway that asked may be ahead of ours. */
+const SKEW_MS = 60 * 1000;
 const PAYER = /^eip155:([1-9][0-9]{0,17}):(0x[0-9a-f]{40})$/;
 const SCOPES = ['example', 'invoke'] as const;
 
@@ -46,7 +48,7 @@ export async function claimCredit(
     equalConstantTime(claim.nonce, nonceOf(each, payer, claim.issuedAt)),
   );
   const age = deps.clock.now().getTime() - claim.issuedAt.getTime();
-  if (!secret || age > VALID_MS || age < 0)
+  if (!secret || age > VALID_MS || age < -SKEW_MS)
     throw refuse('The message is not one of ours, or is older than ten minutes.');
   const { message } = spell(deps, payer, claim);
   if (!(await isSigned(deps, { payer, message, signature: claim.signature }, signal))) {

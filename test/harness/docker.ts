@@ -1,11 +1,11 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import Docker from 'dockerode';
+import { findFreePort } from './free-port.ts';
 import { waitUntil } from './process.ts';
 
 /** A Docker engine of a test's own, beside whatever engine the machine has. */
@@ -143,15 +143,6 @@ async function untilAnswers(docker: Docker, daemon: ChildProcess, log: string): 
     );
   };
   await waitUntil(isUp, START_TIMEOUT_MS);
-}
-
-/** A port that was free a moment ago: dockerd cannot be asked which one it chose. */
-async function findFreePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return address !== null && typeof address === 'object' ? address.port : 0;
 }
 
 /** An authority, a server for 127.0.0.1 and a client, each signed by it. */

@@ -27,7 +27,7 @@ export type RailLab = {
   /** Everything answers again. */
   mend(): void;
   /** A gateway in this process, whose parts a test may change. */
-  start(options?: Pick<TestGatewayOptions, 'env' | 'change'>): Promise<TestGateway>;
+  start(options?: Pick<TestGatewayOptions, 'env' | 'change' | 'publicUrl'>): Promise<TestGateway>;
   /** A gateway in a process of its own, that may be killed. */
   startHalting(
     options?: Pick<HaltingGatewayOptions, 'env' | 'haltJobsAt' | 'waits'>,

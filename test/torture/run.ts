@@ -7,6 +7,7 @@ import { changeKey } from './actors/keys.ts';
 import { makePayment, openWallets } from './actors/payments.ts';
 import { auditBooks, auditLeftovers } from './audit/books.ts';
 import { auditBalances, auditCalls, auditTold, readCharges } from './audit/calls.ts';
+import { auditCredit } from './audit/credit.ts';
 import { auditLoudness } from './audit/loudness.ts';
 import { auditRails, endPayments } from './audit/rails.ts';
 import { auditReceipts, auditSignatures } from './audit/receipts.ts';
@@ -20,7 +21,7 @@ import { createWire } from './world/http.ts';
 import { openAccounts } from './world/open.ts';
 import type { StormPostgres } from './world/postgres.ts';
 import { openShops } from './world/shops.ts';
-import { startWorld } from './world/world.ts';
+import { PUBLIC_URL, startWorld } from './world/world.ts';
 
 /** What a storm came to. */
 export type Report = {
@@ -55,7 +56,16 @@ export async function runStorm(
     const { hasRails } = options;
     const wallets = hasRails ? await openWallets(world.lab) : [];
     const before = hasRails ? await readHoldings(world.lab) : undefined;
-    const parts = { world, wire, model, shops, wallets, attempts: [], counts: createCounts() };
+    const parts = {
+      world,
+      wire,
+      model,
+      shops,
+      wallets,
+      attempts: [],
+      broadcasts: new Map(),
+      counts: createCounts(),
+    };
     const storm: Storm = parts;
     const timed = async <T>(what: string, work: () => Promise<T>) => {
       const startedAt = performance.now();
@@ -150,11 +160,12 @@ async function untilQuiet({ world }: Storm): Promise<void> {
 async function audit(storm: Storm, before: Holdings | undefined): Promise<Violation[]> {
   const { sql } = storm.world.postgres;
   // In this process, so that what its jobs do once in a while is done now.
-  const auditor = before && (await storm.world.lab.start());
+  const auditor = before && (await storm.world.lab.start({ publicUrl: PUBLIC_URL }));
   const endings = auditor ? await endPayments(storm, auditor) : [];
   const charges = await readCharges(sql);
   return [
     ...(auditor && before ? await auditRails(storm, { auditor, endings, before, charges }) : []),
+    ...(auditor ? await auditCredit(storm, { auditor, endings }) : []),
     ...(await auditBooks(sql)),
     ...(await auditLeftovers(sql)),
     ...(await auditReceipts(sql)),

@@ -15,5 +15,7 @@ export type Storm = {
   wallets: readonly Wallet[];
   /** Everything that was paid for on a rail. */
   attempts: Attempt[];
+  /** Of those, whose payment somebody else brought to its chain, and by when that had been tried. */
+  broadcasts: Map<Attempt, Promise<void>>;
   counts: Counts;
 };

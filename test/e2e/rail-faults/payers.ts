@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { Credential } from 'mppx';
 import { Mppx, stripe as stripeMethod, tempo as tempoMethod } from 'mppx/client';
 import { createClient, type Hex, http } from 'viem';
-import { privateKeyToAccount } from 'viem/accounts';
+import { type PrivateKeyAccount, privateKeyToAccount } from 'viem/accounts';
 import { readContract } from 'viem/actions';
 import { tempoModerato } from 'viem/tempo/chains';
 import { z } from 'zod';
@@ -18,7 +18,12 @@ import { createAgent, tokenBalance } from '../fixtures.ts';
 export type Payer = {
   /** The headers that pay the challenge of this 402, made anew each time; on some rails money moves already. */
   pay(response: Response): Promise<Record<string, string>>;
+  /** Its name, and what shows that it asks, where the rail knows payers by an address that signs. */
+  credit?: CreditOwner;
 };
+
+/** A payer by its CAIP-10 name, and its signature over a text. */
+export type CreditOwner = { payer: string; sign(message: string): Promise<Hex> };
 
 /** A rail as a client meets it. */
 export type RailCase = {
@@ -43,17 +48,17 @@ export const RAIL_CASES = {
     ...{ name: 'evm', rail: 'evm', price: CHEAP, units: 2_500n },
     async createPayer(lab) {
       const agent = await createAgent(lab.anvil);
-      return { pay: (response) => agent.sign(response) };
+      return { pay: (response) => agent.sign(response), credit: ownCredit(lab.anvil, agent.account) };
     },
     received: (lab) => tokenBalance(lab.anvil, lab.anvil.payTo),
   },
   pull: {
     ...{ ...tempoCase, name: 'tempo pull' },
-    createPayer: async (lab) => payWithMppx(createTempoClient(lab, await lab.tempo.fundPayer(), 'pull')),
+    createPayer: (lab) => payOnTempo(lab, 'pull'),
   },
   push: {
     ...{ ...tempoCase, name: 'tempo push' },
-    createPayer: async (lab) => payWithMppx(createTempoClient(lab, await lab.tempo.fundPayer(), 'push')),
+    createPayer: (lab) => payOnTempo(lab, 'push'),
   },
   lightning: {
     ...{ name: 'lightning', rail: 'lightning', price: CHEAP, units: 3_000n },
@@ -75,6 +80,19 @@ type MppxClient = { createCredential(response: Response): Promise<string> };
 function payWithMppx(client: MppxClient): Payer {
   return {
     pay: async (response) => ({ 'payment-authorization': await client.createCredential(response) }),
+  };
+}
+
+async function payOnTempo(lab: RailLab, mode: 'pull' | 'push'): Promise<Payer> {
+  const key = await lab.tempo.fundPayer();
+  const paying = payWithMppx(createTempoClient(lab, key, mode));
+  return { ...paying, credit: ownCredit(lab.tempo, privateKeyToAccount(key)) };
+}
+
+export function ownCredit({ chainId }: { chainId: number }, account: PrivateKeyAccount): CreditOwner {
+  return {
+    payer: `eip155:${chainId}:${account.address.toLowerCase()}`,
+    sign: (message) => account.signMessage({ message }),
   };
 }
 

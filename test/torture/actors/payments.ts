@@ -4,12 +4,14 @@ import { type Answer, createAgent, jsonBody } from '../../e2e/fixtures.ts';
 import {
   DEAR,
   l402,
+  ownCredit,
   type Payer,
   RAIL_CASES,
   type RailCase,
   readInvoice,
 } from '../../e2e/rail-faults/payers.ts';
 import { type Attempt, unitsOf } from '../../e2e/rail-faults/storm/clients.ts';
+import { broadcastForeign } from '../../e2e/third-party.ts';
 import type { RailLab } from '../../harness/rail-lab.ts';
 import type { PayPlan } from '../plan/plan.ts';
 import type { Storm } from '../storm.ts';
@@ -22,7 +24,7 @@ const EVM: RailCase = {
   ...RAIL_CASES.evm,
   async createPayer(lab) {
     const agent = await createAgent(lab.anvil, PURSE_DOLLARS);
-    return { pay: (response) => agent.sign(response) };
+    return { pay: (response) => agent.sign(response), credit: ownCredit(lab.anvil, agent.account) };
   },
 };
 const DEAR_EVM: RailCase = { ...EVM, name: 'evm before', price: DEAR, units: 600_000n };
@@ -60,6 +62,7 @@ export async function makePayment(storm: Storm, plan: PayPlan): Promise<void> {
     const attempt = await openAttempt(storm, plan, wallet);
     if (!attempt) return;
     storm.attempts.push(attempt);
+    if (plan.isBroadcast) broadcast(storm, attempt);
     if (attempt.paying) await Promise.race([attempt.paying, sleep(CHALLENGE_MS, undefined, { ref: false })]);
     for (let round = 0; round < plan.rounds && attempt.paid; round += 1) {
       await Promise.all(plan.gateways.map((place) => sendPayment(storm, attempt, { place, plan })));
@@ -94,6 +97,7 @@ async function openAttempt(
   const attempt: Attempt = {
     ...{ label, purpose, rail: railCase, price, units: unitsOf(railCase, price), key, answers: [] },
     ...{ path: what.path, request: what.request, paid: undefined, paying: undefined },
+    payer: payer.credit?.payer,
   };
   if (railCase.rail !== 'lightning') {
     attempt.paid = withHeaders(what.request, await payer.pay(unpaid));
@@ -104,6 +108,17 @@ async function openAttempt(
     attempt.paid = withHeaders(what.request, l402(macaroon, 'preimage' in paid ? paid.preimage : ''));
   });
   return attempt;
+}
+
+/** What is signed for our address anybody may send: we may find it there before, while, or after we run the call. */
+function broadcast({ world, broadcasts, counts }: Storm, attempt: Attempt): void {
+  if (attempt.rail?.rail !== 'evm' || !attempt.paid) return;
+  const credential = attempt.paid.headers as Record<string, string>;
+  const sent = broadcastForeign(world.lab.anvil, credential).then(
+    () => counts.add('payments that somebody else brought to their chain'),
+    () => counts.add('payments that somebody else could not bring to their chain'),
+  );
+  broadcasts.set(attempt, sent);
 }
 
 /** No two fill one key with the same amount: a payer who signs the same again is answered what it paid for before. */

@@ -20,6 +20,7 @@ export function planPayment({ options, accounts, random }: Making, index: number
     account: random.between(0, accounts.length - 1),
     extra: random.between(0, 60),
     fails: purpose === 'call' && random.isTrue(0.3),
+    isBroadcast: random.isTrue(0.3),
     gateways: Array.from({ length: copies }, () => random.between(0, options.gateways - 1)),
     rounds: random.between(1, 3),
     patienceMs: random.isTrue(0.2) ? random.between(5, 200) : PATIENT_MS,

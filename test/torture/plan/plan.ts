@@ -52,6 +52,8 @@ export type PayPlan = {
   extra: number;
   /** The tool delivers nothing: then the payment comes back, or is credit. */
   fails: boolean;
+  /** Somebody else brings it to its chain while it is sent here, where anybody may. */
+  isBroadcast: boolean;
   /** Where the challenge comes from, and where the payment goes. */
   gateways: readonly number[];
   /** How often the whole is sent. */

@@ -20,6 +20,8 @@ export type StormGateway = {
 
 export type GatewayStart = {
   env: Record<string, string>;
+  /** Where it listens, whatever it is called by. */
+  port: number;
   mutant: Mutant | undefined;
   /** Where its log goes. */
   logFile: string;
@@ -30,15 +32,16 @@ const MAIN = fileURLToPath(new URL('../../../src/main.ts', import.meta.url));
 const READY_MS = 90_000;
 
 const messageSchema = z.discriminatedUnion('kind', [
-  z.object({ kind: z.literal('ready'), url: z.string() }),
+  z.object({ kind: z.literal('ready') }),
   z.object({ kind: z.literal('mutated'), file: z.string() }),
 ]);
 
-export async function startStormGateway({ env, mutant, logFile }: GatewayStart): Promise<StormGateway> {
+export async function startStormGateway({ env, port, mutant, logFile }: GatewayStart): Promise<StormGateway> {
   const child = spawn(process.execPath, ['--import', PRELOAD, '--import', 'tsx', MAIN], {
     env: {
       PATH: process.env.PATH,
       ...env,
+      PORT: String(port),
       ...(mutant && { TORTURE_MUTANT: JSON.stringify(mutant.pieces) }),
     },
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
@@ -46,7 +49,8 @@ export async function startStormGateway({ env, mutant, logFile }: GatewayStart):
   const ended = once(child, 'close').then(([code]) => code as number | null);
   const complaint = keepLog(child, logFile);
   const mutated = new Set<string>();
-  const url = await new Promise<string>((resolve, reject) => {
+  const url = `http://127.0.0.1:${port}`;
+  await new Promise<void>((resolve, reject) => {
     const late = setTimeout(() => reject(new Error(`a gateway is not ready: ${complaint()}`)), READY_MS);
     child.on('message', (said) => {
       const message = messageSchema.safeParse(said);
@@ -54,7 +58,7 @@ export async function startStormGateway({ env, mutant, logFile }: GatewayStart):
       if (message.data.kind === 'mutated') mutated.add(message.data.file);
       else {
         clearTimeout(late);
-        resolve(message.data.url);
+        resolve();
       }
     });
     void ended.then((code) => {

@@ -2,6 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { newReceiptKeyPem } from '../../../src/provenance/index.ts';
+import { findFreePort } from '../../harness/free-port.ts';
 import { gatewayEnvironment } from '../../harness/gateway.ts';
 import { ALL_RAILS, type RailLab, startRailLab } from '../../harness/rail-lab.ts';
 import { findMutant } from '../mutants.ts';
@@ -27,13 +28,20 @@ const NO_RATE_LIMITS = {
   ...{ RATE_WRONG_KEYS_PER_SECOND: '0', EVENT_LOOP_DELAY_MAX_MS: '0' },
 };
 
+/** One installation, wherever its gateways listen. */
+export const PUBLIC_URL = 'http://storm.example';
+
 export async function startWorld(
   options: StormOptions,
   given?: Pick<StormPostgres, 'url' | 'sql'>,
 ): Promise<World> {
   const mutant = options.mutant === undefined ? undefined : findMutant(options.mutant);
   const folder = mkdtempSync(join(tmpdir(), 'millicent-storm-'));
-  const closing: (() => Promise<void>)[] = [async () => rmSync(folder, { recursive: true, force: true })];
+  const closing: (() => Promise<void>)[] = [
+    async () => {
+      if (!process.env.KEEP) rmSync(folder, { recursive: true, force: true });
+    },
+  ];
   const close = async () => {
     for (const end of closing.splice(0).reverse()) await end();
   };
@@ -43,12 +51,14 @@ export async function startWorld(
     const database = { url: postgres.url, sql: postgres.sql, close: async () => {} };
     const lab = await startRailLab(options.hasRails ? ALL_RAILS : [], database);
     closing.push(lab.close);
-    const shared = { ...NO_RATE_LIMITS, RECEIPT_KEY: newReceiptKeyPem(), ...lab.environment };
+    const shared = { ...NO_RATE_LIMITS, PUBLIC_URL, RECEIPT_KEY: newReceiptKeyPem(), ...lab.environment };
+    const ports = await Promise.all(Array.from({ length: options.gateways }, findFreePort));
     const fleet = await startFleet(options.gateways, (place) => {
       const dataDir = join(folder, `gateway-${place}`);
       mkdirSync(dataDir, { recursive: true });
       const env = { ...gatewayEnvironment({ database, env: shared }, dataDir), LOG_LEVEL: 'warn' };
-      return { env, mutant, logFile: join(folder, `gateway-${place}.log`) };
+      const port = ports[place] ?? 0;
+      return { env, port, mutant, logFile: join(folder, `gateway-${place}.log`) };
     });
     closing.push(fleet.close);
     return { options, postgres, lab, fleet, folder, close };

@@ -28,6 +28,8 @@ export type Attempt = {
   answers: { status: number; body: Answer }[];
   /** The bearer key that is charged or filled. */
   key: string | undefined;
+  /** CAIP-10, where the rail knows payers by an address that signs. */
+  payer?: string | undefined;
 };
 
 export type Shops = { cheap: string; dear: string; failing: string[]; failingDear: string };
