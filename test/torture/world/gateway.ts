@@ -95,13 +95,14 @@ const COMPLAINT_MAX = 2_000;
 /** Everything it says goes to a file; the last of it is told where it fails to start. */
 function keepLog(child: ChildProcess, logFile: string): () => string {
   const file = createWriteStream(logFile, { flags: 'a' });
-  let last = '';
-  for (const stream of [child.stdout, child.stderr]) {
-    stream?.on('data', (chunk: Buffer) => {
-      last = (last + chunk.toString()).slice(-COMPLAINT_MAX);
+  const last = { stderr: '', stdout: '' };
+  for (const name of ['stderr', 'stdout'] as const) {
+    child[name]?.on('data', (chunk: Buffer) => {
+      last[name] = (last[name] + chunk.toString()).slice(-COMPLAINT_MAX);
       file.write(chunk);
     });
   }
   child.once('close', () => file.end());
-  return () => last.trim();
+  // What ended it stands on stderr, and its log is longer.
+  return () => `${last.stderr}${last.stdout}`.trim();
 }
