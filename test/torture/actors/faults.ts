@@ -26,15 +26,18 @@ export function mend({ world }: Storm): void {
   for (let place = 0; place < world.options.gateways; place += 1) world.fleet.at(place)?.shiftClock(0);
 }
 
+/** How long a gateway that is to end is waited for, and for another one beside it. */
+const SPARED_MS = 10_000;
+
 async function breakOne(storm: Storm, fault: Fault): Promise<void> {
   const { world, counts } = storm;
   switch (fault.kind) {
     case 'kill-gateway':
-      if (!world.fleet.at(fault.place)) return;
-      // On a slow machine starting one takes long, and with none of them the storm would only wait.
-      if (world.options.gateways > 1 && world.fleet.living() === 1) return;
-      counts.add('faults: gateway killed');
-      return world.fleet.kill(fault.place, fault.downMs);
+    case 'end-gateway':
+      if (!(await isSpared(storm, fault.place))) return;
+      counts.add(`faults: gateway ${fault.kind === 'kill-gateway' ? 'killed' : 'ended'}`);
+      if (fault.kind === 'kill-gateway') return world.fleet.kill(fault.place, fault.downMs);
+      return world.fleet.end(fault.place, fault.downMs);
     case 'kill-postgres':
       if (await world.postgres.kill('postmaster')) counts.add('faults: Postgres killed');
       return;
@@ -54,6 +57,18 @@ async function breakOne(storm: Storm, fault: Fault): Promise<void> {
     default:
       return fault satisfies never;
   }
+}
+
+/**
+ * Whether there is a gateway in this place, and another one lives. On a slow machine starting one takes long, and with
+ * none of them the storm would only wait.
+ */
+async function isSpared({ world }: Storm, place: number): Promise<boolean> {
+  const { fleet, options } = world;
+  const isEnough = () => fleet.at(place) !== undefined && (options.gateways === 1 || fleet.living() > 1);
+  const deadline = performance.now() + SPARED_MS;
+  while (!isEnough() && performance.now() < deadline) await sleep(100);
+  return isEnough();
 }
 
 type RailFault = Extract<Fault, { kind: 'rail' }>;
@@ -79,7 +94,7 @@ async function breakRail({ world }: Storm, fault: RailFault): Promise<void> {
   door?.decide(() => 'pass');
 }
 
-/** Kills one process below a gateway: what it runs for others is all it has there. */
+/** Kills one process below a gateway: it has nothing there but what it runs for others, and what compiles our sources. */
 function killJail(gateway: number | undefined, which: number): boolean {
   if (gateway === undefined) return false;
   const below = listBelow(gateway);
@@ -98,6 +113,7 @@ function listBelow(root: number): number[] {
     if (!/^\d+$/.test(name)) continue;
     try {
       const text = readFileSync(`/proc/${name}/stat`, 'utf8');
+      if (text.includes('(esbuild)')) continue;
       parents.set(Number(name), Number(text.slice(text.lastIndexOf(')') + 2).split(' ')[1]));
     } catch {
       // It ended while we looked.

@@ -6,6 +6,8 @@ import type { StormOptions } from '../options.ts';
 /** What breaks, and for how long. */
 export type Fault =
   | { kind: 'kill-gateway'; place: number; downMs: number }
+  /** SIGTERM amid its calls: it ends them, and itself with 0. */
+  | { kind: 'end-gateway'; place: number; downMs: number }
   | { kind: 'kill-postgres' }
   /** One of its processes: the others end with it, and it recovers by itself. */
   | { kind: 'kill-backend' }
@@ -41,6 +43,7 @@ export function planFaults(options: StormOptions, random: Random): FaultPlan[] {
   const place = () => random.between(0, options.gateways - 1);
   if (options.hasKills) {
     every(2_500, 8_000, () => ({ kind: 'kill-gateway', place: place(), downMs: random.between(0, 2_000) }));
+    every(6_000, 20_000, () => ({ kind: 'end-gateway', place: place(), downMs: random.between(0, 2_000) }));
     every(7_000, 25_000, () => (random.isTrue(0.6) ? { kind: 'kill-postgres' } : { kind: 'kill-backend' }));
     every(500, 2_500, () => ({ kind: 'kill-jail', place: place(), which: random.between(0, 1_000) }));
   }

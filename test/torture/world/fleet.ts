@@ -10,7 +10,9 @@ export type Fleet = {
   living(): number;
   /** SIGKILL, and another one in its place after a while. */
   kill(place: number, downMs: number): Promise<void>;
-  /** SIGTERM to all, and others in their places; answers how the first ones ended. */
+  /** SIGTERM, and another one in its place after a while. */
+  end(place: number, downMs: number): Promise<void>;
+  /** SIGTERM to all, and others in their places; answers how these and all that were ended before did. */
   renew(): Promise<(number | null)[]>;
   /** What gateways said that ended although nobody told them to; others stand in their places. */
   deaths: readonly string[];
@@ -24,6 +26,7 @@ export async function startFleet(count: number, start: (place: number) => Gatewa
   const places: (StormGateway | undefined)[] = Array.from({ length: count }, () => undefined);
   let isClosing = false;
   const deaths: string[] = [];
+  const codes: (number | null)[] = [];
   const settle = (place: number, gateway: StormGateway) => {
     places[place] = gateway;
     void gateway.died.then(async (said) => {
@@ -63,6 +66,14 @@ export async function startFleet(count: number, start: (place: number) => Gatewa
     await close();
     throw cause;
   }
+  const replace = async (place: number, downMs: number, end: (gateway: StormGateway) => Promise<void>) => {
+    const gateway = places[place];
+    if (!gateway) return;
+    places[place] = undefined;
+    await end(gateway);
+    await sleep(downMs);
+    if (!isClosing) await fill(place);
+  };
   return {
     deaths,
     at: (place) => places[place],
@@ -71,17 +82,14 @@ export async function startFleet(count: number, start: (place: number) => Gatewa
       const order = [...places.slice(place), ...places.slice(0, place)];
       return order.find((gateway) => gateway !== undefined);
     },
-    async kill(place, downMs) {
-      const gateway = places[place];
-      if (!gateway) return;
-      places[place] = undefined;
-      await gateway.kill();
-      await sleep(downMs);
-      if (!isClosing) await fill(place);
-    },
+    kill: (place, downMs) => replace(place, downMs, (gateway) => gateway.kill()),
+    end: (place, downMs) =>
+      replace(place, downMs, async (gateway) => {
+        codes.push(await gateway.stop());
+      }),
     async renew() {
       const before = places.splice(0, count, ...Array.from({ length: count }, () => undefined));
-      const codes = await Promise.all(before.flatMap((gateway) => (gateway ? [gateway.stop()] : [])));
+      codes.push(...(await Promise.all(before.flatMap((gateway) => (gateway ? [gateway.stop()] : [])))));
       await Promise.all(places.map((_, place) => fill(place)));
       return codes;
     },
