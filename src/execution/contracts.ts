@@ -65,12 +65,24 @@ export function createContracts(): Contracts {
       const { validate, plainness } = contract;
       const check = () => validate(value);
       const isQuick = plainness === 'any' || (plainness === 'small' && isSmall(value));
-      const run = isQuick ? { kind: 'done' as const, value: check() } : limit(check, VALIDATE_TIMEOUT_MS);
+      const run = withinStack(() =>
+        isQuick ? { kind: 'done' as const, value: check() } : limit(check, VALIDATE_TIMEOUT_MS),
+      );
       if (run.kind === 'too-slow')
         return invalid(`The value of ${subject} takes too long to check against the tool's schema.`);
       return run.value === true ? { kind: 'valid' } : invalid(describe(validate.errors?.at(-1), subject));
     },
   };
+}
+
+/** What is too deep for the stack is too much, as what takes too long is. */
+function withinStack<T>(run: () => T): T | { kind: 'too-slow' } {
+  try {
+    return run();
+  } catch (error) {
+    if (error instanceof RangeError) return { kind: 'too-slow' };
+    throw error;
+  }
 }
 
 function invalid(detail: string): Validation {

@@ -4,7 +4,7 @@ import { isObject, type JsonObject } from './json-lines.ts';
 export type Plainness =
   /** Whatever is sent. */
   | 'any'
-  /** Those of few parts: as many of them as the caller likes may be checked against the same piece of the schema. */
+  /** Those of few parts and short names: as many of them as the caller likes may be checked against the same piece of the schema. */
   | 'small'
   | 'none';
 
@@ -12,8 +12,9 @@ export type Plainness =
 const REPEATED_CHECKS_MAX = 32;
 /** Alternatives that a value is held against one after the other. */
 const ALTERNATIVES_MAX = 4;
-/** Lists, objects and what is in them. */
+/** Lists, objects and what is in them; a name counts as one for so many characters. */
 const SMALL_PARTS = 1_000;
+const NAME_PART = 64;
 
 /** Say nothing about a value. */
 const NOTES = ['title', 'description', 'default', 'examples', 'deprecated', 'readOnly', 'writeOnly'];
@@ -36,7 +37,7 @@ export function classifySchema(schema: JsonObject): Plainness {
   return place.repeats ? 'small' : 'any';
 }
 
-/** Whether a value has few parts; of one that has many no more than that is looked at. */
+/** Whether a value has few parts and short names. A name of the caller's is spelled anew for what is wrong under it. */
 export function isSmall(value: unknown): boolean {
   return countParts(value, SMALL_PARTS) >= 0;
 }
@@ -44,9 +45,10 @@ export function isSmall(value: unknown): boolean {
 function countParts(value: unknown, left: number): number {
   let rest = left - 1;
   if (typeof value !== 'object' || value === null) return rest;
+  if (Array.isArray(value) && value.length > rest) return -1;
   for (const name in value) {
     if (rest < 0) break;
-    rest = countParts(value[name as keyof typeof value], rest);
+    rest = countParts(value[name as keyof typeof value], rest - Math.floor(name.length / NAME_PART));
   }
   return rest;
 }

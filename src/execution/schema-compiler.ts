@@ -85,6 +85,8 @@ function compile(dialect: Dialect, checker: Checker, schema: JsonObject): Compil
     return { kind: 'unusable', why: `is no JSON Schema: ${quote(checker.errorsText())}` };
   // The shared checker has looked at it: this instance needs no meta-schema, which takes 15 ms to build.
   const validate = createAjv(dialect, { ...OPTIONS, meta: false, validateSchema: false }).compile(rest);
+  // V8 compiles a function when it is first called: that belongs to what is limited, and some are too deep for it.
+  validate({});
   return { kind: 'compiled', validate, plainness: classifySchema(rest) };
 }
 

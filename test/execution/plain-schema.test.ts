@@ -41,6 +41,7 @@ describe('a value of few parts is checked without a stopwatch against a schema',
     expect(isSmall({ list: times(1_100, (n) => n) })).toBe(false);
     expect(isSmall(times(40, () => times(40, (n) => ({ n }))))).toBe(false);
     expect(isSmall('x'.repeat(MIB))).toBe(true);
+    expect(isSmall({ ['x'.repeat(MIB)]: 1 })).toBe(false);
   });
 });
 
@@ -124,6 +125,11 @@ it.each<[string, JsonObject, JsonObject]>([
     object({ additionalProperties: nest(1) }),
     Object.fromEntries(times(90_000, (n) => [n.toString(36), {}])),
   ],
+  [
+    'one long name that is wrong once',
+    object({ additionalProperties: { type: 'string' } }),
+    { ['~/'.repeat(MIB / 2)]: 1 },
+  ],
   ['names of one object', object({ properties: named(1_000) }), manyNames],
 ])('nobody holds the gateway up with %s', (_name, schema, value) => {
   const contracts = createContracts();
@@ -132,4 +138,16 @@ it.each<[string, JsonObject, JsonObject]>([
   contracts.validate(schema, value, 'arguments');
   const { user, system } = process.cpuUsage(startedAt);
   expect((user + system) / 1_000).toBeLessThan(300);
+});
+
+it('a schema whose check is too deep for the stack is unusable, and nobody who calls its tool meets a bug of ours', () => {
+  const contracts = createContracts();
+  for (const count of [1_200, 1_600, 1_900]) {
+    const schema = object({
+      properties: Object.fromEntries(times(count, (n) => [n.toString(36), false] as const)),
+    });
+    const why = contracts.refuse(schema);
+    const { kind } = contracts.validate(schema, {}, 'arguments');
+    expect([count, kind]).toEqual([count, why === undefined ? 'valid' : 'invalid']);
+  }
 });
