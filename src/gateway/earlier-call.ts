@@ -90,7 +90,7 @@ async function findPaid(
     const owed = await takeOwed(deps, demand, authorization.payer);
     return owed && { claim: owed, asker: { isProven: true, isOwed: true } };
   }
-  if (credential.quoteToken === undefined) return undefined;
+  if (authorization.state !== 'paid' || credential.quoteToken === undefined) return undefined;
   const failure = { problem: earlier.problem.type, detail: earlier.problem.message };
   await letGo(deps, { authorization, quoteHash: hashQuoteId(quote), demand: quote, failure });
   const claim = await findClaim(deps.sql, claimIdOf(authorization.claimKey));
