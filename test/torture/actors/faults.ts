@@ -27,7 +27,7 @@ export function mend({ world }: Storm): void {
 }
 
 /** How long a gateway that is to end is waited for, and for another one beside it. */
-const SPARED_MS = 10_000;
+const SPARED_MS = 60_000;
 
 async function breakOne(storm: Storm, fault: Fault): Promise<void> {
   const { world, counts } = storm;
