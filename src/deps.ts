@@ -1,6 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import type { Config } from './config.ts';
 import { type Clock, systemClock } from './core/clock.ts';
+import { closeAll } from './core/close-all.ts';
 import type { Log } from './core/log.ts';
 import { millicents } from './core/money.ts';
 import { shareRun } from './core/share-run.ts';
@@ -117,14 +118,18 @@ export async function createDeps({ config: whole, log, ...input }: DepsInput): P
       isReady: shareRun(() => readReadiness({ sql, wired, provenance, rails: rails.all }, isDraining)),
     },
     jobs: [...wired.jobs, ...provenance.jobs, ...rails.all.flatMap(({ jobs }) => jobs)],
-    async close() {
-      for (const { close } of rails.all) await close?.();
-      await gateway.charger.drain();
-      await wired.close();
-      await gateway.receipts.sealOpenBatches();
-      await worker.stop();
-      await database.close();
-    },
+    close: () =>
+      closeAll(
+        [
+          ...rails.all.map(({ close }) => close ?? (() => {})),
+          gateway.charger.drain,
+          wired.close,
+          gateway.receipts.sealOpenBatches,
+          worker.stop,
+          database.close,
+        ],
+        log,
+      ),
   };
 }
 

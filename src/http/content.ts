@@ -30,10 +30,11 @@ export async function readContent(
 
 /**
  * The body as Node has it: `Request.body` would have a `Request`, its headers and two web streams made for it,
- * which costs more than most calls.
+ * which costs more than most calls. Where somebody before us has begun to read, it is the `Request` that has it.
  */
 function bodyOf(c: Ctx): Readable | undefined {
-  if (c.env?.incoming) return c.env.incoming;
+  const incoming = c.env?.incoming;
+  if (incoming?.readableFlowing === null) return incoming;
   const { body } = c.req.raw;
   return body ? Readable.fromWeb(body) : undefined;
 }

@@ -1,8 +1,6 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { openDatabase } from '../../src/db/index.ts';
-import { createTestDatabase, type TestDatabase } from '../harness/database.ts';
+import { createTestDatabase, loseDatabase, type TestDatabase } from '../harness/database.ts';
 import { startTestGateway, type TestGateway } from '../harness/gateway.ts';
-import { waitUntil } from '../harness/process.ts';
 import { jsonBody, readAnswer } from './fixtures.ts';
 
 let database: TestDatabase;
@@ -19,27 +17,11 @@ afterEach(async () => {
   await database.close();
 });
 
-/** Hangs up on everybody and lets nobody in, as a server does that is not there; the answer lets them in again. */
-async function loseDatabase(): Promise<() => Promise<void>> {
-  const name = new URL(database.url).pathname.slice(1);
-  const address = new URL(database.url);
-  address.pathname = '/postgres';
-  const operator = openDatabase({ url: address.href, poolMax: 1, applicationName: 'operator' });
-  const { sql } = operator;
-  await sql`ALTER DATABASE ${sql(name)} ALLOW_CONNECTIONS false`;
-  await sql`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = ${name}`;
-  return async () => {
-    await sql`ALTER DATABASE ${sql(name)} ALLOW_CONNECTIONS true`;
-    await operator.close();
-    await waitUntil(() => database.sql`SELECT 1`.then(() => true).catch(() => false));
-  };
-}
-
 const callWith = (headers: Record<string, string> = {}) =>
   gateway.fetch('/v1/example', jsonBody({ label: 'one' }, { authorization: `Bearer ${key}`, ...headers }));
 
 test('without a database a request is told to come again, and never that we made a mistake', async () => {
-  const mend = await loseDatabase();
+  const mend = await loseDatabase(database);
   const headers = { authorization: `Bearer mcp_${'ab'.repeat(24)}` };
   try {
     for (const path of ['/v1/calls', '/v1/balance', `/receipts/${crypto.randomUUID()}`, '/v1/keys']) {
@@ -55,7 +37,7 @@ test('without a database a request is told to come again, and never that we made
 
 test('a call that loses the database is told its receipt, and asked for again it is answered and charged once', async () => {
   expect((await callWith()).status).toBe(200);
-  const mend = await loseDatabase();
+  const mend = await loseDatabase(database);
   const lost = [await callWith(), await callWith({ 'idempotency-key': 'k' })];
   await mend();
   for (const response of lost) {

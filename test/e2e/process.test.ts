@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { createTestDatabase, type TestDatabase } from '../harness/database.ts';
+import { createTestDatabase, loseDatabase, type TestDatabase } from '../harness/database.ts';
 import { gatewayEnvironment, startTestGateway, type TestGateway } from '../harness/gateway.ts';
 import { waitUntil } from '../harness/process.ts';
 import { jsonBody, publishEcho, readAnswer } from './fixtures.ts';
@@ -57,6 +57,17 @@ test('SIGTERM fails no call in flight, ends kept connections, and exits 0', asyn
   expect(await exited).toBe(0);
   const open = await database.sql`SELECT 1 FROM ledger_hold WHERE state = 'held'`;
   expect(open).toEqual([]);
+});
+
+test('SIGTERM while the database is away ends a gateway with 0 all the same', async () => {
+  const own = await createTestDatabase({ poolMax: 1 });
+  const { child, exited, stderr } = startMain(gatewayEnvironment({ database: own }, dataDir));
+  await new Promise((done) => child.once('message', done));
+  const mend = await loseDatabase(own);
+  child.kill('SIGTERM');
+  expect([await exited, stderr()]).toEqual([0, '']);
+  await mend();
+  await own.close();
 });
 
 test('production without its secrets, and half a rail, do not start and name what is missing', async () => {

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { inject } from 'vitest';
 import { openDatabase, type Sql } from '../../src/db/index.ts';
+import { waitUntil } from './process.ts';
 import { addressOf, administer, dropDatabase } from './server.ts';
 
 export type TestDatabase = { url: string; sql: Sql; close(): Promise<void> };
@@ -27,5 +28,21 @@ export async function createTestDatabase(options: TestDatabaseOptions = {}): Pro
       await database.close();
       await administer(serverUrl, (sql) => dropDatabase(sql, name));
     },
+  };
+}
+
+/** Hangs up on everybody and lets nobody in, as a server does that is not there; the answer lets them in again. */
+export async function loseDatabase(database: TestDatabase): Promise<() => Promise<void>> {
+  const name = new URL(database.url).pathname.slice(1);
+  const address = new URL(database.url);
+  address.pathname = '/postgres';
+  const operator = openDatabase({ url: address.href, poolMax: 1, applicationName: 'operator' });
+  const { sql } = operator;
+  await sql`ALTER DATABASE ${sql(name)} ALLOW_CONNECTIONS false`;
+  await sql`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = ${name}`;
+  return async () => {
+    await sql`ALTER DATABASE ${sql(name)} ALLOW_CONNECTIONS true`;
+    await operator.close();
+    await waitUntil(() => database.sql`SELECT 1`.then(() => true).catch(() => false));
   };
 }

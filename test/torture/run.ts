@@ -120,8 +120,7 @@ function act(storm: Storm, deed: Deed): Promise<void> {
 
 /** All gateways in order and new ones in their places; then everybody asks once more for what they do not know. */
 async function comeToRest(storm: Storm): Promise<Violation[]> {
-  const codes = await storm.world.fleet.renew();
-  const unclean = codes.filter((code) => code !== 0);
+  const unclean = await storm.world.fleet.renew();
   await untilQuiet(storm);
   const open = [...storm.model.calls.values()].filter(isOpen);
   for (let done = 0; done < open.length; done += ASKED_AT_ONCE) {
@@ -130,7 +129,7 @@ async function comeToRest(storm: Storm): Promise<Violation[]> {
   }
   await untilQuiet(storm);
   return [
-    ...tell('unclean-stop', unclean, (code) => `SIGTERM ended a gateway with ${code}`),
+    ...tell('unclean-stop', unclean, (said) => said),
     ...tell('gateway-died', storm.world.fleet.deaths, (said) => said),
   ];
 }

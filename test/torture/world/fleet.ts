@@ -12,8 +12,8 @@ export type Fleet = {
   kill(place: number, downMs: number): Promise<void>;
   /** SIGTERM, and another one in its place after a while. */
   end(place: number, downMs: number): Promise<void>;
-  /** SIGTERM to all, and others in their places; answers how these and all that were ended before did. */
-  renew(): Promise<(number | null)[]>;
+  /** SIGTERM to all, and others in their places; answers what these and all before them said that ended badly. */
+  renew(): Promise<string[]>;
   /** What gateways said that ended although nobody told them to; others stand in their places. */
   deaths: readonly string[];
   close(): Promise<void>;
@@ -26,7 +26,11 @@ export async function startFleet(count: number, start: (place: number) => Gatewa
   const places: (StormGateway | undefined)[] = Array.from({ length: count }, () => undefined);
   let isClosing = false;
   const deaths: string[] = [];
-  const codes: (number | null)[] = [];
+  const unclean: string[] = [];
+  const stop = async (gateway: StormGateway) => {
+    const said = await gateway.stop();
+    if (said !== undefined) unclean.push(said);
+  };
   const settle = (place: number, gateway: StormGateway) => {
     places[place] = gateway;
     void gateway.died.then(async (said) => {
@@ -83,15 +87,12 @@ export async function startFleet(count: number, start: (place: number) => Gatewa
       return order.find((gateway) => gateway !== undefined);
     },
     kill: (place, downMs) => replace(place, downMs, (gateway) => gateway.kill()),
-    end: (place, downMs) =>
-      replace(place, downMs, async (gateway) => {
-        codes.push(await gateway.stop());
-      }),
+    end: (place, downMs) => replace(place, downMs, stop),
     async renew() {
       const before = places.splice(0, count, ...Array.from({ length: count }, () => undefined));
-      codes.push(...(await Promise.all(before.flatMap((gateway) => (gateway ? [gateway.stop()] : [])))));
+      await Promise.all(before.map(async (gateway) => gateway && stop(gateway)));
       await Promise.all(places.map((_, place) => fill(place)));
-      return codes;
+      return unclean;
     },
     close,
   };

@@ -14,8 +14,8 @@ export type StormGateway = {
   kill(): Promise<void>;
   /** Resolves when it ends although nobody told it to, with the last it said. */
   died: Promise<string>;
-  /** SIGTERM; answers the exit code. */
-  stop(): Promise<number | null>;
+  /** SIGTERM; answers what it said at last where it did not end with 0. */
+  stop(): Promise<string | undefined>;
 };
 
 export type GatewayStart = {
@@ -86,7 +86,10 @@ export async function startStormGateway({ env, port, mutant, logFile }: GatewayS
       if (child.connected) child.send({ kind: 'clock', offsetMs });
     },
     kill: async () => void (await end('SIGKILL')),
-    stop: () => end('SIGTERM'),
+    stop: async () => {
+      const code = await end('SIGTERM');
+      return code === 0 ? undefined : `SIGTERM ended a gateway with ${code}: ${complaint()}`;
+    },
   };
 }
 
