@@ -17,7 +17,8 @@ export function isDatabaseLost(error: unknown): boolean {
 }
 
 const DRIVER = /^CONNECT(?:ION_|_TIMEOUT$)/;
-const LOST = /^(?:CONNECTION_|CONNECT_TIMEOUT$|ECONN|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_AGAIN)/;
+const LOST =
+  /^(?:CONNECTION_|CONNECT_TIMEOUT$|ECONN|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_AGAIN)/;
 
 /** A unix socket that is not there while its server is not, or whose queue is full. */
 function isSocketAway(error: Error): boolean {
