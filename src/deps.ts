@@ -119,17 +119,11 @@ export async function createDeps({ config: whole, log, ...input }: DepsInput): P
     },
     jobs: [...wired.jobs, ...provenance.jobs, ...rails.all.flatMap(({ jobs }) => jobs)],
     close: () =>
-      closeAll(
-        [
-          ...rails.all.map(({ close }) => close ?? (() => {})),
-          gateway.charger.drain,
-          wired.close,
-          gateway.receipts.sealOpenBatches,
-          worker.stop,
-          database.close,
-        ],
-        log,
-      ),
+      closeAll(log, [
+        ...rails.all.map(({ close }) => close),
+        ...[gateway.charger.drain, wired.close, gateway.receipts.sealOpenBatches],
+        ...[worker.stop, database.close],
+      ]),
   };
 }
 

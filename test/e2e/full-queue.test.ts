@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { TestGateway } from '../harness/gateway.ts';
+import { waitUntil } from '../harness/process.ts';
 import { expectTrueBooks, type FaultLab, startFaultLab, withHeaders } from './fault-lab.ts';
 import { createAgent, jsonBody, publishEcho, readAnswer } from './fixtures.ts';
 import { ask, shakeHands } from './mcp-fixtures.ts';
@@ -138,8 +139,14 @@ test('an answer that is owed is given where there is no place, to who signs agai
   const challenge = await send(echo.call, request);
   const [first, second] = [await agent.sign(challenge.clone()), await agent.sign(challenge)];
   const delivered = await readAnswer(await send(echo.call, withHeaders(request, first)));
-  await lab.database
-    .sql`UPDATE payment_claim SET answer_state = 'lost' WHERE id = ${delivered.receipt_id ?? ''}`;
+  // Only once it is noted that the answer arrived: the note would come behind ours.
+  await waitUntil(
+    async () =>
+      (
+        await lab.database.sql`UPDATE payment_claim SET answer_state = 'lost'
+          WHERE id = ${delivered.receipt_id ?? ''} AND answer_state = 'answered' RETURNING id`
+      ).length === 1,
+  );
   const owned = await agent.owns();
   const { emptied } = await fillSandbox();
   const owed = await gateway.fetch(echo.call, withHeaders(request, second));
