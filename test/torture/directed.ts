@@ -17,6 +17,8 @@ const NEEDS: Partial<Record<MutantName, Partial<StormOptions>>> = {
   undelivered: { hosted: 40 },
   'answer-early': { seconds: 4, hosted: 0 },
   release: { hosted: 40 },
+  // Keys have to end while every gateway remembers them, which it does for a second.
+  revocation: { seconds: 12, hosted: 0 },
   // Children have to spend what they may within an hour.
   'hour-cap': { keys: 12, rate: 150 },
 };

@@ -9,7 +9,7 @@ import { runStorm } from './run.ts';
 /** One of each kind; all of them are `npm run torture -- --mutants`. */
 const SHOWN: readonly MutantName[] = [
   ...(['row-lock', 'claim-key', 'settle-before-run', 'answer-early'] as const),
-  ...(['release', 'receipt-number', 'hour-cap', 'conflict'] as const),
+  ...(['release', 'receipt-number', 'hour-cap', 'revocation', 'conflict'] as const),
 ];
 const AROUND_MS = 240_000;
 

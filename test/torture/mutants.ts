@@ -141,6 +141,17 @@ export const MUTANTS = {
     // The database does not let the counter pass its cap, so what the gateway takes for granted is a 500.
     caughtBy: ['cap-exceeded', 'answered-500'],
   },
+  revocation: {
+    what: 'a key that a gateway remembers spends on after its end',
+    pieces: [
+      {
+        file: 'src/keys/store.ts',
+        find: 'WHERE k.id = ANY($${parameter}::uuid[]) AND k.revoked_at IS NULL AND',
+        replace: 'WHERE k.id = ANY($${parameter}::uuid[]) AND',
+      },
+    ],
+    caughtBy: ['revoked-key-charged'],
+  },
   conflict: {
     what: 'a charge that is sent twice moves the balance twice, although its hold is there already',
     pieces: [

@@ -1,5 +1,6 @@
 import type { KeyPlan } from '../plan/plan.ts';
 import type { Storm } from '../storm.ts';
+import { makeCall } from './calls.ts';
 
 const PATIENCE_MS = 10_000;
 
@@ -10,6 +11,8 @@ export async function changeKey(storm: Storm, plan: KeyPlan): Promise<void> {
   const gateway = storm.world.fleet.near(plan.gateway);
   if (!account || !key || !gateway || key.revokeAskedAt !== undefined) return;
   const headers = { authorization: `Bearer ${account.key.text}` };
+  // All of them know the key at the moment it ends.
+  await Promise.all(plan.before.map((call) => makeCall(storm, call)));
   // Rotations of one key are asked for one after the other: two at once leave nobody knowing which secret holds.
   if (plan.kind === 'revoke') key.revokeAskedAt = performance.now();
   const url = `${gateway.url}/v1/keys/${key.id}/${plan.kind}`;
@@ -17,8 +20,10 @@ export async function changeKey(storm: Storm, plan: KeyPlan): Promise<void> {
     const { status, text } = await storm.wire.post(url, {}, { headers, patienceMs: PATIENCE_MS });
     storm.counts.add(`keys: ${plan.kind} ${status}`);
     if (status !== 200) return;
-    if (plan.kind === 'revoke') key.revokedAt = performance.now();
-    else {
+    if (plan.kind === 'revoke') {
+      key.revokedAt ??= performance.now();
+      await Promise.all(plan.after.map((call) => makeCall(storm, call)));
+    } else {
       key.former = { text: key.text, replacedAt: performance.now() };
       key.text = (JSON.parse(text) as { key: string }).key;
     }

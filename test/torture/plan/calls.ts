@@ -34,6 +34,17 @@ export function planCall(
   };
 }
 
+/** A call of the example, sent once to one gateway. */
+export function planPlainCall({
+  gateway,
+  ...given
+}: Pick<CallPlan, 'at' | 'label' | 'account' | 'child'> & { gateway: number }): CallPlan {
+  return {
+    ...{ kind: 'call', tool: 'example', shop: 0, mood: 'well', runMs: 0, isIdempotent: false, ...given },
+    ...{ gateways: [gateway], patienceMs: PATIENT_MS, usesFormerSecret: false },
+  };
+}
+
 function chooseBadMood(random: Random): Mood {
   return random.pick(['error', 'error', 'breach', 'breach', 'crash', 'hang'] as const);
 }

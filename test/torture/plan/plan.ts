@@ -1,7 +1,7 @@
 import { createRandom, type Random } from '../../e2e/rail-faults/storm/random.ts';
 import type { StormOptions } from '../options.ts';
 import { type AccountPlan, planAccounts } from './accounts.ts';
-import { planCall } from './calls.ts';
+import { planCall, planPlainCall } from './calls.ts';
 import { type FaultPlan, planFaults } from './faults.ts';
 import { planPayment } from './payments.ts';
 
@@ -37,6 +37,9 @@ export type KeyPlan = {
   account: number;
   child: number;
   gateway: number;
+  /** Calls of a key that is revoked: at every gateway right before that, and right after it was answered. */
+  before: readonly CallPlan[];
+  after: readonly CallPlan[];
 };
 
 /** Somebody pays on a rail for a call, for a key, or to fill one. */
@@ -94,14 +97,18 @@ export function createPlan(options: StormOptions): Plan {
 function planKeyChanges(options: StormOptions, accounts: readonly AccountPlan[], random: Random): KeyPlan[] {
   const owners = accounts.filter(({ children }) => children.length > 0);
   const count = Math.round((options.seconds * options.rate) / CALLS_A_KEY_CHANGE);
-  return Array.from({ length: count }, (): KeyPlan => {
+  return Array.from({ length: count }, (_, index): KeyPlan => {
     const owner = random.pick(owners);
-    return {
-      kind: random.isTrue(0.5) ? 'revoke' : 'rotate',
-      at: random.between(0, options.seconds * 1_000),
-      account: owner.index,
-      child: random.between(0, owner.children.length - 1),
-      gateway: random.between(0, options.gateways - 1),
+    const kind = random.isTrue(0.5) ? 'revoke' : 'rotate';
+    const at = random.between(0, options.seconds * 1_000);
+    const key = { account: owner.index, child: random.between(0, owner.children.length - 1) };
+    const around = (when: string) => {
+      const count = kind === 'revoke' ? options.gateways : 0;
+      return Array.from({ length: count }, (_, gateway) =>
+        planPlainCall({ ...key, at, gateway, label: `${when} revocation ${index} at ${gateway}` }),
+      );
     };
+    const gateway = random.between(0, options.gateways - 1);
+    return { kind, at, ...key, gateway, before: around('before'), after: around('after') };
   });
 }
