@@ -194,9 +194,9 @@ export async function watchNoLonger(sql: Sql, id: Uuid): Promise<void> {
   await sql`UPDATE payment_claim SET next_attempt_at = 'infinity' WHERE id = ${id}`;
 }
 
-/** Puts the next look at a claim off until then. */
+/** Puts the next look at a claim off until then, and never brings it forward: who looks now leased it. */
 export async function deferUntil(sql: Queryable, id: Uuid, at: Date): Promise<void> {
-  await sql`UPDATE payment_claim SET next_attempt_at = ${at} WHERE id = ${id}`;
+  await sql`UPDATE payment_claim SET next_attempt_at = greatest(next_attempt_at, ${at}::timestamptz) WHERE id = ${id}`;
 }
 
 /** Leaves a settlement to the request that is at it for so long; then it is the reconciler's. */

@@ -78,6 +78,23 @@ test.each([
   await database.sql`DELETE FROM payment_claim`;
 });
 
+test('a payment that was let go is looked at once in its lease, also long after its time', async () => {
+  await insertOpen('lightning', { state: 'failed', reference: null });
+  let looks = 0;
+  const unknown = async (): Promise<never> => {
+    looks += 1;
+    throw new Error('nobody knows yet');
+  };
+  const deps = {
+    ...{ rails: [railOf('lightning', unknown)], sql: database.sql, log: silentLog, clock: systemClock },
+    settings: { settleTimeoutMs: 60_000 },
+  };
+  for (let round = 0; round < 3; round += 1)
+    await creditLateArrivals(deps as never, AbortSignal.timeout(5_000));
+  expect(looks).toBe(1);
+  await database.sql`DELETE FROM payment_claim`;
+});
+
 test('every rail has jobs of its own', () => {
   const rails = [railOf('lightning', () => Promise.reject()), railOf('evm', () => Promise.reject())];
   // Listing asks for nothing but the rails.
