@@ -9,6 +9,7 @@ import { auditBooks, auditLeftovers } from './audit/books.ts';
 import { auditBalances, auditCalls, auditTold, readCharges } from './audit/calls.ts';
 import { auditCredit } from './audit/credit.ts';
 import { auditLoudness } from './audit/loudness.ts';
+import { auditMisuse } from './audit/misuse.ts';
 import { auditRails, endPayments } from './audit/rails.ts';
 import { auditReceipts, auditSignatures } from './audit/receipts.ts';
 import { tell, type Violation } from './audit/violation.ts';
@@ -37,8 +38,8 @@ const ASKED_AT_ONCE = 16;
 const LATE_MS_MAX = 45_000;
 const LATE_SHARE = 2;
 const QUIET_MS = 90_000;
-/** A mutant may never come to rest, and what is left open is what it is caught by. */
-const MUTANT_QUIET_MS = 20_000;
+/** What did not come to rest in all that time is waited for no longer than this. */
+const RESTLESS_MS = 20_000;
 
 /** Starts everything, lets the storm go over it, mends it, and holds all that is known against all that is stored. */
 export async function runStorm(
@@ -121,13 +122,13 @@ function act(storm: Storm, deed: Deed): Promise<void> {
 /** All gateways in order and new ones in their places; then everybody asks once more for what they do not know. */
 async function comeToRest(storm: Storm): Promise<Violation[]> {
   const unclean = await storm.world.fleet.renew();
-  await untilQuiet(storm);
+  const isQuiet = await untilQuiet(storm, QUIET_MS);
   const open = [...storm.model.calls.values()].filter(isOpen);
   for (let done = 0; done < open.length; done += ASKED_AT_ONCE) {
     const some = open.slice(done, done + ASKED_AT_ONCE);
     await Promise.all(some.map((call, index) => askAgain(storm, call, index % storm.world.options.gateways)));
   }
-  await untilQuiet(storm);
+  await untilQuiet(storm, isQuiet ? QUIET_MS : RESTLESS_MS);
   return [
     ...tell('unclean-stop', unclean, (said) => said),
     ...tell('gateway-died', storm.world.fleet.deaths, (said) => said),
@@ -138,9 +139,10 @@ async function comeToRest(storm: Storm): Promise<Violation[]> {
  * Until nothing is open, or for so long: what is left then is the audit's to tell. Holds that a killed gateway left
  * expire minutes from now, and nobody waits for that: their time is up at once, and the gateways' own job has to see it.
  */
-async function untilQuiet({ world }: Storm): Promise<void> {
+async function untilQuiet({ world }: Storm, maxMs: number): Promise<boolean> {
   const { sql } = world.postgres;
-  const deadline = performance.now() + (world.options.mutant === undefined ? QUIET_MS : MUTANT_QUIET_MS);
+  // A mutant may never come to rest, and what is left open is what it is caught by.
+  const deadline = performance.now() + (world.options.mutant === undefined ? maxMs : RESTLESS_MS);
   for (;;) {
     await sql`UPDATE ledger_hold SET expires_at = now() WHERE state = 'held' AND backing = 'balance'
       AND NOT EXISTS (SELECT FROM payment_claim c WHERE c.id = ledger_hold.id AND c.state IN ('running', 'settling'))`;
@@ -151,7 +153,8 @@ async function untilQuiet({ world }: Storm): Promise<void> {
       SELECT (SELECT count(*) FROM ledger_hold WHERE state = 'held')
         + (SELECT count(*) FROM payment_claim WHERE state IN ('running', 'settling'))
         + (SELECT count(*) FROM receipt_batch WHERE signed_at IS NULL) AS count`;
-    if (open?.count === 0n || performance.now() > deadline) return;
+    if (open?.count === 0n) return true;
+    if (performance.now() > deadline) return false;
     await sleep(500);
   }
 }
@@ -160,9 +163,12 @@ async function audit(storm: Storm, before: Holdings | undefined): Promise<Violat
   const { sql } = storm.world.postgres;
   // In this process, so that what its jobs do once in a while is done now.
   const auditor = before && (await storm.world.lab.start({ publicUrl: PUBLIC_URL }));
-  const endings = auditor ? await endPayments(storm, auditor) : [];
+  const { endings, unended } = auditor ? await endPayments(storm, auditor) : { endings: [], unended: [] };
+  const misused = await auditMisuse(storm, auditor && { auditor, endings });
   const charges = await readCharges(sql);
   return [
+    ...unended,
+    ...misused,
     ...(auditor && before ? await auditRails(storm, { auditor, endings, before, charges }) : []),
     ...(auditor ? await auditCredit(storm, { auditor, endings }) : []),
     ...(await auditBooks(sql)),

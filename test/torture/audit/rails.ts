@@ -21,10 +21,15 @@ const ASKED_AT_ONCE = 6;
 const LET_GO_MS = 60 * 60_000;
 
 /** Lets every rail come to rest, and asks once more with each payment that was made. */
-export async function endPayments(storm: Storm, auditor: TestGateway): Promise<Ending[]> {
-  const { lab } = storm.world;
+export async function endPayments(
+  storm: Storm,
+  auditor: TestGateway,
+): Promise<{ endings: Ending[]; unended: Violation[] }> {
+  const unended: string[] = [];
+  const settle = () =>
+    settleDown(storm.world.lab, auditor).catch((cause: unknown) => unended.push(String(cause)));
   await Promise.all(storm.broadcasts.values());
-  await settleDown(lab, auditor);
+  await settle();
   await creditLate(storm, auditor);
   const endings: Ending[] = [];
   for (let done = 0; done < storm.attempts.length; done += ASKED_AT_ONCE) {
@@ -34,14 +39,14 @@ export async function endPayments(storm: Storm, auditor: TestGateway): Promise<E
       ...ended.map((ending) => (isCredited(storm, ending) ? { ...ending, isPaid: true } : ending)),
     );
   }
-  await settleDown(lab, auditor);
+  await settle();
   for (const { attempt, status, isPaid } of endings) {
     const end = status === 200 ? 'delivered' : isPaid ? 'credit' : 'free';
     storm.counts.add(`payments in the end: ${attempt.rail?.name} ${attempt.purpose} ${end}`);
     const account = storm.model.accounts.find(({ key }) => key.text === attempt.key);
     if (account && attempt.purpose === 'topup' && status === 200) account.toppedUp += attempt.price;
   }
-  return endings;
+  return { endings, unended: tell('payments-unended', unended, (said) => said) };
 }
 
 /** Payments that were let go are looked at when their time is up: it is now, as nobody waits for that. */
