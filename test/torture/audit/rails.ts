@@ -28,21 +28,26 @@ export async function endPayments(
   const unended: string[] = [];
   const settle = () =>
     settleDown(storm.world.lab, auditor).catch((cause: unknown) => unended.push(String(cause)));
+  const end = (attempt: Attempt) =>
+    endAttempt(auditor, attempt).catch((cause: unknown): Ending => {
+      unended.push(`${attempt.label}, ${attempt.rail?.name}: ${cause}`);
+      return { attempt, status: undefined, body: undefined, isPaid: false };
+    });
   await Promise.all(storm.broadcasts.values());
   await settle();
   await creditLate(storm, auditor);
   const endings: Ending[] = [];
   for (let done = 0; done < storm.attempts.length; done += ASKED_AT_ONCE) {
     const some = storm.attempts.slice(done, done + ASKED_AT_ONCE);
-    const ended = await Promise.all(some.map((attempt) => endAttempt(auditor, attempt)));
+    const ended = await Promise.all(some.map(end));
     endings.push(
       ...ended.map((ending) => (isCredited(storm, ending) ? { ...ending, isPaid: true } : ending)),
     );
   }
   await settle();
   for (const { attempt, status, isPaid } of endings) {
-    const end = status === 200 ? 'delivered' : isPaid ? 'credit' : 'free';
-    storm.counts.add(`payments in the end: ${attempt.rail?.name} ${attempt.purpose} ${end}`);
+    const outcome = status === 200 ? 'delivered' : isPaid ? 'credit' : 'free';
+    storm.counts.add(`payments in the end: ${attempt.rail?.name} ${attempt.purpose} ${outcome}`);
     const account = storm.model.accounts.find(({ key }) => key.text === attempt.key);
     if (account && attempt.purpose === 'topup' && status === 200) account.toppedUp += attempt.price;
   }

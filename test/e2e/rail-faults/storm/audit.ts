@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'vitest';
 import { confirmSettlements, creditLateArrivals, reconcileRails } from '../../../../src/gateway/index.ts';
 import type { GatewayClient, TestGateway } from '../../../harness/gateway.ts';
@@ -76,7 +77,7 @@ export type Ending = {
 };
 
 export async function endAttempt(gateway: GatewayClient, attempt: Attempt): Promise<Ending> {
-  await attempt.paying;
+  await Promise.race([attempt.paying, failLate()]);
   if (!attempt.paid) return { attempt, status: undefined, body: undefined, isPaid: false };
   const response = await waitUntil(async () => {
     const again = await gateway.fetch(attempt.path, attempt.paid);
@@ -85,6 +86,11 @@ export async function endAttempt(gateway: GatewayClient, attempt: Attempt): Prom
   const body = await readAnswer(response);
   const isPaid = response.status === 200 || body.refund_key !== undefined;
   return { attempt, status: response.status, body, isPaid };
+}
+
+async function failLate(): Promise<never> {
+  await sleep(WAIT_MS, undefined, { ref: false });
+  throw new Error('its wallet was neither told that it was paid nor given its money back');
 }
 
 async function isInFlight(response: Response): Promise<boolean> {
