@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Sql } from '../../../src/db/index.ts';
 import { createRandom } from '../../e2e/rail-faults/storm/random.ts';
 import type { Fault, FaultPlan } from '../plan/faults.ts';
 import type { Storm } from '../storm.ts';
@@ -51,12 +52,23 @@ async function breakOne(storm: Storm, fault: Fault): Promise<void> {
       world.fleet.at(fault.place)?.shiftClock(fault.offsetMs);
       counts.add('faults: clock jumped');
       return;
+    case 'expire-holds':
+      counts.add('faults: holds whose time was up', await expireHolds(world.postgres.sql));
+      return;
     case 'rail':
       counts.add(`faults: ${fault.rail} ${fault.fate === 'refuse' ? 'failed before' : 'lost its answer'}`);
       return breakRail(storm, fault);
     default:
       return fault satisfies never;
   }
+}
+
+/** How many there were. One of a claim is the claim's own to end, and lasts longer than its call may. */
+async function expireHolds(sql: Sql): Promise<number> {
+  const rows =
+    await sql`UPDATE ledger_hold SET expires_at = now() WHERE state = 'held' AND backing = 'balance'
+    AND NOT EXISTS (SELECT FROM payment_claim c WHERE c.id = ledger_hold.id) RETURNING id`.catch(() => []);
+  return rows.length;
 }
 
 /**

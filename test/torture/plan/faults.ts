@@ -13,6 +13,8 @@ export type Fault =
   | { kind: 'kill-backend' }
   | { kind: 'kill-jail'; place: number; which: number }
   | { kind: 'clock'; place: number; offsetMs: number }
+  /** The time of what calls by key have set aside is up while they run. */
+  | { kind: 'expire-holds' }
   /** `refuse`: before anything took effect. `swallow`: it took effect and the answer is lost. */
   | {
       kind: 'rail';
@@ -52,6 +54,7 @@ export function planFaults(options: StormOptions, random: Random): FaultPlan[] {
       const offsetMs = random.isTrue(0.3) ? 0 : random.between(-JUMP_MS_MAX, JUMP_MS_MAX);
       return { kind: 'clock', place: place(), offsetMs };
     });
+    every(1_000, 4_000, () => ({ kind: 'expire-holds' }));
   }
   for (const rail of options.hasRails ? ALL_RAILS : []) {
     every(2_000, 9_000, () => ({
