@@ -1,14 +1,19 @@
 import { pino } from 'pino';
 import { type Config, ConfigError, readConfig } from './config.ts';
 import type { Log } from './core/log.ts';
+import { outliveDroppedStatements } from './db/dropped-statements.ts';
 import { joinSupervisor, startSupervisor, WORKER_FLAG, WorkerStartError } from './workers/index.ts';
 
 /** The process: a gateway, or the supervisor of several, or one of those. It ends on SIGTERM and fails no call. */
 async function main(): Promise<void> {
   const config = readConfig();
-  const worker = process.argv.find((argument) => argument.startsWith(WORKER_FLAG));
-  if (worker !== undefined) return runWorker(config, Number(worker.slice(WORKER_FLAG.length)));
-  const log = pino({ level: config.logLevel, base: null });
+  const worker = process.argv.find((argument) => argument.startsWith(WORKER_FLAG))?.slice(WORKER_FLAG.length);
+  const log = pino({
+    level: config.logLevel,
+    base: worker === undefined ? null : { worker: Number(worker) },
+  });
+  outliveDroppedStatements(log);
+  if (worker !== undefined) return runWorker(config, log);
   return config.workers.count === 1 ? runAlone(config, log) : runSupervisor(config, log);
 }
 
@@ -50,8 +55,7 @@ async function runSupervisor(config: Config, log: Log): Promise<void> {
 }
 
 /** Ends when the supervisor says so or is gone; a signal only asks it for leave, as connections may be on their way. */
-async function runWorker(config: Config, number: number): Promise<void> {
-  const log = pino({ level: config.logLevel, base: { worker: number } });
+async function runWorker(config: Config, log: Log): Promise<void> {
   const worker = joinSupervisor(config.workers.count);
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, worker.retire);
   const starting = import('./serve.ts');

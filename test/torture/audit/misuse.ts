@@ -40,11 +40,16 @@ function isRepeatable(call: CallState): boolean {
   return plan.isIdempotent && isKeyGood && outcomeOf(call).kind === 'charged';
 }
 
-async function askOther({ world, wire }: Storm, { plan, key, request }: CallState): Promise<number> {
+async function askOther(
+  { world, wire }: Storm,
+  { plan, key, request }: CallState,
+): Promise<number | undefined> {
   const path = plan.tool === 'example' ? '/v1/example' : `/invoke/${encodeURIComponent(request.server)}`;
   const other = { ...request.arguments, label: `other than ${plan.label}` };
   const body = plan.tool === 'example' ? other : { tool: request.tool, arguments: other };
   const headers = { authorization: `Bearer ${key.text}`, 'idempotency-key': plan.label };
   const url = `${world.fleet.near(0)?.url ?? ''}${path}`;
-  return (await wire.post(url, body, { headers, patienceMs: PATIENCE_MS })).status;
+  // Who is not answered is given nothing either.
+  const answer = await wire.post(url, body, { headers, patienceMs: PATIENCE_MS }).catch(() => undefined);
+  return answer?.status;
 }

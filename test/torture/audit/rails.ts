@@ -17,6 +17,8 @@ import type { ChargeRow } from './calls.ts';
 import { tell, type Violation } from './violation.ts';
 
 const ASKED_AT_ONCE = 6;
+/** Each is waited for; after so many that never ended nobody asks for the others. */
+const UNENDED_MAX = 6;
 /** Longer than any authorization is good for. */
 const LET_GO_MS = 60 * 60_000;
 
@@ -28,11 +30,14 @@ export async function endPayments(
   const unended: string[] = [];
   const settle = () =>
     settleDown(storm.world.lab, auditor).catch((cause: unknown) => unended.push(String(cause)));
-  const end = (attempt: Attempt) =>
-    endAttempt(auditor, attempt).catch((cause: unknown): Ending => {
+  const end = async (attempt: Attempt): Promise<Ending> => {
+    try {
+      if (unended.length < UNENDED_MAX) return await endAttempt(auditor, attempt);
+    } catch (cause) {
       unended.push(`${attempt.label}, ${attempt.rail?.name}: ${cause}`);
-      return { attempt, status: undefined, body: undefined, isPaid: false };
-    });
+    }
+    return { attempt, status: undefined, body: undefined, isPaid: false };
+  };
   await Promise.all(storm.broadcasts.values());
   await settle();
   await creditLate(storm, auditor);
