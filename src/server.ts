@@ -6,6 +6,7 @@ import {
 } from 'node:http';
 import { Server as NetServer, type Socket } from 'node:net';
 import { getRequestListener, type Http2Bindings, type HttpBindings } from '@hono/node-server';
+import { hearOut } from './core/hear-out.ts';
 import {
   createConnectionCount,
   createLoadGate,
@@ -241,8 +242,9 @@ export function listen(server: Server, address: { host: string; port: number }):
  * Takes no new connection, lets requests under way finish, and gives up on them after a bound. Every answer from
  * here on says that it is its connection's last, so that no client sends another request into a closing one.
  */
-export function drain(server: Server): Promise<void> {
+export async function drain(server: Server): Promise<void> {
   draining.add(server);
+  await hearOut();
   const { sockets = new Set<Socket>(), pipelines } = open.get(server) ?? {};
   for (const socket of sockets) sayLast(socket, pipelines);
   return new Promise((resolve) => {

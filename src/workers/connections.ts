@@ -1,4 +1,5 @@
 import { createServer, type Server, type Socket } from 'node:net';
+import { hearOut } from '../core/hear-out.ts';
 import type { Log } from '../core/log.ts';
 import { type Peeked, type Peeking, peek } from './peek.ts';
 import type { Parcel } from './worker-process.ts';
@@ -44,7 +45,8 @@ export function createConnections({ give, log }: ConnectionsDeps): Connections {
   });
   return {
     listen: (address) => listen(server, address),
-    close() {
+    async close() {
+      await hearOut();
       return new Promise((resolve) => {
         server.close(() => resolve());
         // What has begun to speak gets its second; a worker waits for the rest of it as for any other.

@@ -31,8 +31,10 @@ afterAll(async () => {
   rmSync(dataDir, { recursive: true, force: true });
 });
 
-async function startMain(): Promise<{ child: ChildProcess; url: string; exited: Promise<number | null> }> {
-  const env = gatewayEnvironment({ database, anvil }, dataDir);
+type Main = { child: ChildProcess; url: string; exited: Promise<number | null> };
+
+async function startMain(further: Record<string, string> = {}): Promise<Main> {
+  const env = { ...gatewayEnvironment({ database, anvil }, dataDir), ...further };
   const child = spawn(process.execPath, ['--import', 'tsx', MAIN], {
     env: { PATH: process.env.PATH, ...env },
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
@@ -97,3 +99,21 @@ test('SIGTERM fails no call in flight: instant, hosted, or paid by a credential 
   const balance = await gateway.fetch('/v1/balance', { headers: { authorization: `Bearer ${key}` } });
   expect(await readAnswer(balance)).toMatchObject({ balance_mcents: paid });
 });
+
+test.each(['1', '2'])(
+  'a call that came before SIGTERM is answered, also one that nobody had accepted yet (%s workers)',
+  async (workers) => {
+    const key = await gateway.mint(100_000);
+    const { child, url, exited } = await startMain({ GATEWAY_WORKERS: workers });
+    // It stands still while they come, and wakes up to them and to the signal at once.
+    child.kill('SIGSTOP');
+    const clients = await Promise.all(Array.from({ length: 20 }, () => connectRaw(url)));
+    for (const client of clients)
+      client.send(`GET /v1/example HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${key}\r\n\r\n`);
+    child.kill('SIGTERM');
+    child.kill('SIGCONT');
+    const answers = await Promise.all(clients.map((client) => client.ended()));
+    expect(answers.map((answer) => answer.slice(0, 12))).toEqual(answers.map(() => 'HTTP/1.1 200'));
+    expect(await exited).toBe(0);
+  },
+);
