@@ -244,9 +244,9 @@ export function listen(server: Server, address: { host: string; port: number }):
  */
 export async function drain(server: Server): Promise<void> {
   draining.add(server);
-  await hearOut();
   const { sockets = new Set<Socket>(), pipelines } = open.get(server) ?? {};
   for (const socket of sockets) sayLast(socket, pipelines);
+  await hearOut(server);
   return new Promise((resolve) => {
     const from = performance.now();
     const round = setInterval(() => {

@@ -46,7 +46,7 @@ export function createConnections({ give, log }: ConnectionsDeps): Connections {
   return {
     listen: (address) => listen(server, address),
     async close() {
-      await hearOut();
+      await hearOut(server);
       return new Promise((resolve) => {
         server.close(() => resolve());
         // What has begun to speak gets its second; a worker waits for the rest of it as for any other.
