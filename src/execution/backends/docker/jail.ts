@@ -32,7 +32,8 @@ export async function startJail(input: JailInput, signal: AbortSignal): Promise<
   }
   const waiting = new AbortController();
   let isKilled = false;
-  const exit = learnExit(container, attachment, waiting.signal).then((ending) =>
+  const newsMs = () => (isKilled ? LATE_NEWS_MS : AWAITED_NEWS_MS);
+  const exit = learnExit(container, { attachment, newsMs }, waiting.signal).then((ending) =>
     // A jail that we killed says nothing about the backend.
     isKilled ? { ...ending, isBackendFailure: false } : ending,
   );
@@ -78,18 +79,20 @@ const SIGNAL_EXIT = 128;
 const EXIT_KILLED = SIGNAL_EXIT + 9;
 /** The kernel's message that memory ran out may reach the engine after the death that it caused. */
 const LATE_NEWS_MS = [50, 150, 300];
+/** Where nobody here killed it, that message is all that explains the death, and a busy engine is long about it. */
+const AWAITED_NEWS_MS = [...LATE_NEWS_MS, 500, 1_000, 1_000];
 
 const LOST: Exit = { code: null, signal: null, isOutOfMemory: false, isBackendFailure: true };
 
 /** How the jail ended. An engine that stops answering is the backend's failure, and never the tool's. */
 async function learnExit(
   container: Docker.Container,
-  attachment: Attachment,
+  { attachment, newsMs }: { attachment: Attachment; newsMs: () => readonly number[] },
   signal: AbortSignal,
 ): Promise<Exit> {
   try {
     const status = await waitForEnd(container, signal);
-    const isOutOfMemory = await wasOutOfMemory(container, status);
+    const isOutOfMemory = await wasOutOfMemory(container, status === EXIT_KILLED ? newsMs() : []);
     const isBackendFailure = !attachment.hasSpoken() && !isOutOfMemory;
     const ending = { isOutOfMemory, isBackendFailure };
     const name = SIGNALS[status - SIGNAL_EXIT];
@@ -121,15 +124,14 @@ async function waitForEnd(container: Docker.Container, signal: AbortSignal): Pro
   return endSchema.parse(JSON.parse(await text(addAbortSignal(signal, answer)))).StatusCode;
 }
 
-async function wasOutOfMemory(container: Docker.Container, status: number): Promise<boolean> {
+async function wasOutOfMemory(container: Docker.Container, pausesMs: readonly number[]): Promise<boolean> {
   const look = async () => {
     const { State: state } = await container.inspect({ abortSignal: cleanupLimit() });
     return state.OOMKilled;
   };
   try {
     if (await look()) return true;
-    if (status !== EXIT_KILLED) return false;
-    for (const pauseMs of LATE_NEWS_MS) {
+    for (const pauseMs of pausesMs) {
       await sleep(pauseMs);
       if (await look()) return true;
     }
