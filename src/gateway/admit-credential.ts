@@ -109,10 +109,13 @@ export function sameRequest(claim: Claim, demand: Demand): Claim {
   if (claim.requestDigest === UNKNOWN_REQUEST) return claim;
   if (claim.requestDigest === demand.requestDigest && claim.purpose === demand.purpose) return claim;
   throw new Problem('credential-used', {
-    detail: 'This payment was already used for another request. Make a new payment for this one.',
+    detail: claim.rail === null ? OTHER_CALL : OTHER_PAYMENT,
     isUncharged: true,
   });
 }
+
+const OTHER_PAYMENT = 'This payment was already used for another request. Make a new payment for this one.';
+const OTHER_CALL = 'This Idempotency-Key was already used for another request. Choose a new one for this one.';
 
 /** Whether a payment that another request was quicker with came with our challenge for it. */
 export function isProof(claim: Claim, payment: { credential: Credential; quote: Quote }): boolean {

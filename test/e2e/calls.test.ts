@@ -264,7 +264,10 @@ test('an Idempotency-Key used for another request is 409 and charges nothing', a
   const headers = withIdempotency(key, 'one');
   expect((await call('echo', headers, { text: 'a' })).status).toBe(200);
   const others = [call('echo', headers, { text: 'b' }), call('random', headers), example(headers)];
-  for (const other of await Promise.all(others)) await expectFreeProblem(other, 409, 'credential-used');
+  for (const other of await Promise.all(others)) {
+    const { detail } = await expectFreeProblem(other, 409, 'credential-used');
+    expect(detail).toMatch('Idempotency-Key');
+  }
   expect(await balanceOf(gateway, key)).toBe(750);
 });
 

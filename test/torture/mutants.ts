@@ -44,6 +44,18 @@ export const MUTANTS = {
     ],
     caughtBy: ['charged-twice'],
   },
+  'claim-owner': {
+    what: 'an Idempotency-Key names one call of everybody, and not one of each caller',
+    pieces: [
+      {
+        file: KEY_CALL,
+        // biome-ignore lint/suspicious/noTemplateCurlyInString: it is the text of another file
+        find: 'return `key:${askerOf(principal)}:',
+        replace: 'return `key:',
+      },
+    ],
+    caughtBy: ['refused-without-reason'],
+  },
   expiry: {
     what: 'holds never expire',
     pieces: [

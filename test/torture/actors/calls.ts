@@ -60,7 +60,7 @@ async function sendCall(
     plan.tool === 'example' ? request.arguments : { tool: request.tool, arguments: request.arguments };
   const headers = {
     authorization: `Bearer ${text}`,
-    ...(plan.isIdempotent ? { 'idempotency-key': plan.label } : {}),
+    ...(plan.idempotencyKey === undefined ? {} : { 'idempotency-key': plan.idempotencyKey }),
   };
   const patienceMs = isLate ? LATE_PATIENCE_MS : plan.patienceMs;
   const verdict = await storm.wire.post(gateway.url + path, body, { headers, patienceMs }).then(
@@ -77,7 +77,7 @@ const LATE_PATIENCE_MS = 30_000;
 export function isOpen(call: CallState): boolean {
   // It was sent with a secret that was replaced; with the one that is good now it would be another call.
   if (call.wasReplaced) return false;
-  if (!call.plan.isIdempotent || outcomeOf(call).kind === 'charged') return false;
+  if (call.plan.idempotencyKey === undefined || outcomeOf(call).kind === 'charged') return false;
   return call.verdicts.length > 0;
 }
 

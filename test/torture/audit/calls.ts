@@ -134,7 +134,9 @@ const RULES: readonly Rule[] = [
     isBroken: (pair) =>
       isUnhindered(pair) &&
       pair.call.verdicts.some(
-        (verdict) => verdict.kind === 'free' && [401, 402, 403].includes(verdict.status),
+        (verdict) =>
+          verdict.kind === 'free' &&
+          ([401, 402, 403].includes(verdict.status) || verdict.problem === 'credential-used'),
       ),
   },
   {
@@ -188,7 +190,8 @@ function describeCall(call: CallState): string {
     verdict.kind === 'charged' ? `charged ${verdict.receiptId}` : JSON.stringify(verdict),
   );
   const who = `account ${plan.account}${plan.child === undefined ? '' : ` child ${plan.child}`}`;
-  return `${plan.label} (${who}, ${plan.tool} ${plan.mood}${plan.isIdempotent ? ', idempotent' : ''}): ${said.join(' | ')}`;
+  const name = plan.idempotencyKey === undefined ? '' : `, ${plan.idempotencyKey}`;
+  return `${plan.label} (${who}, ${plan.tool} ${plan.mood}${name}): ${said.join(' | ')}`;
 }
 
 function describeCharges({ charges }: Ledgered): string {
@@ -228,7 +231,11 @@ export async function auditTold(storm: Storm, charges: readonly ChargeRow[]): Pr
   const accounts = [...new Set(open.map(({ account }) => account))].slice(0, ASKED_MAX);
   const wrong: string[] = [];
   for (const account of accounts) {
-    const told = await readTold(storm, account.key.text);
+    const told = await readTold(storm, account.key.text).catch((cause: unknown) => String(cause));
+    if (typeof told === 'string') {
+      wrong.push(`account ${account.plan.index}: not told, ${told}`);
+      continue;
+    }
     const own = charges.filter(({ accountId }) => accountId === account.id).map(({ id }) => id);
     const isSame = told.size === own.length && own.every((id) => told.has(id));
     if (!isSame) wrong.push(`account ${account.plan.index}: told of ${told.size} charges, has ${own.length}`);

@@ -74,27 +74,30 @@ async function readCredits({ world }: Storm, expected: ReadonlyMap<Uuid, bigint>
   }));
 }
 
-/** Asks for the credit of every payer that can sign; answers what was told otherwise than it is. */
+/** Asks for the credit of every payer that can sign, and as somebody else; answers what was told otherwise than it is. */
 async function openCredits(
   storm: Storm,
   input: { auditor: TestGateway; expected: ReadonlyMap<Uuid, bigint> },
 ): Promise<string[]> {
   const wrong: string[] = [];
-  for (const { payer } of storm.wallets) {
-    if (!payer.credit) continue;
-    const account = uuidFrom('payer', payer.credit.payer);
+  const owners = storm.wallets.flatMap(({ payer }) => payer.credit ?? []);
+  for (const [index, owner] of owners.entries()) {
+    const account = uuidFrom('payer', owner.payer);
     const sum = input.expected.get(account) ?? 0n;
-    const answers = await askAtOnce(storm, payer.credit);
+    const answers = await askAtOnce(storm, owner);
     const texts = new Set(answers.map(({ key }) => key));
-    const owner = answers[0]?.key && (await input.auditor.deps.http.keys.resolve(answers[0].key));
+    const told = answers[0]?.key && (await input.auditor.deps.http.keys.resolve(answers[0].key));
     const isRight =
       sum === 0n
         ? answers.every(({ status }) => status === 404)
         : texts.size === 1 &&
           answers.every(({ status, balance }) => status === 200 && BigInt(balance ?? -1) === sum) &&
-          (owner || undefined)?.accountId === account;
+          (told || undefined)?.accountId === account;
     storm.counts.add(`credit asked for: ${sum === 0n ? 'none' : 'some'}`);
-    if (!isRight) wrong.push(`${payer.credit.payer}: ${sum} expected, told ${JSON.stringify(answers)}`);
+    if (!isRight) wrong.push(`${owner.payer}: ${sum} expected, told ${JSON.stringify(answers)}`);
+    const other = owners[(index + 1) % owners.length] ?? owner;
+    const forged = await askAtOnce(storm, { payer: owner.payer, sign: other.sign });
+    if (forged.some(({ status }) => status === 200)) wrong.push(`${owner.payer}: given to ${other.payer}`);
   }
   return wrong;
 }

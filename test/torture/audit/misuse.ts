@@ -20,7 +20,7 @@ export async function auditMisuse(
   storm.counts.add('calls and payments shown for another call', byKey.length + byPayment.length);
   const answered: string[] = [];
   for (const call of byKey) {
-    if ((await askOther(storm, call)) === 200) answered.push(`the Idempotency-Key ${call.plan.label}`);
+    if ((await askOther(storm, call)) === 200) answered.push(`the Idempotency-Key of ${call.plan.label}`);
   }
   for (const { attempt } of byPayment) {
     const body = JSON.parse(String(attempt.paid?.body)) as { arguments: object };
@@ -37,7 +37,7 @@ export async function auditMisuse(
 function isRepeatable(call: CallState): boolean {
   const { plan, key } = call;
   const isKeyGood = key.revokeAskedAt === undefined && key.former === undefined;
-  return plan.isIdempotent && isKeyGood && outcomeOf(call).kind === 'charged';
+  return plan.idempotencyKey !== undefined && isKeyGood && outcomeOf(call).kind === 'charged';
 }
 
 async function askOther(
@@ -47,7 +47,7 @@ async function askOther(
   const path = plan.tool === 'example' ? '/v1/example' : `/invoke/${encodeURIComponent(request.server)}`;
   const other = { ...request.arguments, label: `other than ${plan.label}` };
   const body = plan.tool === 'example' ? other : { tool: request.tool, arguments: other };
-  const headers = { authorization: `Bearer ${key.text}`, 'idempotency-key': plan.label };
+  const headers = { authorization: `Bearer ${key.text}`, 'idempotency-key': plan.idempotencyKey ?? '' };
   const url = `${world.fleet.near(0)?.url ?? ''}${path}`;
   // Who is not answered is given nothing either.
   const answer = await wire.post(url, body, { headers, patienceMs: PATIENCE_MS }).catch(() => undefined);

@@ -63,7 +63,7 @@ export function outcomeOf(call: CallState): Outcome {
   }
   if (!delivers(call.plan.mood)) return { kind: 'free' };
   const last = call.verdicts.at(-1);
-  const isSaid = last?.kind === 'free' && !(last.isAboutKey && call.plan.isIdempotent);
+  const isSaid = last?.kind === 'free' && !(last.isAboutKey && call.plan.idempotencyKey !== undefined);
   return isSaid ? { kind: 'free' } : { kind: 'either' };
 }
 

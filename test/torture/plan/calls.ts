@@ -3,7 +3,13 @@ import type { StormOptions } from '../options.ts';
 import { type AccountPlan, HOT_ACCOUNTS } from './accounts.ts';
 import type { CallPlan, Mood } from './plan.ts';
 
-type Making = { options: StormOptions; accounts: readonly AccountPlan[]; random: Random };
+type Making = {
+  options: StormOptions;
+  accounts: readonly AccountPlan[];
+  random: Random;
+  /** How many requests each key has named. */
+  asked: Map<string, number>;
+};
 
 /** Longer than any answer of a gateway that lives takes, on a machine that has better to do. */
 const PATIENT_MS = 20_000;
@@ -14,16 +20,17 @@ export const BAD_SHOPS = 6;
 export const BAD_PRICE = 150;
 
 export function planCall(
-  { options, accounts, random }: Making,
+  { options, accounts, random, asked }: Making,
   { index, at }: { index: number; at: number },
 ): CallPlan {
   const { account, child } = chooseKey(accounts, random);
   const isExample = !random.isTrue(options.hosted / 100);
   const isBad = !isExample && random.isTrue(0.25);
-  const isIdempotent = random.isTrue(0.35);
-  const copies = isIdempotent && random.isTrue(0.5) ? random.between(2, 4) : 1;
+  const isNamed = random.isTrue(0.35);
+  const copies = isNamed && random.isTrue(0.5) ? random.between(2, 4) : 1;
   return {
-    ...{ kind: 'call', at, label: `call ${index}`, account, child, isIdempotent },
+    ...{ kind: 'call', at, label: `call ${index}`, account, child },
+    idempotencyKey: isNamed ? nextName(asked, `${account} ${child}`) : undefined,
     tool: isExample ? 'example' : 'moody',
     shop: isBad ? random.between(0, BAD_SHOPS - 1) : random.between(0, GOOD_PRICES.length - 1),
     mood: isBad ? chooseBadMood(random) : random.isTrue(0.5) ? 'well' : 'unique',
@@ -40,9 +47,23 @@ export function planPlainCall({
   ...given
 }: Pick<CallPlan, 'at' | 'label' | 'account' | 'child'> & { gateway: number }): CallPlan {
   return {
-    ...{ kind: 'call', tool: 'example', shop: 0, mood: 'well', runMs: 0, isIdempotent: false, ...given },
+    ...{
+      kind: 'call',
+      tool: 'example',
+      shop: 0,
+      mood: 'well',
+      runMs: 0,
+      idempotencyKey: undefined,
+      ...given,
+    },
     ...{ gateways: [gateway], patienceMs: PATIENT_MS, usesFormerSecret: false },
   };
+}
+
+function nextName(asked: Map<string, number>, key: string): string {
+  const number = (asked.get(key) ?? 0) + 1;
+  asked.set(key, number);
+  return `request ${number}`;
 }
 
 function chooseBadMood(random: Random): Mood {

@@ -18,8 +18,8 @@ export type CallPlan = {
   shop: number;
   mood: Mood;
   runMs: number;
-  /** Under an `Idempotency-Key`. */
-  isIdempotent: boolean;
+  /** What everybody calls its first request, its second and so on: no two of one key's calls, and many of others'. */
+  idempotencyKey: string | undefined;
   /** One request for each of these gateways, all at once. */
   gateways: readonly number[];
   /** How long each of them is waited for; a short one leaves before the answer. */
@@ -81,9 +81,8 @@ export function createPlan(options: StormOptions): Plan {
   const accounts = planAccounts(options, forAccounts);
   const count = Math.max(1, Math.round(options.seconds * options.rate));
   const stepMs = (options.seconds * 1_000) / count;
-  const calls = Array.from({ length: count }, (_, index) =>
-    planCall({ options, accounts, random: forCalls }, { index, at: index * stepMs }),
-  );
+  const making = { options, accounts, random: forCalls, asked: new Map<string, number>() };
+  const calls = Array.from({ length: count }, (_, index) => planCall(making, { index, at: index * stepMs }));
   const payments = !options.hasRails
     ? []
     : Array.from({ length: Math.round(options.seconds * PAYMENTS_A_SECOND) }, (_, index) =>
