@@ -152,6 +152,7 @@ async function untilQuiet({ world }: Storm, maxMs: number): Promise<boolean> {
     const [open] = await sql<{ count: bigint }[]>`
       SELECT (SELECT count(*) FROM ledger_hold WHERE state = 'held')
         + (SELECT count(*) FROM payment_claim WHERE state IN ('running', 'settling'))
+        + (SELECT count(*) FROM payment_claim WHERE rail IS NOT NULL AND state = 'delivered' AND answer_state = 'waiting')
         + (SELECT count(*) FROM receipt_batch WHERE signed_at IS NULL) AS count`;
     if (open?.count === 0n) return true;
     if (performance.now() > deadline) return false;
@@ -163,11 +164,11 @@ async function audit(storm: Storm, before: Holdings | undefined): Promise<Violat
   const { sql } = storm.world.postgres;
   // In this process, so that what its jobs do once in a while is done now.
   const auditor = before && (await storm.world.lab.start({ publicUrl: PUBLIC_URL }));
-  const { endings, unended } = auditor ? await endPayments(storm, auditor) : { endings: [], unended: [] };
+  const { endings, broken } = auditor ? await endPayments(storm, auditor) : { endings: [], broken: [] };
   const misused = await auditMisuse(storm, auditor && { auditor, endings });
   const charges = await readCharges(sql);
   return [
-    ...unended,
+    ...broken,
     ...misused,
     ...(auditor && before ? await auditRails(storm, { auditor, endings, before, charges }) : []),
     ...(auditor ? await auditCredit(storm, { auditor, endings }) : []),

@@ -84,12 +84,16 @@ export async function auditLeftovers(sql: Sql): Promise<Violation[]> {
   const claims = await sql<Row[]>`
     SELECT id::text AS subject, purpose || ' ' || state AS detail FROM payment_claim
     WHERE state IN ('running', 'settling')`;
+  const answers = await sql<Row[]>`
+    SELECT id::text AS subject, purpose || ' by ' || rail || ', delivered' AS detail FROM payment_claim
+    WHERE rail IS NOT NULL AND state = 'delivered' AND answer_state = 'waiting'`;
   const late = await sql<Row[]>`
     SELECT id::text AS subject, state || ' ' || (closed_at - expires_at) || ' after its limit' AS detail
     FROM ledger_hold WHERE closed_at > expires_at + interval '5 minutes'`;
   return [
     ...tell('hold-left', holds, say),
     ...tell('claim-left', claims, say),
+    ...tell('answer-left', answers, say),
     ...tell('hold-closed-late', late, say),
   ];
 }

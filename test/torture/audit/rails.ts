@@ -14,6 +14,7 @@ import type { TestGateway } from '../../harness/gateway.ts';
 import { hashOfRequest } from '../model/model.ts';
 import type { Storm } from '../storm.ts';
 import type { ChargeRow } from './calls.ts';
+import { auditOwed } from './owed.ts';
 import { tell, type Violation } from './violation.ts';
 
 const ASKED_AT_ONCE = 6;
@@ -26,7 +27,7 @@ const LET_GO_MS = 60 * 60_000;
 export async function endPayments(
   storm: Storm,
   auditor: TestGateway,
-): Promise<{ endings: Ending[]; unended: Violation[] }> {
+): Promise<{ endings: Ending[]; broken: Violation[] }> {
   const unended: string[] = [];
   const settle = () =>
     settleDown(storm.world.lab, auditor).catch((cause: unknown) => unended.push(String(cause)));
@@ -41,6 +42,7 @@ export async function endPayments(
   await Promise.all(storm.broadcasts.values());
   await settle();
   await creditLate(storm, auditor);
+  const paidAgain = await auditOwed(storm, auditor);
   const endings: Ending[] = [];
   for (let done = 0; done < storm.attempts.length; done += ASKED_AT_ONCE) {
     const some = storm.attempts.slice(done, done + ASKED_AT_ONCE);
@@ -56,7 +58,7 @@ export async function endPayments(
     const account = storm.model.accounts.find(({ key }) => key.text === attempt.key);
     if (account && attempt.purpose === 'topup' && status === 200) account.toppedUp += attempt.price;
   }
-  return { endings, unended: tell('payments-unended', unended, (said) => said) };
+  return { endings, broken: [...tell('payments-unended', unended, (said) => said), ...paidAgain] };
 }
 
 /** Payments that were let go are looked at when their time is up: it is now, as nobody waits for that. */
@@ -166,7 +168,7 @@ function readAsked({ request }: Attempt): { tool: string; arguments: { mood?: st
 const isMeantToFail = (attempt: Attempt) =>
   attempt.purpose === 'call' && readAsked(attempt).arguments.mood === 'error';
 
-function hashOfAttempt(attempt: Attempt): string {
+export function hashOfAttempt(attempt: Attempt): string {
   const server = decodeURIComponent(attempt.path.replace('/invoke/', ''));
   return hashOfRequest({ server, ...readAsked(attempt) });
 }
