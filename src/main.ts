@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { pino } from 'pino';
 import { type Config, ConfigError, readConfig } from './config.ts';
 import type { Log } from './core/log.ts';
@@ -18,6 +19,7 @@ async function main(): Promise<void> {
 }
 
 async function runAlone(config: Config, log: Log): Promise<void> {
+  const ending = endOnSignals(log);
   const [{ serve }, { listen }] = await Promise.all([import('./serve.ts'), import('./server.ts')]);
   const { url, stop } = await serve({
     ...{ config, log },
@@ -26,17 +28,20 @@ async function runAlone(config: Config, log: Log): Promise<void> {
       return config.publicUrl ?? `http://${config.host}:${port}`;
     },
   });
-  endOn(['SIGTERM', 'SIGINT'], stop);
   process.send?.({ kind: 'ready', url });
+  await ending.begin();
+  await stop();
+  process.exit(0);
 }
 
 async function runSupervisor(config: Config, log: Log): Promise<void> {
+  const ending = endOnSignals(log);
   let closeStore = async () => {};
   const supervisor = await startSupervisor({
     program: { main: ownProgram(), nodeArguments: process.execArgv },
     count: config.workers.count,
     address: { host: config.host, port: config.port },
-    ...{ publicUrl: config.publicUrl, log },
+    ...{ publicUrl: config.publicUrl, log, ending: ending.signal },
     async prepare() {
       const [{ prepareStore }, { readSecrets }] = await Promise.all([
         import('./deps/store.ts'),
@@ -46,12 +51,12 @@ async function runSupervisor(config: Config, log: Log): Promise<void> {
       closeStore = (await prepareStore(config, log)).close;
     },
   });
-  endOn(['SIGTERM', 'SIGINT'], async () => {
-    await supervisor.stop();
-    await closeStore();
-  });
   log.info({ url: supervisor.publicUrl, workers: config.workers.count }, 'all workers are ready');
   process.send?.({ kind: 'ready', url: supervisor.publicUrl });
+  await ending.begin();
+  await supervisor.stop();
+  await closeStore();
+  process.exit(0);
 }
 
 /** Ends when the supervisor says so or is gone; a signal only asks it for leave, as connections may be on their way. */
@@ -81,15 +86,42 @@ function ownProgram(): string {
   return process.argv[1] ?? import.meta.filename;
 }
 
-function endOn(signals: readonly NodeJS.Signals[], stop: () => Promise<void>): void {
-  let isStopping = false;
-  const end = async () => {
-    if (isStopping) return;
-    isStopping = true;
-    await stop();
-    process.exit(0);
+/** Nothing was sold yet by what still starts; what is half begun is better finished, if it does not take long. */
+const STARTING_MS_MAX = 10_000;
+/** Longer than all that is waited for in turn: the drain of workers, jobs, charges, runs, the database. */
+const ENDING_MS_MAX = 180_000;
+
+type Ending = {
+  /** Aborts when the process is told to end. */
+  signal: AbortSignal;
+  /** To be called once it has started; resolves when it is told to end. */
+  begin(): Promise<void>;
+};
+
+/** Listens from the first moment: where we are a container's first process the system would drop what nobody hears. */
+function endOnSignals(log: Log): Ending {
+  const told = new AbortController();
+  let isStarted = false;
+  const end = () => {
+    if (told.signal.aborted) return;
+    told.abort();
+    setTimeout(() => isStarted || process.exit(0), STARTING_MS_MAX).unref();
+    setTimeout(() => {
+      log.error(
+        { afterMs: ENDING_MS_MAX },
+        'could not end in time; what is left open is taken over by others',
+      );
+      process.exit(1);
+    }, ENDING_MS_MAX).unref();
   };
-  for (const signal of signals) process.on(signal, end);
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, end);
+  return {
+    signal: told.signal,
+    async begin() {
+      isStarted = true;
+      if (!told.signal.aborted) await once(told.signal, 'abort');
+    },
+  };
 }
 
 /** The port is the operator's choice like the rest of the configuration. */

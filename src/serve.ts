@@ -2,6 +2,7 @@ import type { Server } from 'node:http';
 import type { HttpBindings } from '@hono/node-server';
 import { createApp } from './app.ts';
 import type { Config } from './config.ts';
+import { closeAll } from './core/close-all.ts';
 import type { Log } from './core/log.ts';
 import type { Siblings } from './core/siblings.ts';
 import { createDeps } from './deps.ts';
@@ -59,8 +60,7 @@ export async function serve({ config, log, siblings, open }: ServeInput): Promis
       isDraining = true;
       log.info({}, 'draining');
       await drain(server);
-      await jobs.close();
-      await deps.close();
+      await closeAll(log, [jobs.close, deps.close]);
     },
   };
 }

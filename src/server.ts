@@ -183,6 +183,7 @@ function guardConnections(
   });
   const readers = createStalledReaders(options.readers);
   const sockets = new Set<Socket>();
+  const spoken = new WeakSet<Socket>();
   let idleClosedAtMs = 0;
   server.on('connection', (socket: Socket) => {
     const address = socket.remoteAddress ?? '';
@@ -191,13 +192,15 @@ function guardConnections(
       // Who says nothing gives way to who does; once a second, as it looks at all of them.
       if (entry === 'full' && performance.now() - idleClosedAtMs > 1_000) {
         idleClosedAtMs = performance.now();
-        server.closeIdleConnections();
+        closeIdle(server, sockets);
       }
       socket.end(BUSY.raw);
       socket.destroySoon();
       return;
     }
     sockets.add(socket);
+    // A supervisor has read its first words, and put them back.
+    if (socket.readableLength > 0) spoken.add(socket);
     replies.watch(socket);
     socket.once('close', () => {
       sockets.delete(socket);
@@ -205,7 +208,7 @@ function guardConnections(
       pipelines.abandon(socket);
     });
   });
-  open.set(server, { sockets, pipelines });
+  open.set(server, { sockets, spoken, pipelines });
   const sweepMs = Math.min(SWEEP_MS, (options.readers ?? READER_BOUNDS).stallMs / 2);
   const sweep = setInterval(() => readers.sweep(sockets, performance.now()), sweepMs);
   let expectedMs = performance.now() + LOOP_SAMPLE_MS;
@@ -224,7 +227,7 @@ function guardConnections(
 
 /** The connections of each server of this process, and the servers that take no more. */
 const open = new WeakMap<Server, Open>();
-type Open = { sockets: ReadonlySet<Socket>; pipelines: Pipelines };
+type Open = { sockets: ReadonlySet<Socket>; spoken: WeakSet<Socket>; pipelines: Pipelines };
 const draining = new WeakSet<Server>();
 
 /** Resolves with the port. */
@@ -239,20 +242,22 @@ export function listen(server: Server, address: { host: string; port: number }):
 }
 
 /**
- * Takes no new connection, lets requests under way finish, and gives up on them after a bound. Every answer from
- * here on says that it is its connection's last, so that no client sends another request into a closing one.
+ * Hears out what came before, takes no new connection, lets requests under way finish, and gives up on them after a
+ * bound. Every answer by then says that it is its connection's last, so that no client sends another request into a
+ * closing one.
  */
 export async function drain(server: Server): Promise<void> {
-  draining.add(server);
-  const { sockets = new Set<Socket>(), pipelines } = open.get(server) ?? {};
-  for (const socket of sockets) sayLast(socket, pipelines);
   await hearOut(server);
+  draining.add(server);
+  const { sockets = new Set<Socket>(), spoken, pipelines } = open.get(server) ?? {};
+  for (const socket of sockets) sayLast(socket, pipelines);
   return new Promise((resolve) => {
     const from = performance.now();
     const round = setInterval(() => {
-      server.closeIdleConnections();
+      closeIdle(server, sockets);
       // Node does not call those idle that never said anything.
-      if (performance.now() - from > DRAIN_SILENT_MS) closeSilent(sockets, pipelines);
+      const isSilent = (socket: Socket) => socket.bytesRead === 0 && !spoken?.has(socket);
+      if (performance.now() - from > DRAIN_SILENT_MS) closeSilent([...sockets].filter(isSilent), pipelines);
     }, DRAIN_ROUND_MS);
     const timer = setTimeout(() => server.closeAllConnections(), DRAIN_MS);
     // Not HTTP's own close: it ends idle connections at once, and a request may be on its way on one of them.
@@ -264,10 +269,23 @@ export async function drain(server: Server): Promise<void> {
   });
 }
 
-function closeSilent(sockets: Iterable<Socket>, pipelines: Pipelines | undefined): void {
-  for (const socket of sockets)
-    if (socket.bytesRead === 0 && !pipelines?.pending(socket).length) socket.destroy();
+function closeSilent(sockets: readonly Socket[], pipelines: Pipelines | undefined): void {
+  for (const socket of sockets) if (!pipelines?.pending(socket).length) socket.destroy();
 }
+
+/** Node's `_httpMessage` of a connection that is busy with an answer: it closes none of those. */
+const SENDING = Object.freeze({ finished: false });
+
+/** To Node a connection is idle when its answer is ended, though half of it may wait here for a slow reader. */
+function closeIdle(server: Server, sockets: ReadonlySet<Socket>): void {
+  const sending = [...sockets].filter(({ writableLength }) => writableLength > 0) as HttpSocket[];
+  const messages = sending.map((socket) => socket._httpMessage);
+  for (const socket of sending) socket._httpMessage = SENDING;
+  server.closeIdleConnections();
+  for (const [index, socket] of sending.entries()) socket._httpMessage = messages[index];
+}
+
+type HttpSocket = Socket & { _httpMessage?: object | null | undefined };
 
 /** The newest answer of the connection, as those that wait before it still have to come. */
 function sayLast(socket: Socket, pipelines: Pipelines | undefined): void {

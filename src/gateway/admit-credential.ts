@@ -115,7 +115,8 @@ export function sameRequest(claim: Claim, demand: Demand): Claim {
 }
 
 const OTHER_PAYMENT = 'This payment was already used for another request. Make a new payment for this one.';
-const OTHER_CALL = 'This Idempotency-Key was already used for another request. Choose a new one for this one.';
+const OTHER_CALL =
+  'This Idempotency-Key was already used for another request. Choose a new one for this one.';
 
 /** Whether a payment that another request was quicker with came with our challenge for it. */
 export function isProof(claim: Claim, payment: { credential: Credential; quote: Quote }): boolean {

@@ -30,6 +30,8 @@ export type FleetDeps = {
   program: Program;
   count: number;
   log: Log;
+  /** All of it is about to end: none is started anew, and none let go alone. */
+  ending: AbortSignal;
   /** What a worker says that is not the fleet's own matter. */
   hear(worker: number, message: FromWorker): void;
   /** Connections that a worker left untaken. */
@@ -49,6 +51,8 @@ type Member = {
 
 /** Longer than a worker drains. */
 const DRAIN_MS = 75_000;
+/** Who ends workers may mean all of us, and we hear of it a moment after they do. */
+const RETIRE_MS = 250;
 /** Longer than a start with much to adopt, on a busy machine. */
 const START_MS = 180_000;
 
@@ -121,11 +125,11 @@ type Parts = {
 
 /** What follows from what a worker says, and from its end. */
 function createEvents(deps: FleetDeps, { members, startup, restarts, course, start }: Parts) {
-  const { log } = deps;
+  const { log, ending } = deps;
   return {
     hear(member: Member, message: FromWorker): void {
       const { number, pid } = member.process;
-      if (message.kind === 'retire') leave(member);
+      if (message.kind === 'retire') setTimeout(() => ending.aborted || leave(member), RETIRE_MS);
       else if (message.kind !== 'ready') deps.hear(number, message);
       if (message.kind !== 'ready') return;
       log.info({ worker: number, pid }, 'a worker is ready');
@@ -153,7 +157,7 @@ function createEvents(deps: FleetDeps, { members, startup, restarts, course, sta
         { worker: number, pid, code, inMs },
         'a worker ended; starting it again',
       );
-      setTimeout(() => course.drained ?? start(number), inMs);
+      setTimeout(() => course.drained ?? (ending.aborted || start(number)), inMs);
     },
   };
 }

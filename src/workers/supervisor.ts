@@ -14,6 +14,8 @@ export type SupervisorOptions = {
   /** What the world calls us, where that is not the address. */
   publicUrl: string | undefined;
   log: Log;
+  /** Says, before `stop` does, that everything ends: workers that are told so as well wait for `stop`. */
+  ending: AbortSignal;
   /** What is done once for all workers, before the first begins. */
   prepare(): Promise<void>;
 };
@@ -29,7 +31,7 @@ export type Supervisor = {
  * before wait for the first.
  */
 export async function startSupervisor(options: SupervisorOptions): Promise<Supervisor> {
-  const { program, count, address, log, prepare } = options;
+  const { program, count, address, log, ending, prepare } = options;
   const waiting = createWaitingRoom<Parcel & { sight: HeadSight }>();
   let isStopping = false;
   const sights = new WeakMap<Parcel['socket'], HeadSight>();
@@ -43,7 +45,7 @@ export async function startSupervisor(options: SupervisorOptions): Promise<Super
   };
   const choose = createChoice();
   const fleet: Fleet = createFleet({
-    ...{ program, count, log },
+    ...{ program, count, log, ending },
     hear: (worker, message) => exchange.pass(worker, message),
     giveAgain(parcels) {
       for (const parcel of parcels) {

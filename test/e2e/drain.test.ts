@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { silentLog } from '../../src/core/log.ts';
 import { type Anvil, startAnvil } from '../harness/chain.ts';
@@ -38,6 +39,8 @@ async function startMain(further: Record<string, string> = {}): Promise<Main> {
   const child = spawn(process.execPath, ['--import', 'tsx', MAIN], {
     env: { PATH: process.env.PATH, ...env },
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+    // So that its whole group can be told.
+    detached: true,
   });
   const exited = new Promise<number | null>((done) => child.once('exit', done));
   const url = await new Promise<string>((done) => {
@@ -100,20 +103,41 @@ test('SIGTERM fails no call in flight: instant, hosted, or paid by a credential 
   expect(await readAnswer(balance)).toMatchObject({ balance_mcents: paid });
 });
 
-test.each(['1', '2'])(
-  'a call that came before SIGTERM is answered, also one that nobody had accepted yet (%s workers)',
-  async (workers) => {
+const EXAMPLE = (key: string) =>
+  `GET /v1/example HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${key}\r\n\r\n`;
+
+test.each([
+  { workers: '1', told: 'it' },
+  { workers: '2', told: 'the supervisor' },
+  { workers: '2', told: 'the supervisor and all workers' },
+])(
+  'calls that came before SIGTERM are answered, also those that nobody had accepted yet ($workers, told: $told)',
+  async ({ workers, told }) => {
     const key = await gateway.mint(100_000);
     const { child, url, exited } = await startMain({ GATEWAY_WORKERS: workers });
     // It stands still while they come, and wakes up to them and to the signal at once.
     child.kill('SIGSTOP');
     const clients = await Promise.all(Array.from({ length: 20 }, () => connectRaw(url)));
-    for (const client of clients)
-      client.send(`GET /v1/example HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${key}\r\n\r\n`);
-    child.kill('SIGTERM');
+    for (const client of clients) client.send(EXAMPLE(key).repeat(2));
+    if (told === 'the supervisor and all workers') process.kill(-Number(child.pid), 'SIGTERM');
+    else child.kill('SIGTERM');
     child.kill('SIGCONT');
     const answers = await Promise.all(clients.map((client) => client.ended()));
-    expect(answers.map((answer) => answer.slice(0, 12))).toEqual(answers.map(() => 'HTTP/1.1 200'));
+    const statuses = answers.map((answer) => answer.match(/HTTP\/1\.1 \d+/g));
+    expect(statuses).toEqual(answers.map(() => ['HTTP/1.1 200', 'HTTP/1.1 200']));
     expect(await exited).toBe(0);
   },
 );
+
+test.each(['1', '2'])('a head that had begun before SIGTERM is waited for (%s workers)', async (workers) => {
+  const key = await gateway.mint(100);
+  const { child, url, exited } = await startMain({ GATEWAY_WORKERS: workers });
+  const client = await connectRaw(url);
+  client.send(EXAMPLE(key).slice(0, 30));
+  await sleep(1_500);
+  child.kill('SIGTERM');
+  await sleep(1_800);
+  client.send(EXAMPLE(key).slice(30));
+  expect(await client.ended()).toMatch(/^HTTP\/1\.1 200/);
+  expect(await exited).toBe(0);
+});

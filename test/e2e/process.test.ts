@@ -1,11 +1,13 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { createTestDatabase, loseDatabase, type TestDatabase } from '../harness/database.ts';
 import { gatewayEnvironment, startTestGateway, type TestGateway } from '../harness/gateway.ts';
 import { waitUntil } from '../harness/process.ts';
+import { connectRaw } from '../harness/raw-client.ts';
 import { jsonBody, publishEcho, readAnswer } from './fixtures.ts';
 
 const MAIN = resolve(import.meta.dirname, '../../src/main.ts');
@@ -38,6 +40,29 @@ function startMain(env: Record<string, string | undefined>): Started {
   });
   return { child, stderr: () => stderr, exited: new Promise((done) => child.once('exit', done)) };
 }
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
+  const address = server.address();
+  await new Promise((done) => server.close(done));
+  return typeof address === 'object' && address ? address.port : 0;
+}
+
+test.each(['1', '2'])('SIGTERM while it starts ends it with 0 (%s workers)', async (workers) => {
+  const env = { ...gatewayEnvironment({ database }, dataDir), GATEWAY_WORKERS: workers };
+  const port = await freePort();
+  const { child, exited } = startMain({ ...env, PORT: String(port) });
+  const isReady = vi.fn();
+  child.once('message', isReady);
+  // The port is open long before anything can be sold.
+  await waitUntil(() =>
+    connectRaw(`http://127.0.0.1:${port}`).then((client) => client.socket.readyState === 'open'),
+  );
+  expect(isReady).not.toHaveBeenCalled();
+  child.kill('SIGTERM');
+  expect(await exited).toBe(0);
+});
 
 test('SIGTERM fails no call in flight, ends kept connections, and exits 0', async () => {
   const echo = await publishEcho(gateway);

@@ -30,3 +30,19 @@ test('a drain waits for what was asked, and for no connection that is idle or ne
   expect(await busy.ended()).toMatch(/^HTTP\/1\.1 200 [\s\S]*connection: close[\s\S]*done$/i);
   await drained;
 });
+
+test('a drain cuts no answer that a slow reader is still taking', async () => {
+  const size = 40_000_000;
+  const server = createServer(() => new Response('x'.repeat(size)));
+  const url = `http://127.0.0.1:${await listen(server, { host: '127.0.0.1', port: 0 })}`;
+  const client = await connectRaw(url);
+  client.send('GET / HTTP/1.1\r\nHost: x\r\n\r\n');
+  await client.until('200 OK');
+  client.socket.pause();
+  const drained = drain(server);
+  await sleep(1_000);
+  client.socket.resume();
+  const text = await client.ended();
+  expect(text.length - text.indexOf('\r\n\r\n') - 4).toBe(size);
+  await drained;
+});

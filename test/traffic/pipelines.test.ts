@@ -65,6 +65,8 @@ test('a drain answers all that a connection has asked ahead, and does nothing th
   client.send(REQUEST.repeat(10));
   await waitUntil(() => asked.length === 10 || undefined);
   const drained = drain(server);
+  // What came by then is heard out.
+  await waitUntil(() => !server.listening || undefined);
   client.send(REQUEST.repeat(5));
   const other = await connectRaw(url).catch(() => undefined);
   other?.socket.destroy();

@@ -97,6 +97,7 @@ describe('a bare reply', () => {
     client.send(ask('/reply'));
     await taken(1);
     const drained = drain(server);
+    await waitUntil(() => !server.listening || undefined);
     expect(replies[0]?.isBare).toBe(false);
     replies[0]?.outgoing.end('last');
     const text = await client.ended();

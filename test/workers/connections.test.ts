@@ -33,6 +33,7 @@ beforeAll(async () => {
   supervisor = await startSupervisor({
     program: { main: join(import.meta.dirname, 'connections-worker.ts'), nodeArguments: ['--import', 'tsx'] },
     ...{ count: COUNT, address: { host: '127.0.0.1', port: 0 }, publicUrl: undefined, log },
+    ending: new AbortController().signal,
     prepare: async () => {},
   });
   url = supervisor.publicUrl;
