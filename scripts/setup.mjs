@@ -44,13 +44,11 @@ function checkNode() {
   process.exit(1);
 }
 
-/** Whether node_modules holds what package-lock.json says, by a stamp; else by comparing them once. */
+/** Whether node_modules holds what package-lock.json and patches/ say, by a stamp; else by comparing them once. */
 function isInstalled() {
-  const wanted = createHash('sha256')
-    .update(readFileSync(join(ROOT, 'package-lock.json')))
-    .digest('hex');
+  const wanted = hashWanted();
   if (readText(STAMP) === wanted) return true;
-  if (!matchesLockfile()) return false;
+  if (!matchesLockfile() || !patchPackages()) return false;
   try {
     writeFileSync(STAMP, wanted);
   } catch {
@@ -59,10 +57,19 @@ function isInstalled() {
   return true;
 }
 
-function hashLockfile() {
-  return createHash('sha256')
-    .update(readFileSync(join(ROOT, 'package-lock.json')))
-    .digest('hex');
+function hashWanted() {
+  const patches = readdirSync(join(ROOT, 'patches')).map((name) => join('patches', name));
+  const hash = createHash('sha256');
+  for (const file of ['package-lock.json', ...patches.sort()]) hash.update(readFileSync(join(ROOT, file)));
+  return hash.digest('hex');
+}
+
+/** What `npm ci` does as well, unless its scripts are switched off; no matter how often. */
+function patchPackages() {
+  const program = join(ROOT, 'node_modules', 'patch-package', 'index.js');
+  return (
+    spawnSync(process.execPath, [program, '--error-on-fail'], { cwd: ROOT, stdio: 'ignore' }).status === 0
+  );
 }
 
 /** Compares package-lock.json with the list that npm leaves of what it installed. */
@@ -116,7 +123,8 @@ function runNpmCi() {
     timeout: NPM_TIMEOUT_MS,
   });
   if (status !== 0) return `${error?.message ?? ''} ${firstLines(stderr)}`.trim();
-  writeFileSync(STAMP, hashLockfile());
+  if (!patchPackages()) return 'the patches of patches/ do not fit the packages that they are for';
+  writeFileSync(STAMP, hashWanted());
   return undefined;
 }
 
