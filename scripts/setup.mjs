@@ -19,6 +19,7 @@ import {
 } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { arePackagesPatched, listPatches, patchPackages } from './patches.mjs';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const LOCK_FOLDER = join(ROOT, '.millicent', 'setup');
@@ -46,30 +47,24 @@ function checkNode() {
 
 /** Whether node_modules holds what package-lock.json and patches/ say, by a stamp; else by comparing them once. */
 function isInstalled() {
-  const wanted = hashWanted();
-  if (readText(STAMP) === wanted) return true;
-  if (!matchesLockfile() || !patchPackages()) return false;
-  try {
-    writeFileSync(STAMP, wanted);
-  } catch {
-    // Another user's clone: comparing each time is only slower.
-  }
+  if (readText(STAMP) === hashWanted()) return true;
+  if (!matchesLockfile() || !arePackagesPatched(ROOT)) return false;
+  stamp();
   return true;
 }
 
-function hashWanted() {
-  const patches = readdirSync(join(ROOT, 'patches')).map((name) => join('patches', name));
-  const hash = createHash('sha256');
-  for (const file of ['package-lock.json', ...patches.sort()]) hash.update(readFileSync(join(ROOT, file)));
-  return hash.digest('hex');
+function stamp() {
+  try {
+    writeFileSync(STAMP, hashWanted());
+  } catch {
+    // Another user's clone: comparing each time is only slower.
+  }
 }
 
-/** What `npm ci` does as well, unless its scripts are switched off; no matter how often. */
-function patchPackages() {
-  const program = join(ROOT, 'node_modules', 'patch-package', 'index.js');
-  return (
-    spawnSync(process.execPath, [program, '--error-on-fail'], { cwd: ROOT, stdio: 'ignore' }).status === 0
-  );
+function hashWanted() {
+  const hash = createHash('sha256');
+  for (const file of ['package-lock.json', ...listPatches(ROOT)]) hash.update(readFileSync(join(ROOT, file)));
+  return hash.digest('hex');
 }
 
 /** Compares package-lock.json with the list that npm leaves of what it installed. */
@@ -98,6 +93,7 @@ function isForThisPlatform({ os, cpu, libc }) {
 
 function installPackages() {
   if (isInstalled()) return;
+  if (matchesLockfile() && patchPackages(ROOT)) return stamp();
   console.error('setup: installing packages (npm ci); this takes about half a minute');
   for (let attempt = 1; attempt <= ATTEMPTS_MAX; attempt += 1) {
     const complaint = runNpmCi();
@@ -123,8 +119,8 @@ function runNpmCi() {
     timeout: NPM_TIMEOUT_MS,
   });
   if (status !== 0) return `${error?.message ?? ''} ${firstLines(stderr)}`.trim();
-  if (!patchPackages()) return 'the patches of patches/ do not fit the packages that they are for';
-  writeFileSync(STAMP, hashWanted());
+  if (!patchPackages(ROOT)) return 'patches/ does not fit the packages that it is for';
+  stamp();
   return undefined;
 }
 

@@ -19,6 +19,7 @@ import {
 import { createRequire } from 'node:module';
 import { basename, dirname, join, relative } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import { patchPackages } from './patches.mjs';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const SOURCES = join(ROOT, 'src');
@@ -32,6 +33,12 @@ const OTHERS = ['package-lock.json', 'tsconfig.json', 'scripts/start.mjs'];
 /** A running gateway may still load a part of its bundle. */
 const KEPT_MS = 30 * 24 * 3_600_000;
 
+if (!patchPackages(ROOT)) {
+  console.error(
+    'start: patches/ could not be put into the packages; run npm run setup as the user who owns them',
+  );
+  process.exit(1);
+}
 const program = await prepareProgram().catch((cause) => {
   console.error(`start: running from the sources, as no bundle could be made of them: ${cause.message}`);
 });

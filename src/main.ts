@@ -2,7 +2,6 @@ import { once } from 'node:events';
 import { pino } from 'pino';
 import { type Config, ConfigError, readConfig } from './config.ts';
 import type { Log } from './core/log.ts';
-import { outliveDroppedStatements } from './db/dropped-statements.ts';
 import { joinSupervisor, startSupervisor, WORKER_FLAG, WorkerStartError } from './workers/index.ts';
 
 /** The process: a gateway, or the supervisor of several, or one of those. It ends on SIGTERM and fails no call. */
@@ -13,7 +12,6 @@ async function main(): Promise<void> {
     level: config.logLevel,
     base: worker === undefined ? null : { worker: Number(worker) },
   });
-  outliveDroppedStatements(log);
   if (worker !== undefined) return runWorker(config, log);
   return config.workers.count === 1 ? runAlone(config, log) : runSupervisor(config, log);
 }

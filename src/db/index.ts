@@ -7,7 +7,6 @@ export {
   type Sql,
   type Tx,
 } from './client.ts';
-export { outliveDroppedStatements } from './dropped-statements.ts';
 export { withLock } from './embedded/lock.ts';
 export { type EmbeddedPostgres, type EmbeddedPostgresOptions, startEmbeddedPostgres } from './embedded.ts';
 export { type MigrateOptions, migrate } from './migrate.ts';

@@ -1,6 +1,6 @@
 import { createServer, type Socket } from 'node:net';
 import { silentLog } from '../../../src/core/log.ts';
-import { openDatabase, outliveDroppedStatements, reachDatabase } from '../../../src/db/index.ts';
+import { openDatabase, reachDatabase } from '../../../src/db/index.ts';
 
 /** A server that lets everybody in and then does as it is told with the first statement. Prints what its user was told. */
 const END: Record<string, (socket: Socket) => void> = {
@@ -18,7 +18,7 @@ function message(type: string, body: Buffer): Buffer {
 
 const LET_IN = Buffer.concat([message('R', Buffer.alloc(4)), message('Z', Buffer.from('I'))]);
 
-const [how = '', isPrepared] = process.argv.slice(2);
+const [how = ''] = process.argv.slice(2);
 const server = createServer((socket) => {
   let isIn = false;
   socket.on('error', () => {});
@@ -32,7 +32,6 @@ server.listen(0, '127.0.0.1', async () => {
   const address = server.address();
   const port = typeof address === 'object' && address ? address.port : 0;
   const url = `postgres://u:p@127.0.0.1:${port}/d`;
-  if (isPrepared === 'outlive') outliveDroppedStatements(silentLog);
   if (how === 'silent') console.log(`told ${await reachDatabase({ url, log: silentLog, waitMs: 6_000 })}`);
   else {
     const { sql } = openDatabase({ url, poolMax: 1, applicationName: 'dropped-statements' });
