@@ -35,7 +35,7 @@ const KEPT_MS = 30 * 24 * 3_600_000;
 
 if (!patchPackages(ROOT)) {
   console.error(
-    'start: patches/ could not be put into the packages; run npm run setup as the user who owns them',
+    'start: patches/ could not be put into the packages: run npx patch-package as the user who owns them',
   );
   process.exit(1);
 }
