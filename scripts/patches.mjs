@@ -4,14 +4,15 @@
  */
 
 import { spawnSync } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 const ADDED_TO = '+++ b/';
 
 /** The files that say what is changed, by their paths below `root`. */
 export function listPatches(root) {
-  const names = readdirSync(join(root, 'patches')).filter((name) => name.endsWith('.patch'));
+  const folder = join(root, 'patches');
+  const names = existsSync(folder) ? readdirSync(folder).filter((name) => name.endsWith('.patch')) : [];
   return names.sort().map((name) => join('patches', name));
 }
 

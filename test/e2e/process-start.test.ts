@@ -24,7 +24,14 @@ beforeAll(() => {
   for (const name of readdirSync(join(ROOT, 'node_modules'))) {
     if (name !== '.cache') symlinkSync(join(ROOT, 'node_modules', name), join(clone, 'node_modules', name));
   }
-  for (const name of ['src', 'package.json', 'package-lock.json', 'tsconfig.json', 'scripts/start.mjs']) {
+  for (const name of [
+    'src',
+    'package.json',
+    'package-lock.json',
+    'tsconfig.json',
+    'scripts/start.mjs',
+    'scripts/patches.mjs',
+  ]) {
     cpSync(join(ROOT, name), join(clone, name), { recursive: true });
   }
 });

@@ -33,7 +33,8 @@ let clone: string;
 beforeEach(async () => {
   clone = await mkdtemp(join(tmpdir(), 'millicent-setup-'));
   await mkdir(join(clone, 'scripts'));
-  await cp(join(ROOT, 'scripts/setup.mjs'), join(clone, 'scripts/setup.mjs'));
+  for (const name of ['scripts/setup.mjs', 'scripts/patches.mjs'])
+    await cp(join(ROOT, name), join(clone, name));
   await cp(join(ROOT, 'package-lock.json'), join(clone, 'package-lock.json'));
   await writeFile(join(clone, 'npm-cli.js'), NPM);
 });
