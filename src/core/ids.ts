@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { sha256 } from './bytes.ts';
 
-/** A version 4 or 8 UUID, lower case. */
+/** A version 7 or 8 UUID, lower case; from others any version. */
 export type Uuid = string;
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
@@ -14,23 +14,30 @@ export function isUuid(value: string): boolean {
 }
 
 /**
- * A UUID whose first 48 bits are the time (RFC 9562, version 7): new rows land at the right edge of an
- * index, and the rest is random enough to be unguessable.
+ * A UUID whose first 48 bits are the time, and the next 12 count what was made within that millisecond (RFC 9562,
+ * version 7, section 6.2, method 1): new rows land at the right edge of an index, which is all its work then. The
+ * other 62 bits are random enough to be unguessable.
  */
 export function newUuid(now: number = Date.now()): Uuid {
-  if (now !== spelled.now) {
+  if (now !== made.now) {
     const time = now.toString(16).padStart(12, '0');
-    spelled = { now, text: `${time.slice(0, 8)}-${time.slice(8)}-7` };
+    made = { now, count: COUNT_MIN, text: `${time.slice(0, 8)}-${time.slice(8)}-` };
+  } else if (made.count < COUNT_MAX) {
+    made.count += 1;
   }
-  // All that a random UUID (version 4) has behind its version: the variant, and otherwise random bits.
-  return spelled.text + randomUUID().slice(VERSION_AT + 1);
+  // All that a random UUID (version 4) has behind its first 64 bits: the variant, and otherwise random bits.
+  return made.text + made.count.toString(16) + randomUUID().slice(VARIANT_AT);
 }
 
-/** The beginning of what is made within a millisecond. */
-let spelled = { now: Number.NaN, text: '' };
+/** The version and the count, in hexadecimal digits: 7000 and 7fff. What is more in a millisecond has no order. */
+const COUNT_MIN = 0x7000;
+const COUNT_MAX = 0x7fff;
 
-/** Where the text of a UUID says its version. */
-const VERSION_AT = 14;
+/** What was last made: its millisecond, its count, and how all of that millisecond begin. */
+let made = { now: Number.NaN, count: COUNT_MIN, text: '' };
+
+/** Where the text of a UUID has the dash before its variant. */
+const VARIANT_AT = 18;
 
 /** The same UUID for the same words, every time and everywhere (RFC 9562, version 8 over SHA-256). */
 export function uuidFrom(...words: string[]): Uuid {
