@@ -36,6 +36,12 @@ const SETTINGS = {
   log_min_messages: 'log',
 };
 
+/**
+ * Of glibc, mallopt(3): a process that frees up to so much keeps it for its next statement. Else a charge of some
+ * hundred calls spends a twentieth of its time on having its memory given and taken.
+ */
+const ALLOCATOR = { MALLOC_TRIM_THRESHOLD_: '8388608', MALLOC_MMAP_THRESHOLD_: '4194304' };
+
 /** A running server, as its own `postmaster.pid` tells. */
 export type Postmaster = { pid: number; port: number };
 
@@ -68,7 +74,7 @@ export async function launchPostmaster(place: Place): Promise<ChildProcess> {
       {
         ...place.runAs,
         cwd: place.data,
-        env: CHILD_ENVIRONMENT,
+        env: { ...CHILD_ENVIRONMENT, ...ALLOCATOR },
         detached: true,
         stdio: ['ignore', log.fd, log.fd],
       },
