@@ -82,9 +82,10 @@ export const ledgerHold = pgTable(
 );
 
 /**
- * The journal. One row is two legs of the same amount in the same unit, so every row, and with it every
- * transfer, sums to zero by its shape; the view `ledger_leg` lists the legs with their signs. A partition is a
- * month (UTC) of `created_at`, see `ensureEntryPartitions`; the default one catches what none was made for.
+ * The journal. One row is two legs of the same amount in the same unit, or the three legs of a capture, so every
+ * row, and with it every transfer, sums to zero by its shape; the view `ledger_leg` lists the legs with their
+ * signs. A partition is a month (UTC) of `created_at`, see `ensureEntryPartitions`; the default one catches what
+ * none was made for.
  */
 export const ledgerEntry = pgTable(
   'ledger_entry',
@@ -99,10 +100,13 @@ export const ledgerEntry = pgTable(
     debitId: uuid('debit_id').notNull(),
     creditId: uuid('credit_id').notNull(),
     unit: text('unit').notNull(),
+    /** What the credited account gets. */
     amount: int8('amount').notNull(),
     createdAt: time('created_at').notNull().defaultNow(),
     /** When a publisher may withdraw it; `infinity` for what promotion paid. */
     availableAt: time('available_at').notNull().defaultNow(),
+    /** What the debited account pays beside the amount, to `I.fee`. Captures before it was here have a row for that. */
+    fee: int8('fee').notNull().default(sql`0`),
   },
   (table) => [
     primaryKey({ columns: [table.transferId, table.leg, table.createdAt, table.bucket] }),
@@ -110,6 +114,7 @@ export const ledgerEntry = pgTable(
     index('ledger_entry_age').using('brin', table.createdAt),
     check('ledger_entry_positive', sql`${table.amount} > 0`),
     check('ledger_entry_two_accounts', sql`${table.debitId} <> ${table.creditId}`),
+    check('ledger_entry_fee', sql`${table.fee} >= 0 AND (${table.fee} = 0 OR ${table.kind} = 'share')`),
   ],
 );
 

@@ -42,9 +42,9 @@ export async function insertEntries(tx: Tx, transfer: Transfer): Promise<void> {
   const bucket = bucketOf(findPayerOf(transfer) ?? transfer.id);
   for (const [leg, entry] of transfer.entries.entries()) {
     const availableAt = spellAvailable(tx, entry.availableAfterMs ?? 0);
-    await tx`INSERT INTO ledger_entry (bucket, transfer_id, leg, kind, debit_id, credit_id, unit, amount, available_at)
+    await tx`INSERT INTO ledger_entry (bucket, transfer_id, leg, kind, debit_id, credit_id, unit, amount, fee, available_at)
       VALUES (${bucket}, ${transfer.id}, ${leg}, ${entry.kind}, ${entry.debit.id}, ${entry.credit.id}, ${entry.debit.unit},
-        ${entry.amount}, ${availableAt})`;
+        ${entry.amount}, ${entry.fee ?? 0n}, ${availableAt})`;
   }
 }
 
@@ -67,9 +67,8 @@ export async function sumCredited(
 ): Promise<bigint> {
   const { accountId, transferIds } = input;
   const [row] = await tx<{ credited: bigint }[]>`
-    SELECT coalesce(sum(CASE WHEN credit_id = ${accountId} THEN amount ELSE -amount END), 0)::bigint AS credited
-    FROM ledger_entry WHERE transfer_id = ANY(${transferIds as Uuid[]}::uuid[])
-      AND ${accountId} IN (debit_id, credit_id)`;
+    SELECT coalesce(sum(signed), 0)::bigint AS credited FROM ledger_leg
+    WHERE transfer_id = ANY(${transferIds as Uuid[]}::uuid[]) AND account_id = ${accountId}`;
   return row?.credited ?? 0n;
 }
 

@@ -15,12 +15,16 @@ import {
   unappliedAccount,
 } from './account.ts';
 
-/** One movement: `amount` of one unit leaves the debit side's claim and joins the credit side's. */
+/**
+ * One movement: `amount` of one unit leaves the debit side's claim and joins the credit side's; what a share leaves
+ * to the platform, its `fee`, leaves the debit side with it.
+ */
 export type Entry = {
   kind: 'fund' | 'share' | 'fee' | 'promo' | 'cost' | 'refund' | 'loss' | 'fx';
   debit: Account;
   credit: Account;
   amount: bigint;
+  fee?: bigint;
   availableAfterMs?: number | 'infinity';
 };
 
@@ -68,7 +72,7 @@ export function lossTransfer(input: {
   ]);
 }
 
-/** CAPTURE of MONEY.md: the price of a delivered call, split. */
+/** CAPTURE of MONEY.md: the price of a delivered call, split; where all of it is the fee, that alone. */
 export function captureTransfer(input: {
   callId: Uuid;
   accountId: Uuid;
@@ -77,16 +81,14 @@ export function captureTransfer(input: {
   fee: bigint;
   availableAfterMs: number | 'infinity';
 }): Transfer {
+  const { amount, fee, availableAfterMs } = input;
   const payer = payerAccount(input.accountId);
+  if (amount === fee) {
+    return transfer(input.callId, [{ kind: 'fee', debit: payer, credit: FEE_INCOME, amount: fee }]);
+  }
+  const payee = publisherAccount(input.payeeId);
   return transfer(input.callId, [
-    {
-      kind: 'share',
-      debit: payer,
-      credit: publisherAccount(input.payeeId),
-      amount: input.amount - input.fee,
-      availableAfterMs: input.availableAfterMs,
-    },
-    { kind: 'fee', debit: payer, credit: FEE_INCOME, amount: input.fee },
+    { kind: 'share', debit: payer, credit: payee, amount: amount - fee, fee, availableAfterMs },
   ]);
 }
 

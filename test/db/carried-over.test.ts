@@ -68,9 +68,11 @@ afterAll(async () => {
   await rm(folder, { recursive: true });
 });
 
+/** Without what came after them: their bucket, and the fee that an entry has since its capture is one row. */
 async function readRows(table: string): Promise<string[]> {
+  const added = table === 'ledger_entry' ? ['bucket', 'fee'] : ['bucket'];
   const rows = await database.sql<{ row: string }[]>`
-    SELECT (to_jsonb(t) - 'bucket')::text AS row FROM ${database.sql(table)} t ORDER BY 1`;
+    SELECT (to_jsonb(t) - ${added}::text[])::text AS row FROM ${database.sql(table)} t ORDER BY 1`;
   return rows.map(({ row }) => row);
 }
 
@@ -140,6 +142,17 @@ test('the legs of a transfer share a bucket: that of its payer, or of the transf
     FROM ledger_entry e LEFT JOIN ledger_payer p ON p.id IN (e.debit_id, e.credit_id) GROUP BY e.transfer_id`;
   expect(rows).toHaveLength(621);
   for (const { id, payer, buckets } of rows) expect(buckets).toEqual([bucketOf(payer ?? id)]);
+});
+
+test('the legs of what was captured as two entries are the four they were', async () => {
+  const rows = await database.sql`
+    SELECT kind, count(*)::int AS count, sum(debit)::int AS debit, sum(credit)::int AS credit
+    FROM ledger_leg WHERE kind IN ('share', 'fee') GROUP BY kind ORDER BY kind`;
+  const alike = { count: 1_200, debit: 27_000, credit: 27_000 };
+  expect(rows).toEqual([
+    { kind: 'fee', ...alike },
+    { kind: 'share', ...alike },
+  ]);
 });
 
 test('an open batch says where its receipts are', async () => {

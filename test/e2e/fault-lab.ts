@@ -84,7 +84,7 @@ export async function expectTrueBooks(lab: FaultLab, gateway: GatewayClient): Pr
   const wrong = await sql`
     SELECT p.id, p.balance, p.held, j.balance AS proven FROM ledger_payer p LEFT JOIN LATERAL (
       SELECT coalesce(sum(amount) FILTER (WHERE credit_id = p.id), 0)
-        - coalesce(sum(amount) FILTER (WHERE debit_id = p.id), 0) AS balance
+        - coalesce(sum(amount + fee) FILTER (WHERE debit_id = p.id), 0) AS balance
       FROM ledger_entry WHERE p.id IN (debit_id, credit_id)) j ON true
     WHERE p.balance <> j.balance OR p.held <> 0`;
   expect([...wrong]).toEqual([]);

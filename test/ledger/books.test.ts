@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { newUuid, uuidFrom } from '../../src/core/ids.ts';
+import { newUuid, type Uuid, uuidFrom } from '../../src/core/ids.ts';
 import { millicents } from '../../src/core/money.ts';
 import { withTransaction } from '../../src/db/index.ts';
 import { checkLedger, createLedger, FEE_BPS, feeOf } from '../../src/ledger/index.ts';
@@ -60,6 +60,42 @@ test('the check names a balance, a hold and a capture that the entries do not pr
   ]);
   await database.sql`UPDATE ledger_payer SET balance = balance - 1, held = 0 WHERE id = ${accountId}`;
   await database.sql`UPDATE ledger_hold SET amount = amount - 1 WHERE id = ${request.id}`;
+});
+
+const SPLITS = [
+  ['the price is split', 100n, 20n],
+  ['all of it is the share', 100n, 0n],
+  ['all of it is the fee', 1n, 1n],
+] as const;
+
+test.each(SPLITS)('a capture is one entry where %s, on every way', async (_where, amount, fee) => {
+  const { sql } = database;
+  const accountId = await openFunded(sql, 1_000);
+  const ledger = createLedger({ sql });
+  const charger = newCharger(sql);
+  const requests = Array.from({ length: 5 }, () => ({
+    ...holdRequest(accountId, 1),
+    ...{ amount: millicents(amount), fee: millicents(fee) },
+  }));
+  const [alone, first, second, held, byHand] = requests;
+  if (!alone || !first || !second || !held || !byHand) throw new Error('five are asked for');
+  await charger.charge(alone, receiptDraft(alone.id));
+  await Promise.all([first, second].map((request) => charger.charge(request, receiptDraft(request.id))));
+  await charger.hold(held);
+  await charger.capture(held, receiptDraft(held.id));
+  await charger.hold(byHand);
+  await withTransaction(sql, (tx) => ledger.capture(tx, byHand.id, 0));
+  const legsOf = (id: Uuid) => sql<{ name: string; signed: bigint }[]>`
+    SELECT split_part(a.name, ':', 1) AS name, l.signed FROM ledger_leg l JOIN ledger_account a ON a.id = l.account_id
+    WHERE l.transfer_id = ${id} ORDER BY l.signed, name`;
+  for (const { id } of requests) {
+    expect(await sql`SELECT FROM ledger_entry WHERE transfer_id = ${id}`).toHaveLength(1);
+    const legs = await legsOf(id);
+    expect(legs).toHaveLength(amount > fee && fee > 0n ? 3 : 2);
+    const credited = (name: string) => legs.find((leg) => leg.name === name)?.signed ?? 0n;
+    expect([credited('L.payer'), credited('L.pub'), credited('I.fee')]).toEqual([-amount, amount - fee, fee]);
+  }
+  expect((await checkLedger(sql)).isBalanced).toBe(true);
 });
 
 test('the legs of every transfer sum to zero in each unit, by SQL alone', async () => {

@@ -12,7 +12,7 @@ import { type Finding, findEach, type Measured, type RowName } from '../targets.
 import { openPayers, type Payer } from './accounts.ts';
 import { newCall, type Tool } from './call.ts';
 import { drive } from './drive.ts';
-import { createNaiveCharge, findFeeAccount } from './naive.ts';
+import { createNaiveCharge } from './naive.ts';
 
 const CONCURRENCY = 512;
 /** What a gateway has: by default for everything else, and for its charges. */
@@ -48,7 +48,7 @@ export async function measureCharges(
     );
     const contenders = {
       ours: withCharger(charging.sql, tool),
-      peer: await withNaive(naive.sql, tool),
+      peer: withNaive(naive.sql, tool),
     };
     const rates = await measureRates(rows, contenders, payers, { plan, progress: deps.progress });
     const findings = findEach(rows, (row) => toFigure(row, rates));
@@ -77,9 +77,9 @@ function withCharger(sql: Sql, tool: Tool): Contender {
   };
 }
 
-async function withNaive(sql: Sql, tool: Tool): Promise<Contender> {
+function withNaive(sql: Sql, tool: Tool): Contender {
   const label = 'naive';
-  const charge = createNaiveCharge({ sql, feeAccountId: await findFeeAccount(sql), lane: newLane() });
+  const charge = createNaiveCharge({ sql, lane: newLane() });
   return {
     label,
     acknowledged: 0,

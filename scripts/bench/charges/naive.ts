@@ -3,12 +3,11 @@ import type { Sql } from '../../../src/db/index.ts';
 import type { HoldRequest } from '../../../src/ledger/index.ts';
 import type { ReceiptDraft } from '../../../src/provenance/index.ts';
 
-/** The platform's own account, as the ledger names it; see `findFeeAccount`. */
-export type NaiveDeps = { sql: Sql; feeAccountId: string; lane: string };
+export type NaiveDeps = { sql: Sql; lane: string };
 
 /**
  * What one writes first: lock the balance, check it, move it, note the call. It leaves the same rows as the
- * exactly-once charge (hold, two entries, receipt), checks the key as it does, and is spared what costs extra:
+ * exactly-once charge (hold, entry, receipt), checks the key as it does, and is spared what costs extra:
  * its receipts are numbered in memory, with gaps when it fails, and a retry would charge twice.
  */
 export function createNaiveCharge(deps: NaiveDeps) {
@@ -27,9 +26,8 @@ export function createNaiveCharge(deps: NaiveDeps) {
         VALUES (${bucketOf(request.accountId)}, ${request.id}, ${request.accountId}, ${request.keyId ?? null},
           ${request.payeeId}, ${request.subject ?? null}, ${request.label}, ${request.amount}, ${request.fee},
           'balance', 'captured', now(), now())`;
-      await tx`INSERT INTO ledger_entry (bucket, transfer_id, leg, kind, debit_id, credit_id, unit, amount)
-        VALUES (${bucketOf(request.accountId)}, ${request.id}, 0, 'share', ${request.accountId}, ${request.payeeId}, 'mc', ${request.amount - request.fee}),
-          (${bucketOf(request.accountId)}, ${request.id}, 1, 'fee', ${request.accountId}, ${deps.feeAccountId}, 'mc', ${request.fee})`;
+      await tx`INSERT INTO ledger_entry (bucket, transfer_id, leg, kind, debit_id, credit_id, unit, amount, fee)
+        VALUES (${bucketOf(request.accountId)}, ${request.id}, 0, 'share', ${request.accountId}, ${request.payeeId}, 'mc', ${request.amount - request.fee}, ${request.fee})`;
       lastSeq += 1n;
       await tx`INSERT INTO receipt (bucket, id, tool_id, version_id, tool_name, lane, seq, payer, price, fee, rail,
           payment_ref, request_hash, response_hash)
@@ -38,10 +36,4 @@ export function createNaiveCharge(deps: NaiveDeps) {
           ${receipt.paymentRef}, ${receipt.requestHash}, ${receipt.responseHash})`;
       return true;
     });
-}
-
-export async function findFeeAccount(sql: Sql): Promise<string> {
-  const [row] = await sql<{ id: string }[]>`SELECT id FROM ledger_account WHERE name = 'I.fee'`;
-  if (!row) throw new Error('the platform has no account for its fees');
-  return row.id;
 }

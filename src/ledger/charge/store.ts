@@ -241,13 +241,13 @@ u AS (UPDATE ledger_payer SET ${isCharge ? 'balance = s.balance, promo = s.promo
 ${isCharge ? `, n AS (${insertEntries('taken')} RETURNING 1),\naccepted AS NOT MATERIALIZED (SELECT * FROM taken ${isWritten}), ${parts.rider.cte(input.firstParameter)}` : ''}`;
 }
 
-/** CAPTURE of MONEY.md: the publisher's share and the platform's fee, each left out when it is nothing. */
+/** CAPTURE of MONEY.md, as `captureTransfer`: the publisher's share with the platform's fee, or a fee alone. */
 function insertEntries(source: 'taken' | 'accepted'): string {
-  return `INSERT INTO ledger_entry (bucket, transfer_id, leg, kind, debit_id, credit_id, unit, amount, available_at)
-  SELECT bucket, id, 0, 'share', account_id, payee_id, '${MILLICENT_UNIT}', amount - fee, CASE WHEN is_promo THEN 'infinity' ELSE now() + interval '${FUNDS_FINAL_MS} milliseconds' END
+  return `INSERT INTO ledger_entry (bucket, transfer_id, leg, kind, debit_id, credit_id, unit, amount, fee, available_at)
+  SELECT bucket, id, 0, 'share', account_id, payee_id, '${MILLICENT_UNIT}', amount - fee, fee, CASE WHEN is_promo THEN 'infinity' ELSE now() + interval '${FUNDS_FINAL_MS} milliseconds' END
   FROM ${source} WHERE amount > fee
   UNION ALL
-  SELECT bucket, id, 1, 'fee', account_id, '${FEE_INCOME.id}', '${MILLICENT_UNIT}', fee, now() FROM ${source} WHERE fee > 0`;
+  SELECT bucket, id, 0, 'fee', account_id, '${FEE_INCOME.id}', '${MILLICENT_UNIT}', fee, 0, now() FROM ${source} WHERE amount = fee AND fee > 0`;
 }
 
 /** The condition that rows are of the statement's bucket, which is that of its first row. */

@@ -62,7 +62,7 @@ export async function findWrongHeld(tx: Tx): Promise<Discrepancy[]> {
 /** Captured holds without exactly their price in entries, and closed or open ones that have entries. */
 export async function findWrongCaptures(tx: Tx): Promise<Discrepancy[]> {
   return tx<Discrepancy[]>`
-    WITH e AS (SELECT transfer_id, sum(amount) AS amount FROM ledger_entry
+    WITH e AS (SELECT transfer_id, sum(amount + fee) AS amount FROM ledger_entry
       WHERE kind IN ('share', 'fee') GROUP BY transfer_id)
     SELECT 'capture' AS rule, coalesce(h.id, e.transfer_id)::text AS subject,
       'hold ' || coalesce(h.state || ' ' || h.amount, 'missing') || ', entries ' || coalesce(e.amount, 0) AS detail
@@ -129,7 +129,7 @@ export async function findMovedBalances(tx: Tx, since: string): Promise<Discrepa
 /** The same as `findWrongCaptures` of what was captured since; a capture is one commit, so its times are one. */
 export async function findNewCaptures(tx: Tx, since: string): Promise<Discrepancy[]> {
   return tx<Discrepancy[]>`
-    WITH e AS (SELECT transfer_id, sum(amount) AS amount FROM ledger_entry
+    WITH e AS (SELECT transfer_id, sum(amount + fee) AS amount FROM ledger_entry
         WHERE created_at >= ${since}::text::timestamptz AND kind IN ('share', 'fee') GROUP BY transfer_id),
       c AS (SELECT id FROM ledger_hold WHERE state = 'captured' AND closed_at >= ${since}::text::timestamptz
         AND created_at >= ${since}::text::timestamptz - interval '1 day')

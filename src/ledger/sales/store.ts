@@ -11,7 +11,7 @@ export type BookedSales = { subject: Uuid; count: bigint; net: bigint; fees: big
  */
 export function sumBookedSales(sql: Queryable, publisherId: Uuid): Promise<BookedSales[]> {
   return sql<BookedSales[]>`
-    SELECT h.subject, count(*) AS count, sum(s.amount)::bigint AS net, sum(coalesce(f.amount, 0))::bigint AS fees
+    SELECT h.subject, count(*) AS count, sum(s.amount)::bigint AS net, sum(s.fee + coalesce(f.amount, 0))::bigint AS fees
     FROM ledger_entry s JOIN ledger_hold h ON h.id = s.transfer_id
     LEFT JOIN ledger_entry f ON f.transfer_id = s.transfer_id AND f.kind = 'fee'
     WHERE s.kind = 'share' AND s.credit_id = ${publisherAccount(publisherId).id} AND h.subject IS NOT NULL

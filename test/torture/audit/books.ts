@@ -29,7 +29,7 @@ function findWrongPayers(sql: Sql): Promise<Row[]> {
     SELECT p.id::text AS subject, 'stored ' || p.balance || ' held ' || p.held || ', journal ' || j.balance AS detail
     FROM ledger_payer p, LATERAL (SELECT
       coalesce((SELECT sum(amount) FROM ledger_entry WHERE credit_id = p.id), 0)
-      - coalesce((SELECT sum(amount) FROM ledger_entry WHERE debit_id = p.id), 0) AS balance) j
+      - coalesce((SELECT sum(amount + fee) FROM ledger_entry WHERE debit_id = p.id), 0) AS balance) j
     WHERE p.balance <> j.balance OR p.held <> 0`;
 }
 
@@ -38,7 +38,8 @@ function findWrongUnits(sql: Sql): Promise<Row[]> {
   return sql<Row[]>`
     SELECT unit AS subject, sum(units)::text AS detail FROM (
       SELECT unit, credit_id AS account, sum(amount) AS units FROM ledger_entry GROUP BY 1, 2
-      UNION ALL SELECT unit, debit_id, -sum(amount) FROM ledger_entry GROUP BY 1, 2) legs
+      UNION ALL SELECT unit, debit_id, -sum(amount + fee) FROM ledger_entry GROUP BY 1, 2
+      UNION ALL SELECT unit, NULL, sum(fee) FROM ledger_entry GROUP BY 1, 2) legs
     GROUP BY unit HAVING sum(units) <> 0`;
 }
 
@@ -47,7 +48,7 @@ function findWrongCaptures(sql: Sql): Promise<Row[]> {
   return sql<Row[]>`
     SELECT 'all calls' AS subject, 'captured ' || captured || ', booked ' || booked AS detail FROM
       (SELECT coalesce(sum(amount), 0) AS captured FROM ledger_hold WHERE state = 'captured') h,
-      (SELECT coalesce(sum(amount), 0) AS booked FROM ledger_entry WHERE kind IN ('share', 'fee')) e
+      (SELECT coalesce(sum(amount + fee), 0) AS booked FROM ledger_entry WHERE kind IN ('share', 'fee')) e
     WHERE captured <> booked`;
 }
 
