@@ -33,13 +33,13 @@ function findWrongPayers(sql: Sql): Promise<Row[]> {
     WHERE p.balance <> j.balance OR p.held <> 0`;
 }
 
-/** Over all accounts of a unit, what came in is what went out: entries add up to nothing. */
+/** Over all accounts of a unit, what came in is what went out: every leg is on an account there is, and of its unit. */
 function findWrongUnits(sql: Sql): Promise<Row[]> {
   return sql<Row[]>`
     SELECT unit AS subject, sum(units)::text AS detail FROM (
-      SELECT unit, credit_id AS account, sum(amount) AS units FROM ledger_entry GROUP BY 1, 2
-      UNION ALL SELECT unit, debit_id, -sum(amount + fee) FROM ledger_entry GROUP BY 1, 2
-      UNION ALL SELECT unit, NULL, sum(fee) FROM ledger_entry GROUP BY 1, 2) legs
+      SELECT a.unit, e.amount AS units FROM ledger_entry e JOIN ledger_account a ON a.id = e.credit_id
+      UNION ALL SELECT a.unit, -e.amount - e.fee FROM ledger_entry e JOIN ledger_account a ON a.id = e.debit_id
+      UNION ALL SELECT a.unit, e.fee FROM ledger_entry e JOIN ledger_account a ON a.name = 'I.fee') legs
     GROUP BY unit HAVING sum(units) <> 0`;
 }
 
