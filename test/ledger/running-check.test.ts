@@ -97,6 +97,16 @@ const WRONGS: [string, string, (id: Uuid) => Promise<unknown>][] = [
     (id) => database.sql`UPDATE ledger_hold SET amount = amount + 1 WHERE id = ${id}`,
   ],
   [
+    'a capture of another fee',
+    'capture',
+    (id) => database.sql`UPDATE ledger_hold SET fee = fee + 1 WHERE id = ${id}`,
+  ],
+  [
+    'a capture for another publisher',
+    'capture',
+    (id) => database.sql`UPDATE ledger_hold SET payee_id = ${newUuid()} WHERE id = ${id}`,
+  ],
+  [
     'a captured hold without entries',
     'capture',
     () => database.sql`INSERT INTO ledger_hold (bucket, id, account_id, payee_id, label, amount, fee, backing, state,

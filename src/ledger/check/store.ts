@@ -59,15 +59,21 @@ export async function findWrongHeld(tx: Tx): Promise<Discrepancy[]> {
     WHERE p.held <> coalesce(h.held, 0) LIMIT ${ROWS_MAX}`;
 }
 
-/** Captured holds without exactly their price in entries, and closed or open ones that have entries. */
+/** What a capture's entries say of it: the price, how much of that is the fee, and who has the rest. */
+const CAPTURE_SUMS = `transfer_id, sum(amount + fee) AS amount, sum(CASE kind WHEN 'fee' THEN amount ELSE fee END) AS fee,
+  (array_agg(credit_id) FILTER (WHERE kind = 'share'))[1] AS payee_id`;
+
+/** Captured holds without exactly their price in entries, or split otherwise, and closed or open ones that have entries. */
 export async function findWrongCaptures(tx: Tx): Promise<Discrepancy[]> {
   return tx<Discrepancy[]>`
-    WITH e AS (SELECT transfer_id, sum(amount + fee) AS amount FROM ledger_entry
+    WITH e AS (SELECT ${tx.unsafe(CAPTURE_SUMS)} FROM ledger_entry
       WHERE kind IN ('share', 'fee') GROUP BY transfer_id)
     SELECT 'capture' AS rule, coalesce(h.id, e.transfer_id)::text AS subject,
-      'hold ' || coalesce(h.state || ' ' || h.amount, 'missing') || ', entries ' || coalesce(e.amount, 0) AS detail
+      'hold ' || coalesce(h.state || ' ' || h.amount || ', fee ' || h.fee || ', payee ' || h.payee_id, 'missing')
+        || '; entries ' || coalesce(e.amount || ', fee ' || e.fee || coalesce(', payee ' || e.payee_id, ''), 'missing') AS detail
     FROM ledger_hold h FULL JOIN e ON e.transfer_id = h.id
-    WHERE (CASE WHEN h.state = 'captured' THEN h.amount ELSE 0 END) <> coalesce(e.amount, 0) LIMIT ${ROWS_MAX}`;
+    WHERE (CASE WHEN h.state = 'captured' THEN h.amount ELSE 0 END) <> coalesce(e.amount, 0)
+      OR h.fee <> e.fee OR h.payee_id <> e.payee_id LIMIT ${ROWS_MAX}`;
 }
 
 /** Entries whose accounts are unknown or of another unit. */
@@ -129,13 +135,13 @@ export async function findMovedBalances(tx: Tx, since: string): Promise<Discrepa
 /** The same as `findWrongCaptures` of what was captured since; a capture is one commit, so its times are one. */
 export async function findNewCaptures(tx: Tx, since: string): Promise<Discrepancy[]> {
   return tx<Discrepancy[]>`
-    WITH e AS (SELECT transfer_id, sum(amount + fee) AS amount FROM ledger_entry
+    WITH e AS (SELECT ${tx.unsafe(CAPTURE_SUMS)} FROM ledger_entry
         WHERE created_at >= ${since}::text::timestamptz AND kind IN ('share', 'fee') GROUP BY transfer_id),
       c AS (SELECT id FROM ledger_hold WHERE state = 'captured' AND closed_at >= ${since}::text::timestamptz
         AND created_at >= ${since}::text::timestamptz - interval '1 day')
-    SELECT 'capture' AS rule, e.transfer_id::text AS subject, 'entries without their hold' AS detail
+    SELECT 'capture' AS rule, e.transfer_id::text AS subject, 'entries that no captured hold of this amount, fee and payee has' AS detail
       FROM e LEFT JOIN ledger_hold h ON h.id = e.transfer_id
-      WHERE h.state IS DISTINCT FROM 'captured' OR h.amount <> e.amount
+      WHERE h.state IS DISTINCT FROM 'captured' OR h.amount <> e.amount OR h.fee <> e.fee OR h.payee_id <> e.payee_id
     UNION ALL
     SELECT 'capture', c.id::text, 'a captured hold without entries' FROM c
       WHERE NOT EXISTS (SELECT FROM e WHERE e.transfer_id = c.id)

@@ -43,13 +43,19 @@ function findWrongUnits(sql: Sql): Promise<Row[]> {
     GROUP BY unit HAVING sum(units) <> 0`;
 }
 
-/** Publishers' shares and our fees are what was captured, no more and no less. */
+/** Each publisher's shares, and our fees, are what was captured, no more and no less. */
 function findWrongCaptures(sql: Sql): Promise<Row[]> {
   return sql<Row[]>`
-    SELECT 'all calls' AS subject, 'captured ' || captured || ', booked ' || booked AS detail FROM
-      (SELECT coalesce(sum(amount), 0) AS captured FROM ledger_hold WHERE state = 'captured') h,
-      (SELECT coalesce(sum(amount + fee), 0) AS booked FROM ledger_entry WHERE kind IN ('share', 'fee')) e
-    WHERE captured <> booked`;
+    WITH captured AS (
+        SELECT payee_id AS id, sum(amount - fee) AS units FROM ledger_hold WHERE state = 'captured' AND amount > fee GROUP BY 1
+        UNION ALL SELECT a.id, (SELECT coalesce(sum(fee), 0) FROM ledger_hold WHERE state = 'captured')
+          FROM ledger_account a WHERE name = 'I.fee'),
+      booked AS (
+        SELECT credit_id AS id, sum(amount) AS units FROM ledger_entry WHERE kind = 'share' GROUP BY 1
+        UNION ALL SELECT a.id, (SELECT coalesce(sum(CASE kind WHEN 'fee' THEN amount ELSE fee END), 0) FROM ledger_entry
+          WHERE kind IN ('share', 'fee')) FROM ledger_account a WHERE name = 'I.fee')
+    SELECT id::text AS subject, 'captured ' || coalesce(c.units, 0) || ', booked ' || coalesce(b.units, 0) AS detail
+    FROM captured c FULL JOIN booked b USING (id) WHERE c.units IS DISTINCT FROM b.units`;
 }
 
 /** That no account was ever below zero is the database's own word, as long as it checks every write. */
