@@ -16,7 +16,8 @@ export const ZERO = millicents(0n);
 /** Brands a bigint (or a safe integer) as millicents; a negative or oversized amount is our bug. */
 export function millicents(amount: bigint | number): Millicents {
   const value = BigInt(amount);
-  invariant(value >= 0n && value <= AMOUNT_MILLICENTS_MAX, `amount out of range: ${value}`);
+  // The words are put together only when they are said.
+  if (value < 0n || value > AMOUNT_MILLICENTS_MAX) invariant(false, `amount out of range: ${value}`);
   // The range was just checked: this is the one place the brand is given.
   return value as Millicents;
 }
@@ -31,12 +32,11 @@ export function fromTokenUnitsRoundedDown(units: bigint): Millicents {
   return millicents(units / ATOMIC_UNITS_PER_MILLICENT);
 }
 
+const WIRE_NUMBER_MAX = BigInt(Number.MAX_SAFE_INTEGER);
+
 /** Millicents as the integer JSON number that `/v1` carries. */
 export function toWireNumber(amount: bigint): number {
-  invariant(
-    amount >= -AMOUNT_MILLICENTS_MAX && amount <= BigInt(Number.MAX_SAFE_INTEGER),
-    'amount too large',
-  );
+  invariant(amount >= -AMOUNT_MILLICENTS_MAX && amount <= WIRE_NUMBER_MAX, 'amount too large');
   return Number(amount);
 }
 

@@ -1,5 +1,5 @@
-import { randomUUID } from 'node:crypto';
 import { getPath } from 'hono/utils/url';
+import { newUuid } from '../../core/ids.ts';
 import type { Env } from '../env.ts';
 import { CORS_HEADERS } from './cors.ts';
 
@@ -26,7 +26,7 @@ export function openEnvelope(request: Request, env: Env['Bindings']): void {
 
 /** The caller's own name for its request when it is a plain one, or else a new one. */
 export function nameRequest(given: string | string[] | undefined): string {
-  return typeof given === 'string' && GIVEN.test(given) ? given : randomUUID();
+  return typeof given === 'string' && GIVEN.test(given) ? given : newUuid();
 }
 
 /** The envelope as `writeHead` takes it, for an answer that is written at once. */
