@@ -41,7 +41,13 @@ export { createFreeCalls } from './free-calls.ts';
 export { creditLateArrivals } from './late-arrivals.ts';
 export { createMarketplace } from './marketplace/marketplace.ts';
 export { publishMarketplace } from './marketplace/publish-marketplace.ts';
-export { type PaidCallAnswer, type PaidCallInput, paidCall } from './paid-call.ts';
+export {
+  callPaidByKey,
+  isAlwaysPaid,
+  type PaidCallAnswer,
+  type PaidCallInput,
+  paidCall,
+} from './paid-call.ts';
 export { paymentHeaders } from './payment-headers.ts';
 export {
   createPaymentPages,

@@ -74,6 +74,24 @@ export async function paidCall(
   return tellKeyPaid(deps, input, answer);
 }
 
+/**
+ * The same for a call that nothing but its key can pay: its request carries no credential and has no
+ * `Idempotency-Key`, and its tool is neither free nor under an allowance.
+ */
+export function callPaidByKey(
+  deps: GatewayDeps,
+  wanted: Pick<PaidCallInput, 'sale' | 'carried'>,
+  principal: Principal,
+): Promise<KeyAnswer> {
+  refuseUnauthorised(principal, wanted.sale);
+  return callWithKey(deps, wanted, principal);
+}
+
+/** Whether a call of it is always paid, or refused. */
+export function isAlwaysPaid(sale: Sale): boolean {
+  return sale.price > 0n && !hasAllowance(sale);
+}
+
 /** What a call that a credential paid is answered with. */
 export async function tellCredentialPaid(
   deps: GatewayDeps,

@@ -1,17 +1,17 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { Problem, spellProblem } from '../core/problem.ts';
-import { type PaidCallAnswer, paidCall, type Sale } from '../gateway/index.ts';
+import { invariant } from '../core/invariant.ts';
+import { type Problem, spellProblem } from '../core/problem.ts';
+import { callPaidByKey, isAlwaysPaid, type Sale } from '../gateway/index.ts';
 import type { Carried } from '../payments/index.ts';
 import type { Reply } from '../traffic/index.ts';
 import { addressOf } from './address.ts';
-import { clientSignal } from './answer.ts';
 import { principalOf } from './auth.ts';
 import type { HttpDeps } from './env.ts';
 import { cutHead, fillForm, type HeadForm, isAscii, LENGTH, REQUEST_ID } from './head-form.ts';
 import { refuseAddress } from './limits.ts';
 import { nameRequest, spellEnvelope } from './middleware/envelope.ts';
 import { noteProblem, problemHeaders } from './problems.ts';
-import { plainExample, spellExample } from './routes/example.ts';
+import { type ExampleAnswer, plainExample, spellExample } from './routes/example.ts';
 import { type StrangerWay, strangerWay } from './stranger.ts';
 
 /** Answers a request before Hono sees it, or leaves it to Hono: true when it is answered here. */
@@ -30,6 +30,7 @@ const PATH = '/v1/example';
  */
 export function directWay(deps: HttpDeps): DirectWay {
   const sale = plainExample(deps);
+  invariant(isAlwaysPaid(sale), 'the example costs something');
   const stranger = strangerWay(deps, sale, { method: METHOD, path: PATH });
   const write = createAnswerWriter();
   return (reply) => {
@@ -37,9 +38,8 @@ export function directWay(deps: HttpDeps): DirectWay {
     if (incoming.url !== PATH || incoming.method !== METHOD || !isPlain(incoming)) return false;
     const { authorization } = incoming.headers;
     if (authorization === undefined) return answerStranger(deps, stranger, reply);
-    const keyText = PLAIN_KEY.exec(authorization)?.[1];
-    if (keyText === undefined) return false;
-    void answer(deps, { sale, write, keyText }, reply);
+    if (!PLAIN_KEY.test(authorization)) return false;
+    void answer(deps, { sale, write, keyText: authorization.slice(BEARER.length) }, reply);
     return true;
   };
 }
@@ -53,7 +53,8 @@ const PLAIN = new Set([
 ]);
 /** The hosts that the adaptor takes as they are; it parses others, and refuses some. */
 const PLAIN_HOST = /^[a-z0-9._-]+(?::(?:[1-5]\d{3,4}|[6-9]\d{3}))?$/;
-const PLAIN_KEY = /^Bearer (mcp_[0-9a-f]{48})$/;
+const BEARER = 'Bearer ';
+const PLAIN_KEY = /^Bearer mcp_[0-9a-f]{48}$/;
 
 function isPlain({ headers, rawHeaders }: IncomingMessage): boolean {
   let count = 0;
@@ -89,10 +90,7 @@ async function answer(deps: HttpDeps, { sale, write, keyText }: Asked, reply: Re
     const found = principalOf(deps, reply, keyText);
     const principal = found instanceof Promise ? await found : found;
     const carried = new PlainRequest(deps, reply.incoming);
-    const input = { sale, principal, carried, idempotencyKey: undefined, wantsReceipt: false };
-    const told = await paidCall(deps, input, () => clientSignal({ env: reply }));
-    if (told instanceof Problem) throw told;
-    write(reply, requestId, told);
+    write(reply, requestId, await callPaidByKey(deps, { sale, carried }, principal));
   } catch (thrown) {
     writeThrown(deps, reply, requestId, thrown);
   }
@@ -105,17 +103,18 @@ function writeThrown(deps: HttpDeps, { outgoing }: Reply, requestId: string, thr
   else writeProblem(outgoing, requestId, problem);
 }
 
-type AnswerWriter = (reply: Reply, requestId: string, answer: PaidCallAnswer) => void;
+type AnswerWriter = (reply: Reply, requestId: string, answer: ExampleAnswer) => void;
 
 /** Of all heads that are written within a second only the request's name and the length differ. */
 function createAnswerWriter(): AnswerWriter {
-  let form: { head: HeadForm; second: number } | undefined;
+  let form: { head: HeadForm; isLengthFirst: boolean; second: number } | undefined;
   return (reply, requestId, answer) => {
     const body = spellExample(answer);
     const second = Math.floor(Date.now() / SECOND_MS);
     const isBare = reply.isBare && isAscii(body);
     if (isBare && form?.second === second) {
-      const values = form.head.names.map((name) => (name === LENGTH ? String(body.length) : requestId));
+      const length = `${body.length}`;
+      const values = form.isLengthFirst ? [length, requestId] : [requestId, length];
       return reply.write(fillForm(form.head, values, body));
     }
     const { outgoing } = reply;
@@ -125,7 +124,7 @@ function createAnswerWriter(): AnswerWriter {
     // Whose client is gone has a response that belongs to no connection, and says less than others.
     if (isBare && outgoing.socket) {
       const head = cutHead(outgoing, new Set([REQUEST_ID, LENGTH]));
-      form = head && { head, second };
+      form = head && { head, isLengthFirst: head.names[0] === LENGTH, second };
     }
     outgoing.end(body);
   };

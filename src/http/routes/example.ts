@@ -34,8 +34,11 @@ export function plainExample(deps: HttpDeps): Sale {
   return fixSale(exampleSale(deps, {}));
 }
 
+export type ExampleAnswer = Pick<PaidCallAnswer, 'result' | 'charged' | 'receiptId' | 'balance'> &
+  Partial<Pick<PaidCallAnswer, 'receipt'>>;
+
 /** The example's answer in the shape that users of pay-per-call templates know: a bare message. */
-export function spellExample(answer: PaidCallAnswer): string {
+export function spellExample(answer: ExampleAnswer): string {
   const { charged, receiptId, receipt, balance } = answer;
   let text = `{"ok":true,"message":${spellMessage(answer.result)},"charged_mcents":${toWireNumber(charged)}`;
   if (receiptId !== undefined) text += `,"receipt_id":${spellJson(receiptId)}`;
