@@ -1,9 +1,10 @@
-import { hash, randomBytes } from 'node:crypto';
-import { spellJson } from '../../core/canonical-json.ts';
+import { randomBytes } from 'node:crypto';
 import { toUnixSeconds } from '../../core/clock.ts';
 import type { Uuid } from '../../core/ids.ts';
 import { invariant } from '../../core/invariant.ts';
+import { HASH_BYTES } from '../merkle/merkle.ts';
 import { SALT_BYTES } from './commitments/commitment.ts';
+import { createReceiptHasher } from './payload-bytes.ts';
 import type { Receipt, ReceiptDraft, VersionDescription } from './receipt.ts';
 
 /** What a gateway's receipts name besides the sale: the issuer and the origin of the version log. */
@@ -62,161 +63,55 @@ export function hashBatch(
   receipts: readonly ReceiptFacts[],
   { versions, issuer }: { versions: Versions; issuer: Issuer },
 ): HashedBatch {
-  const spell = spellPayloads(issuer);
+  const hashReceipt = createReceiptHasher(issuer);
   const salts = randomBytes(receipts.length * SALT_BYTES);
-  const runs = createRuns(salts);
-  let leaves = '';
-  for (const [at, receipt] of receipts.entries()) {
+  const leafHashes = Buffer.alloc(receipts.length * HASH_BYTES);
+  const commitments = Buffer.alloc(receipts.length * HASH_BYTES);
+  const runs = createRuns();
+  receipts.forEach((receipt, at) => {
     const version = versions.get(receipt.draft.versionId);
-    invariant(version, `version ${receipt.draft.versionId} of receipt ${receipt.id} was described`);
-    const { leaf, commitment } = hashPayload(spell(receipt, version), salts, at * SALT_BYTES);
-    leaves += leaf;
-    runs.add(receipt, at, commitment);
-  }
-  return { id, leafHashes: Buffer.from(leaves, 'binary'), runs: runs.list() };
-}
-
-type Views = { end: number; salted: Buffer; prefixed: Buffer };
-
-let scratch = Buffer.alloc(4_096);
-let last: Views | undefined;
-
-/** What is hashed of the bytes up to here. The payloads of a batch are about as long as each other. */
-function viewUpTo(end: number): Views {
-  if (last?.end !== end || last.salted.buffer !== scratch.buffer) {
-    last = { end, salted: scratch.subarray(0, end), prefixed: scratch.subarray(SALT_BYTES - 1, end) };
-  }
-  return last;
-}
-
-/**
- * The leaf of a batch's tree (RFC 6962) and the commitment of the receipts log, which `commitTo` makes of the same, as
- * binary strings. The salt begins at `start` of `salts`.
- */
-export function hashPayload(
-  payload: string,
-  salts: Buffer,
-  start: number,
-): { leaf: string; commitment: string } {
-  const bytesMax = SALT_BYTES + UTF8_BYTES_MAX * payload.length;
-  if (scratch.length < bytesMax) scratch = Buffer.alloc(bytesMax);
-  salts.copy(scratch, 0, start, start + SALT_BYTES);
-  const end = SALT_BYTES + scratch.write(payload, SALT_BYTES, 'utf8');
-  const { salted, prefixed } = viewUpTo(end);
-  const commitment = hash('sha256', salted, 'binary');
-  scratch[SALT_BYTES - 1] = 0;
-  return { commitment, leaf: hash('sha256', prefixed, 'binary') };
-}
-
-/** A UTF-16 code unit takes three bytes at most. */
-const UTF8_BYTES_MAX = 3;
-
-/**
- * The canonical JSON of `toReceiptPayload`, which a test compares it with: members in the order of RFC 8785. Spelled
- * at once, because making an object and sorting its members for every receipt costs as much as the call; and what
- * the receipts of one sale say alike is spelled once for those that come one after another.
- */
-export function spellPayloads(
-  issuer: Issuer,
-): (receipt: ReceiptFacts, version: VersionDescription) => string {
-  let last: Spelled | undefined;
-  return (receipt, version) => {
-    if (!last || !isAlike(last, receipt, version)) last = spellAround(issuer, receipt, version);
-    const { beforeId, beforePayer, beforeSeq, afterSeq } = last;
-    const { payer, paymentRef } = receipt.draft;
-    return (
-      beforeId +
-      receipt.id +
-      beforePayer +
-      spellJson(payer) +
-      ',"payment_ref":' +
-      spellJson(paymentRef) +
-      beforeSeq +
-      receipt.seq +
-      afterSeq
-    );
-  };
-}
-
-/** A payload around what each receipt of a sale has of its own, and whose it is. */
-type Spelled = {
-  receipt: ReceiptFacts;
-  version: VersionDescription;
-  beforeId: string;
-  beforePayer: string;
-  beforeSeq: string;
-  afterSeq: string;
-};
-
-function isAlike({ receipt: a, version }: Spelled, b: ReceiptFacts, described: VersionDescription): boolean {
-  const [ofA, ofB] = [a.draft, b.draft];
-  return (
-    version === described &&
-    ofA.toolId === ofB.toolId &&
-    ofA.toolName === ofB.toolName &&
-    // One and the same buffer: a sale that is alike for all its callers is hashed once.
-    ofA.requestHash === ofB.requestHash &&
-    ofA.responseHash === ofB.responseHash &&
-    ofA.rail === ofB.rail &&
-    a.lane === b.lane &&
-    a.price === b.price &&
-    a.fee === b.fee &&
-    a.issuedAtSeconds === b.issuedAtSeconds
-  );
-}
-
-function spellAround(issuer: Issuer, receipt: ReceiptFacts, version: VersionDescription): Spelled {
-  const { draft, lane, price, fee, issuedAtSeconds } = receipt;
-  const { name, codeSha256, logIndex } = version;
-  return {
-    ...{ receipt, version },
-    beforeId: `{"code":"sha256:${codeSha256}","fee_mcents":"${fee}","iat":${issuedAtSeconds},"iss":${spellJson(issuer.iss)},"jti":"`,
-    beforePayer: `","lane":${spellJson(lane)},"log":{"index":${logIndex},"origin":${spellJson(issuer.log)}},"payer":`,
-    beforeSeq:
-      `,"price_mcents":"${price}","rail":${spellJson(draft.rail)},"req":"sha256:${draft.requestHash.toString('hex')}",` +
-      `"res":"sha256:${draft.responseHash.toString('hex')}","seq":`,
-    afterSeq:
-      `,"server":${spellJson(name)},"tool":${spellJson(draft.toolName)},"tool_id":"${draft.toolId}",` +
-      `"v":1,"version":${spellJson(version.version)}}`,
-  };
+    invariant(version, 'the version of every receipt was described');
+    const { leaf, commitment } = hashReceipt({ receipt, version }, salts, at * SALT_BYTES);
+    leafHashes.write(leaf, at * HASH_BYTES, 'latin1');
+    commitments.write(commitment, at * HASH_BYTES, 'latin1');
+    runs.add(receipt, at);
+  });
+  return { id, leafHashes, runs: runs.list({ salts, commitments }) };
 }
 
 type OpenRun = Pick<ReceiptRun, 'toolId' | 'versionId' | 'lane' | 'firstSeq'> & {
   nextSeq: bigint;
   /** The places of its receipts in the batch. */
   places: number[];
-  commitments: string;
 };
 
 /** Collects runs: of each tool and lane one is open, which ends where a number or the version does not follow. */
-function createRuns(salts: Buffer) {
+function createRuns() {
   const open = new Map<Uuid, OpenRun>();
   const all: OpenRun[] = [];
   return {
-    add({ draft: { toolId, versionId }, lane, seq }: ReceiptFacts, place: number, commitment: string) {
+    add({ draft: { toolId, versionId }, lane, seq }: ReceiptFacts, place: number) {
       let run = open.get(toolId);
       if (run?.nextSeq !== seq || run.versionId !== versionId || run.lane !== lane) {
-        run = { toolId, versionId, lane, firstSeq: seq, nextSeq: seq, places: [], commitments: '' };
+        run = { toolId, versionId, lane, firstSeq: seq, nextSeq: seq, places: [] };
         open.set(toolId, run);
         all.push(run);
       }
       run.nextSeq += 1n;
       run.places.push(place);
-      run.commitments += commitment;
     },
-    list: (): ReceiptRun[] =>
-      all.map(({ toolId, versionId, lane, firstSeq, places, commitments }) => ({
+    list: (ofBatch: Pick<ReceiptRun, 'salts' | 'commitments'>): ReceiptRun[] =>
+      all.map(({ toolId, versionId, lane, firstSeq, places }) => ({
         ...{ toolId, versionId, lane, firstSeq, count: places.length },
-        salts: pickSalts(salts, places),
-        commitments: Buffer.from(commitments, 'binary'),
+        salts: pick(ofBatch.salts, places, SALT_BYTES),
+        commitments: pick(ofBatch.commitments, places, HASH_BYTES),
       })),
   };
 }
 
-function pickSalts(salts: Buffer, places: readonly number[]): Buffer {
-  const picked = Buffer.alloc(places.length * SALT_BYTES);
-  for (const [at, place] of places.entries()) {
-    salts.copy(picked, at * SALT_BYTES, place * SALT_BYTES, (place + 1) * SALT_BYTES);
-  }
-  return picked;
+/** What is at these places, in `bytes` of a width each. */
+function pick(bytes: Buffer, places: readonly number[], width: number): Buffer {
+  // No place is there twice: these are all of them, in their order.
+  if (places.length * width === bytes.length) return bytes;
+  return Buffer.concat(places.map((place) => bytes.subarray(place * width, (place + 1) * width)));
 }

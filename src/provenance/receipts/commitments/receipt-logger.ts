@@ -6,14 +6,8 @@ import type { Log } from '../../../core/log.ts';
 import { type Sql, withTransaction } from '../../../db/index.ts';
 import { LOG_IDS, type TransparencyLog } from '../../log/transparency-log.ts';
 import { HASH_BYTES } from '../../merkle/merkle.ts';
-import {
-  describeVersions,
-  hashPayload,
-  type Issuer,
-  spellPayloads,
-  toFacts,
-  type Versions,
-} from '../leaves.ts';
+import { describeVersions, type Issuer, toFacts, type Versions } from '../leaves.ts';
+import { hashPayload, spellPayloads } from '../payload-bytes.ts';
 import type { VersionDescription } from '../receipt.ts';
 import { readBatchPayload } from '../verify.ts';
 import { isCommitment, SALT_BYTES } from './commitment.ts';
