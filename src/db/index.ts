@@ -1,3 +1,4 @@
+export { quote, quoteBytes, toArray } from './array-text.ts';
 export {
   type Database,
   type DatabaseOptions,

@@ -176,13 +176,30 @@ test('a batch of more sales than are compared leaves every hold, entry and recei
 
 test('packed answers say what a row for each would, and a lost one says nothing', () => {
   const answer = { isAccepted: false, existing: null, isKeyRefused: false, rest: null };
-  expect(unpackAnswers('2a7,1n-30,3k,4c,5e')).toEqual([
+  expect(unpackAnswers('2a7,1n-30,3k,4c,5e', [])).toEqual([
     { ...answer, ord: 2, isAccepted: true, rest: 7n },
     { ...answer, ord: 1, rest: -30n },
     { ...answer, ord: 3, isKeyRefused: true },
     { ...answer, ord: 4, existing: 'captured' },
     { ...answer, ord: 5, existing: 'expired' },
   ]);
-  expect(unpackAnswers(undefined)).toEqual([]);
-  expect(() => unpackAnswers('1z')).toThrow();
+  expect(unpackAnswers(undefined, [])).toEqual([]);
+  expect(() => unpackAnswers('1z', [])).toThrow();
+});
+
+test('where all are accepted only what each account had is told, and what each charge left is worked out', () => {
+  const [first, second] = ['0f000000-0000-7000-8000-000000000000', 'a0000000-0000-7000-8000-000000000000'];
+  const rows = [
+    { accountId: second, amount: 5n },
+    { accountId: first, amount: 1n },
+    { accountId: second, amount: 7n },
+  ];
+  const rests = unpackAnswers('=10,100', rows).map(({ ord, rest, isAccepted }) => [ord, rest, isAccepted]);
+  expect(rests).toEqual([
+    [1, 95n, true],
+    [2, 9n, true],
+    [3, 88n, true],
+  ]);
+  // It is not known whose it is: nobody is told another one's balance.
+  expect(() => unpackAnswers('=10', rows)).toThrow('2 accounts');
 });

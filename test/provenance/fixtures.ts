@@ -122,7 +122,7 @@ export async function chargeBatch(
   const parameters = [
     calls.map(({ id }) => id),
     `{${calls.map(({ amount }) => amount ?? 'NULL').join(',')}}`,
-    ...rider.parameters(calls.map(({ draft }) => draft)),
+    ...rider.parameters(calls.map(({ id, draft }) => ({ id, item: draft }))),
   ];
   const [row] = await sql.unsafe<{ ords: number[] | null; fees: bigint[]; rider: string | null }[]>(
     statement,

@@ -2,15 +2,17 @@ import { Problem } from '../../core/problem.ts';
 import { createLinger } from './linger.ts';
 
 export type Batcher<Item, Result> = {
-  /** Resolves once the item's batch is committed. */
+  /** Resolves once the item's batch is committed, or the last of them where its result was not final. */
   push(item: Item): Promise<Result>;
   /** Resolves when nothing is queued or in flight. */
   drain(): Promise<void>;
 };
 
-export type BatcherOptions<Item, Result> = {
+export type BatcherOptions<Item, Found, Result extends Found> = {
   /** Commits a batch and answers one result for each item, in order. */
-  flush(items: readonly Item[]): Promise<readonly Result[]>;
+  flush(items: readonly Item[]): Promise<readonly Found[]>;
+  /** An item whose result is not joins the next batch; each is where this is left out. */
+  isFinal?(found: Found): found is Result;
   batchMax: number;
   queueMax: number;
 };
@@ -28,7 +30,9 @@ const SECOND_MIN = 128;
  * process nor the database idles while the other works. When few do, those who were just answered are given a
  * moment to ask again: else callers part into two groups that wait for each other, in twice as many batches.
  */
-export function createBatcher<Item, Result>(options: BatcherOptions<Item, Result>): Batcher<Item, Result> {
+export function createBatcher<Item, Found, Result extends Found = Found>(
+  options: BatcherOptions<Item, Found, Result>,
+): Batcher<Item, Result> {
   let queue: Waiting<Item, Result>[] = [];
   const inFlight = new Set<Promise<void>>();
   let isWoken = false;
@@ -64,11 +68,16 @@ export function createBatcher<Item, Result>(options: BatcherOptions<Item, Result
     const results = await orFailure(() => options.flush(batch.map((waiting) => waiting.item)));
     // Before they are told: from then on they are among those who wait.
     const callers = batch.length + queue.length;
-    for (const [index, waiting] of batch.entries()) {
+    batch.forEach((waiting, index) => {
       if ('cause' in results) waiting.reject(results.cause);
-      else waiting.resolve(results[index] as Result);
-    }
+      else tell(waiting, results[index] as Found);
+    });
     return callers;
+  }
+
+  function tell(waiting: Waiting<Item, Result>, found: Found): void {
+    if (!options.isFinal || options.isFinal(found)) waiting.resolve(found as Result);
+    else queue.push(waiting);
   }
 
   return {

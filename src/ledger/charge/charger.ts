@@ -102,8 +102,8 @@ export function createCharger<Item>(deps: { sql: Sql; parts: StatementParts<Item
     return capIds === undefined || capIds.length === 0 ? lanes.free : lanes.capped;
   };
   return {
-    hold: (request) => askUntilClear<Item>(laneOf(request).holds.push, { request }),
-    charge: (request, receipt) => askUntilClear(laneOf(request).charges.push, { request, receipt }),
+    hold: (request) => laneOf(request).holds.push({ request }),
+    charge: (request, receipt) => laneOf(request).charges.push({ request, receipt }),
     capture: (hold, receipt) => closeUntilClear<Item>(laneOf(hold).captures.push, { hold, receipt }),
     release: (hold) => closeUntilClear<Item>(laneOf(hold).releases.push, { hold }),
     async drain() {
@@ -123,8 +123,8 @@ function createLane<Item>(flush: {
 }) {
   const limits = { batchMax: BATCH_MAX, queueMax: QUEUE_MAX };
   return {
-    holds: createBatcher({ ...limits, flush: flush.charges('hold') }),
-    charges: createBatcher({ ...limits, flush: flush.charges('charge') }),
+    holds: createBatcher({ ...limits, isFinal: isVerdict, flush: flush.charges('hold') }),
+    charges: createBatcher({ ...limits, isFinal: isVerdict, flush: flush.charges('charge') }),
     captures: createBatcher({ ...limits, flush: flush.closes('captured') }),
     releases: createBatcher({ ...limits, flush: flush.closes('released') }),
   };
@@ -137,14 +137,8 @@ export type ChargeVerdict = HoldResult | { kind: 'ask-again' };
  * A large request that does not fit also pushes out smaller ones behind it in its batch; those ask again.
  * The first of an account's refused requests is refused for good, so every round ends at least one of them.
  */
-async function askUntilClear<Item>(
-  push: (item: ChargeItem<Item>) => Promise<ChargeVerdict>,
-  item: ChargeItem<Item>,
-): Promise<HoldResult> {
-  for (;;) {
-    const verdict = await push(item);
-    if (verdict.kind !== 'ask-again') return verdict;
-  }
+function isVerdict(verdict: ChargeVerdict): verdict is HoldResult {
+  return verdict.kind !== 'ask-again';
 }
 
 function flushCharges<Item>(deps: { sql: Sql; parts: StatementParts<Item> }, mode: ChargeMode) {
@@ -153,8 +147,8 @@ function flushCharges<Item>(deps: { sql: Sql; parts: StatementParts<Item> }, mod
   const careful = batchStatement(mode, parts, 'skip');
   return async (items: readonly ChargeItem<Item>[]): Promise<ChargeVerdict[]> => {
     const rows = items.map(({ request }) => request);
-    const receipts = items.flatMap(({ receipt }) => (receipt === undefined ? [] : [receipt]));
-    const riders = mode === 'charge' ? parts.rider.parameters(receipts, shardOf(parts, rows)) : [];
+    const calls = toRide(items, rows);
+    const riders = mode === 'charge' ? parts.rider.parameters(calls, shardOf(parts, rows)) : [];
     const send = (statement: string) => runCharge(sql, statement, rows, riders);
     // A copy that does not fit is not inserted, and so would stop nothing.
     const hasCopies = new Set(rows.map(({ id }) => id)).size < rows.length;
@@ -168,8 +162,21 @@ function flushCharges<Item>(deps: { sql: Sql; parts: StatementParts<Item> }, mod
       });
     });
     tellCharged(parts, items, answers, written);
-    return doubtRefusals(judge(rows, answers), tries);
+    return doubtRefusals(judge(rows, answers, hasCopies), tries);
   };
+}
+
+/** What the rider is to write; `rows` are the requests of the same items. */
+export function toRide<Item>(
+  items: readonly { receipt?: Item }[],
+  rows: readonly { id: Uuid }[],
+): { id: Uuid; item: Item }[] {
+  const calls: { id: Uuid; item: Item }[] = [];
+  rows.forEach(({ id }, index) => {
+    const item = items[index]?.receipt;
+    if (item !== undefined) calls.push({ id, item });
+  });
+  return calls;
 }
 
 /**
@@ -194,10 +201,10 @@ export function tellCharged<Item>(
   const isAccepted: boolean[] = [];
   for (const answer of answers) if (answer?.isAccepted) isAccepted[answer.ord - 1] = true;
   const accepted: Accepted<Item>[] = [];
-  for (const [index, { request, receipt }] of items.entries()) {
-    if (receipt === undefined || !isAccepted[index]) continue;
+  items.forEach(({ request, receipt }, index) => {
+    if (receipt === undefined || !isAccepted[index]) return;
     accepted.push({ item: receipt, id: request.id, amount: request.amount, fee: request.fee });
-  }
+  });
   parts.rider.written(written, accepted);
 }
 
@@ -205,14 +212,14 @@ export function tellCharged<Item>(
 export function tellCaptured<Item>(
   parts: StatementParts<Item>,
   items: readonly CloseItem<Item>[],
-  answers: ReadonlyMap<number, CloseAnswer>,
+  answers: readonly (CloseAnswer | undefined)[],
 ): void {
-  const written = answers.get(1)?.rider;
+  const written = answers[1]?.rider;
   if (!written) return;
   parts.rider.written(
     written,
     items.flatMap(({ hold, receipt }, index) => {
-      const { amount, fee } = answers.get(index + 1) ?? {};
+      const { amount, fee } = answers[index + 1] ?? {};
       const isKnown = receipt !== undefined && typeof amount === 'bigint' && typeof fee === 'bigint';
       return isKnown ? [{ item: receipt, id: hold.id, amount, fee }] : [];
     }),
@@ -228,14 +235,18 @@ export function shardOf<Item>(
 }
 
 /** Turns the statement's rows into verdicts; pure, and the only place that knows what they mean. */
-export function judge(rows: readonly ChargeRow[], answers: readonly ChargeAnswer[]): ChargeVerdict[] {
+export function judge(
+  rows: readonly ChargeRow[],
+  answers: readonly ChargeAnswer[],
+  hasCopies = true,
+): ChargeVerdict[] {
   const refused = new Map<string, { amount: bigint; available: bigint }>();
-  const seen = new Set<string>();
-  const byOrd = toOrdMap(answers);
+  const seen = hasCopies ? new Set<string>() : undefined;
+  const byOrd = toOrdered(answers);
   return rows.map((row, index): ChargeVerdict => {
-    const answer = byOrd.get(index + 1);
-    if (!answer || seen.has(row.id)) return { kind: 'ask-again' };
-    seen.add(row.id);
+    const answer = byOrd[index + 1];
+    if (!answer || seen?.has(row.id)) return { kind: 'ask-again' };
+    seen?.add(row.id);
     if (answer.isAccepted)
       return answer.rest === null ? { kind: 'held' } : { kind: 'held', rest: answer.rest };
     // Our own retry after a lost connection finds its hold standing.
@@ -257,11 +268,11 @@ export function judge(rows: readonly ChargeRow[], answers: readonly ChargeAnswer
  * Answers by the number of the request they name, never by their place: after a connection broke in the middle
  * of a result, the driver has been seen to hand over a list with a hole in it.
  */
-export function toOrdMap<Answer extends { ord: number }>(
+export function toOrdered<Answer extends { ord: number }>(
   answers: readonly (Answer | undefined)[],
-): Map<number, Answer> {
-  const byOrd = new Map<number, Answer>();
-  for (const answer of answers) if (answer) byOrd.set(answer.ord, answer);
+): (Answer | undefined)[] {
+  const byOrd: (Answer | undefined)[] = [];
+  for (const answer of answers) if (answer) byOrd[answer.ord] = answer;
   return byOrd;
 }
 
@@ -284,13 +295,12 @@ function flushCloses<Item>(deps: { sql: Sql; parts: StatementParts<Item> }, stat
   const statement = closeStatement(state, deps.parts);
   return async (items: readonly CloseItem<Item>[]): Promise<CloseVerdict[]> => {
     const rows = items.map(({ hold }) => hold);
-    const receipts = items.flatMap(({ receipt }) => (receipt === undefined ? [] : [receipt]));
-    const rider =
-      state === 'captured' ? deps.parts.rider.parameters(receipts, shardOf(deps.parts, rows)) : [];
+    const calls = toRide(items, rows);
+    const rider = state === 'captured' ? deps.parts.rider.parameters(calls, shardOf(deps.parts, rows)) : [];
     const answers = await withRetry(() => runClose(deps.sql, statement, rows, rider));
-    const byOrd = toOrdMap(answers);
+    const byOrd = toOrdered(answers);
     tellCaptured(deps.parts, items, byOrd);
-    return rows.map((_, index) => toCloseVerdict(byOrd.get(index + 1), state));
+    return rows.map((_, index) => toCloseVerdict(byOrd[index + 1], state));
   };
 }
 

@@ -1,6 +1,6 @@
 import { bucketOf } from '../../core/ids.ts';
 import { invariant } from '../../core/invariant.ts';
-import type { Sql, Tx } from '../../db/index.ts';
+import { quote, type Sql, type Tx, toArray } from '../../db/index.ts';
 import { FEE_INCOME, MILLICENT_UNIT } from '../account.ts';
 import { FUNDS_FINAL_MS } from '../finality.ts';
 import type { KeyGuard, Rider } from '../rider.ts';
@@ -55,29 +55,29 @@ type HoldEnd = 'captured' | 'released' | 'expired';
  */
 export type StatementParts<Item> = { guard: KeyGuard; rider: Rider<Item>; isCut?: boolean };
 
-/** What each request has of its own; `sale` counts the sales from 1. */
-const REQUEST_COLUMNS = [
+/** Who pays whom for what, which many requests of a batch have in common: sent once for all of them. */
+const TERM_COLUMNS = [
   ['account_id', 'uuid'],
-  ['amount', 'bigint'],
-  ['fee', 'bigint'],
-  ['id', 'uuid'],
   ['key_id', 'uuid'],
   ['bucket', 'smallint'],
-  ['sale', 'integer'],
-] as const;
-/** What is sold, which most requests of a batch have in common: sent once for all of them. */
-const SALE_COLUMNS = [
+  ['amount', 'bigint'],
+  ['fee', 'bigint'],
   ['payee_id', 'uuid'],
   ['subject', 'uuid'],
   ['label', 'text'],
   ['lifetime_ms', 'integer'],
 ] as const;
-const COLUMNS = [...REQUEST_COLUMNS, ...SALE_COLUMNS];
-const ACCOUNT = 1;
-const HOLD = 4;
-const KEY = 5;
-/** The parameter with the buckets of a charge. */
-export const BUCKET = 6;
+/** What each request has of its own; `term` counts the terms from 1. */
+const REQUEST_COLUMNS = [
+  ['id', 'uuid'],
+  ['term', 'integer'],
+] as const;
+const COLUMNS = [...TERM_COLUMNS, ...REQUEST_COLUMNS];
+/** The parameters with the accounts of a charge, its keys, its buckets, and the ids of its holds. */
+export const ACCOUNT = 1;
+export const KEY = 2;
+export const BUCKET = 3;
+export const HOLD = TERM_COLUMNS.length + 1;
 /** How many parameters the rows of a charge take. */
 export const CHARGE_COLUMNS = COLUMNS.length;
 const CLOSE_BUCKET = 3;
@@ -89,9 +89,9 @@ const listNames = (columns: readonly (readonly [string, string])[]) =>
 const listArrays = (columns: readonly (readonly [string, string])[], first: number) =>
   columns.map(([, type], index) => `$${first + index}::${type}[]`).join(', ');
 /** The requests of a batch as rows. */
-export const ARRAYS = `SELECT ord, ${listNames(REQUEST_COLUMNS)}, ${listNames(SALE_COLUMNS)}
-  FROM unnest(${listArrays(REQUEST_COLUMNS, 1)}) WITH ORDINALITY AS t(${listNames(REQUEST_COLUMNS)}, ord)
-  JOIN unnest(${listArrays(SALE_COLUMNS, REQUEST_COLUMNS.length + 1)}) WITH ORDINALITY AS s(${listNames(SALE_COLUMNS)}, nth) ON nth = sale`;
+export const ARRAYS = `SELECT ord, id, ${listNames(TERM_COLUMNS)}
+  FROM unnest(${listArrays(REQUEST_COLUMNS, HOLD)}) WITH ORDINALITY AS t(${listNames(REQUEST_COLUMNS)}, ord)
+  JOIN unnest(${listArrays(TERM_COLUMNS, 1)}) WITH ORDINALITY AS s(${listNames(TERM_COLUMNS)}, nth) ON nth = term`;
 
 /**
  * The exactly-once batch: rows are locked in id order, the prefix sum over the locked balance bounds what is
@@ -146,11 +146,14 @@ function packAnswers(onTaken: OnTaken): string {
     onTaken === 'fail'
       ? ['rest >= 0', 'p']
       : ['taken.ord IS NOT NULL', 'p LEFT JOIN taken ON taken.ord = p.ord'];
-  return `SELECT concat_ws(',', (SELECT string_agg(p.ord::text || CASE WHEN ${isAccepted} THEN 'a' ELSE 'n' END || rest::text, ',') FROM ${weighed}),
+  const each = `concat_ws(',', (SELECT string_agg(p.ord::text || CASE WHEN ${isAccepted} THEN 'a' ELSE 'n' END || rest::text, ',') FROM ${weighed}),
   CASE WHEN (SELECT count(*) FROM p) < cardinality($${HOLD}::uuid[]) THEN (
     SELECT string_agg(r.ord::text || CASE WHEN e.state IS NOT NULL THEN left(e.state, 1)
       WHEN r.key_id IS NOT NULL AND r.key_id NOT IN (SELECT id FROM k) THEN 'k' ELSE 'n' END, ',')
-    FROM r LEFT JOIN e ON e.id = r.id WHERE r.ord NOT IN (SELECT ord FROM p)) END) AS answers`;
+    FROM r LEFT JOIN e ON e.id = r.id WHERE r.ord NOT IN (SELECT ord FROM p)) END)`;
+  if (onTaken === 'skip') return `SELECT ${each} AS answers`;
+  return `SELECT CASE WHEN (SELECT count(*) FROM i) = cardinality($${HOLD}::uuid[])
+  THEN (SELECT '=' || string_agg((balance - held)::text, ',' ORDER BY id) FROM a) ELSE ${each} END AS answers`;
 }
 
 /** What the rider says it wrote, beside the answers; nothing where no rider rides. */
@@ -160,8 +163,12 @@ export function answerRider<Item>(mode: ChargeMode | HoldEnd, parts: StatementPa
 
 const PACKED = /(\d+)([ahcrekn])(-?\d+)?(?:,(?=\d)|$)/y;
 
-/** Reads what `packAnswers` wrote; nothing when the answer was lost on its way. */
-export function unpackAnswers(packed: string | null | undefined): ChargeAnswer[] {
+/** Reads what `packAnswers` wrote about these requests; nothing when the answer was lost on its way. */
+export function unpackAnswers(
+  packed: string | null | undefined,
+  rows: readonly Pick<ChargeRow, 'accountId' | 'amount'>[],
+): ChargeAnswer[] {
+  if (packed?.startsWith('=')) return acceptAll(packed.slice(1).split(','), rows);
   const answers: ChargeAnswer[] = [];
   PACKED.lastIndex = 0;
   while (packed && PACKED.lastIndex < packed.length) {
@@ -176,6 +183,23 @@ export function unpackAnswers(packed: string | null | undefined): ChargeAnswer[]
     });
   }
   return answers;
+}
+
+/** What each of them leaves of what its account had to spend before; `funds` are in the order of the accounts' ids. */
+function acceptAll(
+  funds: readonly string[],
+  rows: readonly Pick<ChargeRow, 'accountId' | 'amount'>[],
+): ChargeAnswer[] {
+  const rests = new Map<string, bigint>();
+  for (const { accountId } of rows) rests.set(accountId, 0n);
+  invariant(rests.size === funds.length, `${rests.size} accounts are charged, and not ${funds.length}`);
+  for (const [at, accountId] of [...rests.keys()].sort().entries())
+    rests.set(accountId, BigInt(funds[at] ?? 0));
+  return rows.map(({ accountId, amount }, index) => {
+    const rest = (rests.get(accountId) ?? 0n) - amount;
+    rests.set(accountId, rest);
+    return { ord: index + 1, rest, isAccepted: true, existing: null, isKeyRefused: false };
+  });
 }
 
 /** Closing open holds: accounts are locked first, as everywhere, so no two statements wait in a circle. */
@@ -269,7 +293,7 @@ export async function runCharge(
     parameters as never[],
     { prepare: true },
   );
-  return { answers: unpackAnswers(row?.answers), rider: row?.rider ?? null };
+  return { answers: unpackAnswers(row?.answers, rows), rider: row?.rider ?? null };
 }
 
 export type CloseAnswer = RiderAnswer & {
@@ -294,38 +318,45 @@ export async function runClose(
 
 /** The arrays of a charge, in the order of its columns. */
 export function chargeParameters(rows: readonly ChargeRow[]): unknown[] {
-  const sales: ChargeRow[] = [];
-  const saleOf = rows.map((row) => findSale(sales, row));
+  const terms: ChargeRow[] = [];
+  const termOf = rows.map((row) => findTerm(terms, row));
   return [
-    toArray(rows, (row) => row.accountId),
-    toArray(rows, (row) => row.amount),
-    toArray(rows, (row) => row.fee),
+    toArray(terms, (row) => row.accountId),
+    toArray(terms, (row) => row.keyId),
+    toArray(terms, (row) => bucketOf(row.accountId)),
+    toArray(terms, (row) => row.amount),
+    toArray(terms, (row) => row.fee),
+    toArray(terms, (row) => row.payeeId),
+    toArray(terms, (row) => row.subject),
+    toArray(terms, (row) => quote(row.label)),
+    toArray(terms, (row) => row.lifetimeMs),
     toArray(rows, (row) => row.id),
-    toArray(rows, (row) => row.keyId),
-    toArray(rows, (row) => bucketOf(row.accountId)),
-    toArray(saleOf, (sale) => sale),
-    toArray(sales, (row) => row.payeeId),
-    toArray(sales, (row) => row.subject),
-    sales.map((row) => row.label),
-    toArray(sales, (row) => row.lifetimeMs),
+    toArray(termOf, (term) => term),
   ];
 }
 
-/** How many of the latest sales are compared: one that is sent twice costs less than a longer search. */
-const SALES_COMPARED = 8;
+/** How many of the latest terms are compared: what is sent twice costs less than a longer search. */
+const TERMS_COMPARED = 8;
 
-/** The number of the row's sale, counted from 1; one that is not among the latest is added. */
-function findSale(sales: ChargeRow[], row: ChargeRow): number {
-  for (let at = sales.length; at > Math.max(0, sales.length - SALES_COMPARED); at--) {
-    const sale = sales[at - 1];
-    if (sale && isSameSale(sale, row)) return at;
+/** The number of the row's terms, counted from 1; those that are not among the latest are added. */
+function findTerm(terms: ChargeRow[], row: ChargeRow): number {
+  for (let at = terms.length; at > Math.max(0, terms.length - TERMS_COMPARED); at--) {
+    const term = terms[at - 1];
+    if (term && hasSameTerms(term, row)) return at;
   }
-  return sales.push(row);
+  return terms.push(row);
 }
 
-function isSameSale(a: ChargeRow, b: ChargeRow): boolean {
+function hasSameTerms(a: ChargeRow, b: ChargeRow): boolean {
   return (
-    a.payeeId === b.payeeId && a.subject === b.subject && a.label === b.label && a.lifetimeMs === b.lifetimeMs
+    a.accountId === b.accountId &&
+    a.keyId === b.keyId &&
+    a.amount === b.amount &&
+    a.fee === b.fee &&
+    a.payeeId === b.payeeId &&
+    a.subject === b.subject &&
+    a.label === b.label &&
+    a.lifetimeMs === b.lifetimeMs
   );
 }
 
@@ -335,14 +366,4 @@ export function closeParameters(rows: readonly { accountId: string; id: string }
     toArray(rows, (row) => row.id),
     toArray(rows, (row) => bucketOf(row.accountId)),
   ];
-}
-
-/** A Postgres array literal of values that need no quoting. */
-export function toArray<Row>(
-  rows: readonly Row[],
-  value: (row: Row) => string | bigint | number | undefined,
-): string {
-  let text = '';
-  for (const row of rows) text += `${text === '' ? '' : ','}${value(row) ?? 'NULL'}`;
-  return `{${text}}`;
 }

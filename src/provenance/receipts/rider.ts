@@ -24,7 +24,7 @@ export function createReceiptRider(deps: {
 }): Rider<ReceiptDraft | null> {
   return {
     cte: receiptCte,
-    parameters: (drafts, shard) => receiptParameters(laneOf(deps.lane, shard), drafts),
+    parameters: (calls, shard) => receiptParameters(laneOf(deps.lane, shard), calls),
     answer: RECEIPT_ANSWER,
     written(answer, accepted) {
       const batch = deps.fresh && readWritten(answer, accepted);

@@ -1,6 +1,6 @@
 import type { Uuid } from '../../core/ids.ts';
 import { invariant } from '../../core/invariant.ts';
-import type { Queryable, Tx } from '../../db/index.ts';
+import { type Queryable, quote, quoteBytes, type Tx, toArray } from '../../db/index.ts';
 import { HASH_BYTES } from '../merkle/merkle.ts';
 import type { HashedBatch, Issuer } from './leaves.ts';
 import type { Receipt, ReceiptDraft } from './receipt.ts';
@@ -16,26 +16,30 @@ export type SealedBatchRow = { index: number; leafCount: number; leafHashes: Buf
 /** A lane with the bucket its row and its batches are in. */
 export type Lane = { name: string; bucket: number };
 
-/** What each draft has of its own; `sale` counts the sales from 1. */
-const DRAFT_COLUMNS = [
-  ['sale', 'integer'],
-  ['payer', 'text'],
-  ['payment_ref', 'text'],
-] as const;
-/** What is sold and how it is paid for, which most drafts of a batch have in common: sent once for all of them. */
-const SALE_COLUMNS = [
+/** Who bought what and how it is paid for, which many drafts of a batch have in common: sent once for all of them. */
+const TERM_COLUMNS = [
   ['tool_id', 'uuid'],
   ['version_id', 'uuid'],
   ['tool_name', 'text'],
+  ['payer', 'text'],
   ['rail', 'text'],
+] as const;
+/**
+ * What each draft has of its own: the numbers of its terms and of its pair of hashes, counted from 1, and what its
+ * payment is called, if that is not the call's own id.
+ */
+const DRAFT_COLUMNS = [
+  ['term', 'integer'],
+  ['hashes', 'integer'],
+  ['payment_ref', 'text'],
 ] as const;
 type Columns = readonly (readonly [name: string, type: string])[];
 const listNames = (columns: Columns) => columns.map(([name]) => name).join(', ');
 const listArrays = (columns: Columns, first: number) =>
   columns.map(([, type], at) => `$${first + at}::${type}[]`).join(', ');
-/** The request's hash and the response's, of each draft one after another: one parameter instead of two for each. */
-const HASHES = `substring($H::bytea FROM (d.ord::int - 1) * ${2 * HASH_BYTES} + 1 FOR ${HASH_BYTES}) AS request_hash,
-  substring($H::bytea FROM (d.ord::int - 1) * ${2 * HASH_BYTES} + ${HASH_BYTES + 1} FOR ${HASH_BYTES}) AS response_hash`;
+/** The request's hash and the response's, of each pair one after another: one parameter instead of two for each. */
+const HASHES = `substring($H::bytea FROM (d.hashes - 1) * ${2 * HASH_BYTES} + 1 FOR ${HASH_BYTES}) AS request_hash,
+  substring($H::bytea FROM (d.hashes - 1) * ${2 * HASH_BYTES} + ${HASH_BYTES + 1} FOR ${HASH_BYTES}) AS response_hash`;
 
 /**
  * The CTEs that write the receipts of what was `accepted`. Lanes are locked in the order of their tools, and
@@ -44,13 +48,13 @@ const HASHES = `substring($H::bytea FROM (d.ord::int - 1) * ${2 * HASH_BYTES} + 
  */
 export function receiptCte(firstParameter: number): string {
   const first = firstParameter + 2;
-  const salesFirst = first + DRAFT_COLUMNS.length;
-  const hashes = HASHES.replaceAll('$H', `$${salesFirst + SALE_COLUMNS.length}`);
+  const termsFirst = first + DRAFT_COLUMNS.length;
+  const hashes = HASHES.replaceAll('$H', `$${termsFirst + TERM_COLUMNS.length}`);
   return `receipt_draft AS MATERIALIZED (
-  SELECT a.id, a.bucket, a.amount, a.fee, d.ord, d.payer, d.payment_ref,
-    ${listNames(SALE_COLUMNS)}, ${hashes}
+  SELECT a.id, a.bucket, a.amount, a.fee, d.ord, coalesce(d.payment_ref, a.id::text) AS payment_ref,
+    ${listNames(TERM_COLUMNS)}, ${hashes}
   FROM unnest(${listArrays(DRAFT_COLUMNS, first)}) WITH ORDINALITY AS d(${listNames(DRAFT_COLUMNS)}, ord)
-  JOIN unnest(${listArrays(SALE_COLUMNS, salesFirst)}) WITH ORDINALITY AS s(${listNames(SALE_COLUMNS)}, nth) ON s.nth = d.sale
+  JOIN unnest(${listArrays(TERM_COLUMNS, termsFirst)}) WITH ORDINALITY AS s(${listNames(TERM_COLUMNS)}, nth) ON s.nth = d.term
   JOIN accepted a ON a.ord = d.ord WHERE a.amount > 0),
 receipt_counter AS (INSERT INTO receipt_lane AS l (bucket, tool_id, lane, last_seq)
   SELECT $${firstParameter + 1}::smallint, tool_id, $${firstParameter}::text, count(*) FROM receipt_draft GROUP BY tool_id ORDER BY tool_id
@@ -60,9 +64,9 @@ receipt_batch_new AS MATERIALIZED (SELECT gen_random_uuid() AS id),
 receipt_opened AS (INSERT INTO receipt_batch (bucket, id, leaf_count, receipt_ids, receipt_buckets)
   SELECT $${firstParameter + 1}::smallint, (SELECT id FROM receipt_batch_new), count(*), array_agg(d.id ORDER BY d.ord), array_agg(d.bucket ORDER BY d.ord)
   FROM receipt_draft d HAVING count(*) > 0 RETURNING id, leaf_count),
-receipt_written AS (INSERT INTO receipt (bucket, id, lane, seq, price, fee, batch_id, payer, payment_ref, ${listNames(SALE_COLUMNS)}, request_hash, response_hash)
+receipt_written AS (INSERT INTO receipt (bucket, id, lane, seq, price, fee, batch_id, payment_ref, ${listNames(TERM_COLUMNS)}, request_hash, response_hash)
   SELECT d.bucket, d.id, c.lane, c.last_seq + 1 - row_number() OVER (PARTITION BY tool_id ORDER BY d.ord DESC),
-    d.amount, d.fee, (SELECT id FROM receipt_batch_new), payer, payment_ref, ${listNames(SALE_COLUMNS)}, request_hash, response_hash
+    d.amount, d.fee, (SELECT id FROM receipt_batch_new), payment_ref, ${listNames(TERM_COLUMNS)}, request_hash, response_hash
   FROM receipt_draft d JOIN receipt_counter c USING (tool_id))`;
 }
 
@@ -70,68 +74,67 @@ receipt_written AS (INSERT INTO receipt (bucket, id, lane, seq, price, fee, batc
 export const RECEIPT_ANSWER = `(SELECT concat_ws(' ', id, leaf_count, floor(extract(epoch FROM now()))::bigint,
   (SELECT string_agg(concat(tool_id, ':', last_seq), ',') || ' ' || min(lane) FROM receipt_counter)) FROM receipt_opened)`;
 
+/** A call with the receipt it is to have, if any. */
+type DraftedCall = { id: Uuid; item: ReceiptDraft | null };
+
 /** The parameters of `receiptCte`: the lane and its bucket, then one array for each column. */
-export function receiptParameters(lane: Lane, drafts: readonly (ReceiptDraft | null)[]): unknown[] {
-  const sales: ReceiptDraft[] = [];
-  const saleOf = drafts.map((draft) => (draft === null ? null : findSale(sales, draft)));
+export function receiptParameters(lane: Lane, calls: readonly DraftedCall[]): unknown[] {
+  const terms: ReceiptDraft[] = [];
+  const pairs: ReceiptDraft[] = [];
   return [
     lane.name,
     lane.bucket,
-    toArray(saleOf, (sale) => `${sale}`),
-    toArray(drafts, (draft) => quote(draft.payer)),
-    toArray(drafts, (draft) => quote(draft.paymentRef)),
-    toArray(sales, (draft) => draft.toolId),
-    toArray(sales, (draft) => draft.versionId),
-    toArray(sales, (draft) => quote(draft.toolName)),
-    toArray(sales, (draft) => quote(draft.rail)),
-    joinHashes(drafts),
+    toArray(calls, ({ item }) => item && numberIn(terms, item, hasSameTerms)),
+    toArray(calls, ({ item }) => item && numberIn(pairs, item, hasSameHashes)),
+    toArray(calls, ({ id, item }) =>
+      item === null || item.paymentRef === id ? null : quote(item.paymentRef),
+    ),
+    toArray(terms, (draft) => draft.toolId),
+    toArray(terms, (draft) => draft.versionId),
+    toArray(terms, (draft) => quote(draft.toolName)),
+    toArray(terms, (draft) => quote(draft.payer)),
+    toArray(terms, (draft) => quote(draft.rail)),
+    joinHashes(pairs),
   ];
 }
 
-/** How many of the latest sales are compared: one that is sent twice costs less than a longer search. */
-const SALES_COMPARED = 8;
+/** How many of the latest are compared: what is sent twice costs less than a longer search. */
+const COMPARED = 8;
 
-/** The number of the draft's sale, counted from 1; one that is not among the latest is added. */
-function findSale(sales: ReceiptDraft[], draft: ReceiptDraft): number {
-  for (let at = sales.length; at > Math.max(0, sales.length - SALES_COMPARED); at--) {
-    const sale = sales[at - 1];
-    if (sale && isSameSale(sale, draft)) return at;
+/** The number of the first that is alike, counted from 1; one that is like none of the latest is added. */
+function numberIn(
+  found: ReceiptDraft[],
+  draft: ReceiptDraft,
+  isAlike: (a: ReceiptDraft, b: ReceiptDraft) => boolean,
+): number {
+  for (let at = found.length; at > Math.max(0, found.length - COMPARED); at--) {
+    const other = found[at - 1];
+    if (other && isAlike(other, draft)) return at;
   }
-  return sales.push(draft);
+  return found.push(draft);
 }
 
-function isSameSale(a: ReceiptDraft, b: ReceiptDraft): boolean {
+function hasSameTerms(a: ReceiptDraft, b: ReceiptDraft): boolean {
   return (
-    a.toolId === b.toolId && a.versionId === b.versionId && a.toolName === b.toolName && a.rail === b.rail
+    a.toolId === b.toolId &&
+    a.versionId === b.versionId &&
+    a.toolName === b.toolName &&
+    a.payer === b.payer &&
+    a.rail === b.rail
   );
 }
 
-function joinHashes(drafts: readonly (ReceiptDraft | null)[]): Buffer {
-  const joined = Buffer.alloc(drafts.length * 2 * HASH_BYTES);
-  for (const [at, draft] of drafts.entries()) {
-    if (draft === null) continue;
-    const { requestHash, responseHash } = draft;
+/** The same buffers: a sale that is alike for all its callers is hashed once. */
+function hasSameHashes(a: ReceiptDraft, b: ReceiptDraft): boolean {
+  return a.requestHash === b.requestHash && a.responseHash === b.responseHash;
+}
+
+function joinHashes(pairs: readonly ReceiptDraft[]): Buffer {
+  for (const { requestHash, responseHash } of pairs) {
     // Of another length they would shift those behind them.
     invariant(requestHash.length === HASH_BYTES && responseHash.length === HASH_BYTES, 'a hash has 32 bytes');
-    joined.set(requestHash, at * 2 * HASH_BYTES);
-    joined.set(responseHash, at * 2 * HASH_BYTES + HASH_BYTES);
   }
-  return joined;
-}
-
-const PLAIN = /^[^"\\]*$/;
-
-/** A Postgres array literal; null is NULL. */
-export function toArray<Row>(rows: readonly (Row | null)[], spell: (row: Row) => string): string {
-  return `{${rows.map((row) => (row === null ? 'NULL' : spell(row))).join(',')}}`;
-}
-
-export function quote(text: string): string {
-  return PLAIN.test(text) ? `"${text}"` : `"${text.replace(/["\\]/g, '\\$&')}"`;
-}
-
-export function quoteBytes(bytes: Buffer): string {
-  return `"\\\\x${bytes.toString('hex')}"`;
+  return Buffer.concat(pairs.flatMap(({ requestHash, responseHash }) => [requestHash, responseHash]));
 }
 
 /** Takes the lane's next number and writes the receipt, which then waits to be logged, or answers the one that is there. */

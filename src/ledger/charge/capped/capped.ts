@@ -11,7 +11,8 @@ import {
   tellCaptured,
   tellCharged,
   toCloseVerdict,
-  toOrdMap,
+  toOrdered,
+  toRide,
 } from '../charger.ts';
 import { withRetry } from '../retry.ts';
 import type { ChargeMode, StatementParts } from '../store.ts';
@@ -31,8 +32,8 @@ export function flushCappedCharges<Item>(deps: Deps<Item>, mode: ChargeMode) {
   const statement = cappedStatement(mode, deps.parts);
   return async (items: readonly ChargeItem<Item>[]): Promise<ChargeVerdict[]> => {
     const rows = items.map(({ request }): CappedRow => ({ ...request, capIds: request.capIds ?? [] }));
-    const receipts = items.flatMap(({ receipt }) => (receipt === undefined ? [] : [receipt]));
-    const rider = mode === 'charge' ? deps.parts.rider.parameters(receipts, shardOf(deps.parts, rows)) : [];
+    const calls = toRide(items, rows);
+    const rider = mode === 'charge' ? deps.parts.rider.parameters(calls, shardOf(deps.parts, rows)) : [];
     let tries = 0;
     const answers = await withRetry((attempt) => {
       tries = attempt;
@@ -48,12 +49,11 @@ export function flushCappedCloses<Item>(deps: Deps<Item>, state: 'captured' | 'r
   const statement = cappedCloseStatement(state, deps.parts);
   return async (items: readonly CloseItem<Item>[]): Promise<CloseVerdict[]> => {
     const rows = items.map(({ hold }) => ({ ...hold, capIds: hold.capIds ?? [] }));
-    const receipts = items.flatMap(({ receipt }) => (receipt === undefined ? [] : [receipt]));
-    const rider =
-      state === 'captured' ? deps.parts.rider.parameters(receipts, shardOf(deps.parts, rows)) : [];
-    const byOrd = toOrdMap(await withRetry(() => runCappedClose(deps.sql, statement, rows, rider)));
+    const calls = toRide(items, rows);
+    const rider = state === 'captured' ? deps.parts.rider.parameters(calls, shardOf(deps.parts, rows)) : [];
+    const byOrd = toOrdered(await withRetry(() => runCappedClose(deps.sql, statement, rows, rider)));
     tellCaptured(deps.parts, items, byOrd);
-    return rows.map((_, index) => toCloseVerdict(byOrd.get(index + 1), state));
+    return rows.map((_, index) => toCloseVerdict(byOrd[index + 1], state));
   };
 }
 
@@ -63,9 +63,9 @@ export function flushCappedCloses<Item>(deps: Deps<Item>, state: 'captured' | 'r
  */
 function judgeCapped(rows: readonly CappedRow[], answers: readonly CappedAnswer[]): ChargeVerdict[] {
   const seen = new Set<string>();
-  const byOrd = toOrdMap(answers);
+  const byOrd = toOrdered(answers);
   return rows.map((row, index): ChargeVerdict => {
-    const answer = byOrd.get(index + 1);
+    const answer = byOrd[index + 1];
     if (!answer || seen.has(row.id)) return { kind: 'ask-again' };
     seen.add(row.id);
     if (answer.isAccepted)

@@ -1,6 +1,7 @@
-import type { Sql, Tx } from '../../../db/index.ts';
+import { type Sql, type Tx, toArray } from '../../../db/index.ts';
 import { THIS_HOUR } from '../../cap/store.ts';
 import {
+  ACCOUNT,
   ARRAYS,
   answerRider,
   BUCKET,
@@ -13,10 +14,11 @@ import {
   chargeParameters,
   closeEntries,
   closeParameters,
+  HOLD,
+  KEY,
   ofShard,
   type RiderAnswer,
   type StatementParts,
-  toArray,
   writeHolds,
 } from '../store.ts';
 
@@ -56,11 +58,11 @@ export function cappedStatement<Item>(mode: ChargeMode, parts: StatementParts<It
   const shard = ofShard(parts, BUCKET);
   return `WITH r AS (${ARRAYS}),
 q AS (SELECT * FROM unnest($${PAIR_ORD}::bigint[], $${PAIR_CAP}::uuid[]) AS t(ord, cap_id)),
-k AS (${parts.guard(5)}),
-a AS MATERIALIZED (SELECT id, balance, held, promo FROM ledger_payer WHERE id = ANY($1::uuid[])${shard} ORDER BY id FOR UPDATE),
+k AS (${parts.guard(KEY)}),
+a AS MATERIALIZED (SELECT id, balance, held, promo FROM ledger_payer WHERE id = ANY($${ACCOUNT}::uuid[])${shard} ORDER BY id FOR UPDATE),
 ${lockCaps(PAIR_CAP, shard)},
 h AS (SELECT greatest(${THIS_HOUR}, max(hour_start)) AS hour FROM c),
-e AS (SELECT id, state FROM ledger_hold WHERE id = ANY($4::uuid[])${shard}),
+e AS (SELECT id, state FROM ledger_hold WHERE id = ANY($${HOLD}::uuid[])${shard}),
 d AS (SELECT r.*, row_number() OVER (PARTITION BY r.id ORDER BY r.ord) AS copy FROM r),
 s AS (SELECT id, per_call, per_hour, total, total - spent - held AS total_left,
   per_hour - CASE WHEN hour_start = (SELECT hour FROM h) THEN hour_spent ELSE 0 END AS hour_left FROM c),

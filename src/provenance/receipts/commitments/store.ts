@@ -1,10 +1,9 @@
 import type { Uuid } from '../../../core/ids.ts';
-import type { Fragment, Queryable, Tx } from '../../../db/index.ts';
+import { type Fragment, type Queryable, quote, quoteBytes, type Tx, toArray } from '../../../db/index.ts';
 import { entriesInsert } from '../../log/store.ts';
 import { HASH_BYTES } from '../../merkle/merkle.ts';
 import type { Issuer } from '../leaves.ts';
 import type { Receipt } from '../receipt.ts';
-import { quote, quoteBytes, toArray } from '../store.ts';
 import { HEADER, SALT_BYTES } from './commitment.ts';
 
 /** One tool on one lane. */
