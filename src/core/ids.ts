@@ -1,5 +1,6 @@
 import { randomFillSync } from 'node:crypto';
 import { sha256 } from './bytes.ts';
+import { invariant } from './invariant.ts';
 
 /** A version 7 or 8 UUID, lower case; from others any version. */
 export type Uuid = string;
@@ -20,6 +21,7 @@ export function isUuid(value: string): boolean {
  */
 export function newUuid(now: number = Date.now()): Uuid {
   if (now !== made.now) {
+    invariant(Number.isInteger(now) && now >= 0 && now < TIME_END, 'the time of an id has 48 bits');
     made.now = now;
     made.count = COUNT_MIN;
     const time = now.toString(16).padStart(12, '0');
@@ -40,6 +42,8 @@ export function newUuid(now: number = Date.now()): Uuid {
   return text.toString('latin1');
 }
 
+/** The first millisecond that 48 bits do not hold; it is in the year 10889. */
+const TIME_END = 2 ** 48;
 /** The version and the count: 7000 and 7fff in hexadecimal. What is more in a millisecond has no order. */
 const COUNT_MIN = 0x7000;
 const COUNT_MAX = 0x7fff;

@@ -16,3 +16,12 @@ test('more ids than a millisecond can count, and those of a clock that was set b
   expect(ids[0]?.slice(0, 18)).toBe('019b76da-a800-7000');
   expect(ids[9_999]?.slice(0, 18)).toBe('019b76da-a800-7fff');
 });
+
+test('a time that 48 bits do not hold is refused, and spoils no id behind it', () => {
+  for (const now of [1e300, 2 ** 48, -1, 0.5, Number.NaN, Number.POSITIVE_INFINITY]) {
+    expect(() => newUuid(now), String(now)).toThrow('48 bits');
+    expect(isUuid(newUuid())).toBe(true);
+  }
+  expect(newUuid(0)).toMatch(/^00000000-0000-7000-/);
+  expect(newUuid(2 ** 48 - 1)).toMatch(/^ffffffff-ffff-7000-/);
+});

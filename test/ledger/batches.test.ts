@@ -203,3 +203,42 @@ test('where all are accepted only what each account had is told, and what each c
   // It is not known whose it is: nobody is told another one's balance.
   expect(() => unpackAnswers('=10', rows)).toThrow('2 accounts');
 });
+
+test('a result that is missing fails its own item, and leaves nobody waiting', async () => {
+  const batcher = createBatcher<number, number>({
+    ...{ batchMax: 1_000, queueMax: 5_000 },
+    flush: async (items) => items.slice(1).map((item) => -item),
+    isFinal: (found): found is number => found < 0,
+  });
+  const answers = await Promise.allSettled([batcher.push(1), batcher.push(2)]);
+  expect(answers.map(({ status }) => status)).toEqual(['fulfilled', 'rejected']);
+  const later = Promise.allSettled([batcher.push(3), batcher.push(4)]);
+  expect((await later).map(({ status }) => status)).toEqual(['fulfilled', 'rejected']);
+  await batcher.drain();
+});
+
+test('an item whose result is not final joins the batches behind it until one is', async () => {
+  const tries = new Map<number, number>();
+  const batcher = createBatcher<number, number>({
+    ...{ batchMax: 1_000, queueMax: 5_000 },
+    async flush(items) {
+      await nextTurn();
+      return items.map((item) => {
+        tries.set(item, (tries.get(item) ?? 0) + 1);
+        return tries.get(item) === item ? -item : 0;
+      });
+    },
+    isFinal: (found): found is number => found < 0,
+  });
+  expect(await Promise.all([1, 2, 3, 4].map((item) => batcher.push(item)))).toEqual([-1, -2, -3, -4]);
+  expect([...tries.values()]).toEqual([1, 2, 3, 4]);
+  await batcher.drain();
+});
+
+test('an account that is not spelled as the database spells it is charged nothing', async () => {
+  const accountId = await openFunded(database.sql, 1_000);
+  const charger = newCharger(database.sql);
+  // Of digits alone it would be the same in either case.
+  const request = { ...holdRequest(accountId, 50), accountId: `A${accountId.slice(1)}` };
+  await expect(charger.charge(request, receiptDraft(request.id))).rejects.toThrow('lower case');
+});

@@ -19,3 +19,21 @@ test('all who are refused in one batch are told the balance there is, not what t
     { kind: 'ask-again' },
   ]);
 });
+
+test('behind a request whose id somebody else took at that moment, nobody is told a balance or refused for it', () => {
+  const other = { ...row('e', 10n), accountId: 'two' };
+  const rows = [row('a', 100n), row('b', 10n), row('c', 50n), other];
+  // 120 were there. The first fits and was not inserted, and yet it counts in the sums behind it.
+  const answers = [
+    refused(1, 20n),
+    { ...refused(2, 10n), isAccepted: true },
+    refused(3, -40n),
+    { ...refused(4, 7n), isAccepted: true },
+  ];
+  expect(judge(rows, answers)).toEqual([
+    { kind: 'ask-again' },
+    { kind: 'held' },
+    { kind: 'ask-again' },
+    { kind: 'held', rest: 7n },
+  ]);
+});

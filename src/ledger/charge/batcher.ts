@@ -1,3 +1,4 @@
+import { InvariantError } from '../../core/invariant.ts';
 import { Problem } from '../../core/problem.ts';
 import { createLinger } from './linger.ts';
 
@@ -70,24 +71,26 @@ export function createBatcher<Item, Found, Result extends Found = Found>(
     const callers = batch.length + queue.length;
     batch.forEach((waiting, index) => {
       if ('cause' in results) waiting.reject(results.cause);
-      else tell(waiting, results[index] as Found);
+      else tell(waiting, results[index]);
     });
     return callers;
   }
 
-  function tell(waiting: Waiting<Item, Result>, found: Found): void {
-    if (!options.isFinal || options.isFinal(found)) waiting.resolve(found as Result);
+  function tell(waiting: Waiting<Item, Result>, found: Found | undefined): void {
+    if (found === undefined) waiting.reject(new InvariantError('a batch has a result for each of its items'));
+    else if (!options.isFinal || options.isFinal(found)) waiting.resolve(found as Result);
     else queue.push(waiting);
   }
 
   return {
     push(item) {
       if (queue.length >= options.queueMax) {
-        throw new Problem('unavailable', {
+        const refusal = new Problem('unavailable', {
           detail: 'More calls are waiting to be charged than this gateway takes. Try again in a second.',
           retryAfterSeconds: 1,
           isUncharged: true,
         });
+        return Promise.reject(refusal);
       }
       return new Promise<Result>((resolve, reject) => {
         queue.push({ item, resolve, reject });

@@ -242,19 +242,23 @@ export function judge(
 ): ChargeVerdict[] {
   const refused = new Map<string, { amount: bigint; available: bigint }>();
   const seen = hasCopies ? new Set<string>() : undefined;
+  /** Accounts of which a request that somebody else took the id of counted as taken for those behind it. */
+  const miscounted = new Set<string>();
   const byOrd = toOrdered(answers);
   return rows.map((row, index): ChargeVerdict => {
     const answer = byOrd[index + 1];
     if (!answer || seen?.has(row.id)) return { kind: 'ask-again' };
     seen?.add(row.id);
+    const isMiscounted = miscounted.has(row.accountId);
     if (answer.isAccepted)
-      return answer.rest === null ? { kind: 'held' } : { kind: 'held', rest: answer.rest };
+      return answer.rest === null || isMiscounted ? { kind: 'held' } : { kind: 'held', rest: answer.rest };
     // Our own retry after a lost connection finds its hold standing.
     if (answer.existing === 'held' || answer.existing === 'captured') return { kind: 'held' };
     if (answer.existing) return { kind: 'closed' };
     if (answer.isKeyRefused) return { kind: 'key-refused' };
     if (answer.rest === null) return { kind: 'insufficient', available: 0n };
-    if (answer.rest >= 0n) return { kind: 'ask-again' };
+    if (answer.rest >= 0n) miscounted.add(row.accountId);
+    if (answer.rest >= 0n || isMiscounted) return { kind: 'ask-again' };
     // What is left of the first that is refused is what there is: behind it, what was refused counts as taken.
     const first = refused.get(row.accountId);
     if (first && row.amount < first.amount) return { kind: 'ask-again' };

@@ -1,4 +1,4 @@
-import { bucketOf } from '../../core/ids.ts';
+import { bucketOf, isUuid } from '../../core/ids.ts';
 import { invariant } from '../../core/invariant.ts';
 import { quote, type Sql, type Tx, toArray } from '../../db/index.ts';
 import { FEE_INCOME, MILLICENT_UNIT } from '../account.ts';
@@ -320,6 +320,8 @@ export async function runClose(
 export function chargeParameters(rows: readonly ChargeRow[]): unknown[] {
   const terms: ChargeRow[] = [];
   const termOf = rows.map((row) => findTerm(terms, row));
+  // One that is spelled otherwise stands elsewhere here than in the database, and would be told another one's money.
+  for (const { accountId } of terms) invariant(isUuid(accountId), 'an account goes by its id in lower case');
   return [
     toArray(terms, (row) => row.accountId),
     toArray(terms, (row) => row.keyId),
