@@ -84,14 +84,7 @@ export function createBatcher<Item, Found, Result extends Found = Found>(
 
   return {
     push(item) {
-      if (queue.length >= options.queueMax) {
-        const refusal = new Problem('unavailable', {
-          detail: 'More calls are waiting to be charged than this gateway takes. Try again in a second.',
-          retryAfterSeconds: 1,
-          isUncharged: true,
-        });
-        return Promise.reject(refusal);
-      }
+      if (queue.length >= options.queueMax) return Promise.reject(tooMany());
       return new Promise<Result>((resolve, reject) => {
         queue.push({ item, resolve, reject });
         wake();
@@ -111,4 +104,12 @@ async function orFailure<Result>(run: () => Promise<Result>): Promise<Result | {
   } catch (cause) {
     return { cause };
   }
+}
+
+function tooMany(): Problem {
+  return new Problem('unavailable', {
+    detail: 'More calls are waiting to be charged than this gateway takes. Try again in a second.',
+    retryAfterSeconds: 1,
+    isUncharged: true,
+  });
 }
