@@ -82,7 +82,10 @@ export type Jail = {
  */
 export type JailSpec = {
   runtime: Runtime;
-  limits: Pick<Limits, 'memoryBytesMax' | 'pidsMax' | 'tmpBytesMax'>;
+  limits: Pick<Limits, 'memoryBytesMax' | 'pidsMax' | 'tmpBytesMax'> & {
+    /** Files that each process may have open; `OPEN_FILES_MAX` when left out. */
+    openFilesMax?: number;
+  };
   /** Mounted read-only at `/layers/<sha256>`. */
   layer?: Layer | undefined;
   rootSha256?: string | undefined;

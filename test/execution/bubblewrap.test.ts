@@ -171,7 +171,7 @@ describe('a jail', () => {
 });
 
 describe('the launch chain', () => {
-  const [flag = '', script = ''] = launchArguments({
+  const input: Parameters<typeof launchArguments>[0] = {
     programs: { bwrap: '', setpriv: '', prlimit: '', sh: '', ldd: '', python: '', node: '' },
     root: {
       ...{ kind: 'python', version: '', sha256: '', folder: '' },
@@ -183,13 +183,20 @@ describe('the launch chain', () => {
     uid: undefined,
     layer: undefined,
     egressSocket: undefined,
-  });
+  };
+  const [flag = '', script = ''] = launchArguments(input);
   const start = (joinFiles: string[], inherited?: number) => {
     const child = spawn('/bin/sh', [flag, script, 'sh', ...joinFiles, '--', '/bin/true'], {
       stdio: ['ignore', 'ignore', 'ignore', ...inherit(inherited)],
     });
     return new Promise((resolve) => child.once('exit', resolve));
   };
+
+  it('lets a build have more files open than a tool', () => {
+    expect(launchArguments(input)).toContain('--nofile=256');
+    const limits = { ...DEFAULT_LIMITS, openFilesMax: 4_096 };
+    expect(launchArguments({ ...input, limits })).toContain('--nofile=4096');
+  });
 
   it('refuses to go on with a descriptor that nobody thought of', async () => {
     const fd = openSync('/etc/passwd', 'r');

@@ -45,7 +45,8 @@ const BUILD_BOUNDS: BuildBounds = {
   timeoutMs: 5 * 60_000,
   filesMax: 50_000,
   bytesMax: 256 * MIB,
-  limits: { memoryBytesMax: 1024 * MIB, pidsMax: 64, tmpBytesMax: 640 * MIB },
+  // npm fetches and unpacks many packages at once: what a tool may have open is not enough for it.
+  limits: { memoryBytesMax: 1024 * MIB, pidsMax: 64, tmpBytesMax: 640 * MIB, openFilesMax: 4_096 },
 };
 const EGRESS_LIMITS: NonNullable<EgressInput['limits']> = { bytesMax: 512 * MIB, connectionsMax: 64 };
 /** Each may hold what it installs in the gateway's memory. */

@@ -1,5 +1,5 @@
 import type { JailSpec } from '../../backend.ts';
-import { LIMIT_CEILINGS } from '../../limits.ts';
+import { LIMIT_CEILINGS, OPEN_FILES_MAX } from '../../limits.ts';
 import { startCommand } from '../../policy/roots/build-root.ts';
 import type { Programs } from './programs.ts';
 import type { StoredRoot } from './root-store.ts';
@@ -68,7 +68,7 @@ function boundResources({ programs, limits }: LaunchInput): string[] {
   return [
     programs.prlimit,
     '--core=0',
-    '--nofile=256',
+    `--nofile=${limits.openFilesMax ?? OPEN_FILES_MAX}`,
     '--sigpending=256',
     '--memlock=65536',
     `--fsize=${Math.max(limits.tmpBytesMax, CODE_BYTES)}`,

@@ -1,6 +1,6 @@
 import type { ContainerCreateOptions, MountSettings } from 'dockerode';
 import type { JailSpec } from '../../backend.ts';
-import { LIMIT_CEILINGS } from '../../limits.ts';
+import { LIMIT_CEILINGS, OPEN_FILES_MAX } from '../../limits.ts';
 import { startCommand } from '../../policy/roots/build-root.ts';
 import type { RootImage } from './images.ts';
 
@@ -86,7 +86,7 @@ function isolation({ runtime, seccomp }: ContainerInput): NonNullable<ContainerC
 }
 
 function resources({ spec, runtime }: ContainerInput): NonNullable<ContainerCreateOptions['HostConfig']> {
-  const { memoryBytesMax, pidsMax, tmpBytesMax } = spec.limits;
+  const { memoryBytesMax, pidsMax, tmpBytesMax, openFilesMax = OPEN_FILES_MAX } = spec.limits;
   // Init is one more process in the group, and not the tool's.
   const pids = pidsMax + 1;
   const cpuSeconds = Math.ceil(LIMIT_CEILINGS.runTimeoutMs / 1000) * 2;
@@ -98,7 +98,7 @@ function resources({ spec, runtime }: ContainerInput): NonNullable<ContainerCrea
     // The first to go when the machine itself runs out.
     OomScoreAdj: 500,
     Ulimits: [
-      limit('nofile', 256),
+      limit('nofile', openFilesMax),
       limit('core', 0),
       limit('fsize', Math.max(tmpBytesMax, CODE_BYTES)),
       limit('sigpending', 256),

@@ -1,6 +1,6 @@
 import type { V1Pod, V1SeccompProfile } from '@kubernetes/client-node';
 import type { JailSpec } from '../../backend.ts';
-import { LIMIT_CEILINGS } from '../../limits.ts';
+import { LIMIT_CEILINGS, OPEN_FILES_MAX } from '../../limits.ts';
 import { startCommand } from '../../policy/roots/build-root.ts';
 import { JAIL_LABEL, OWNER_LABEL } from './labels.ts';
 import { imageOf, type PushedRoot } from './roots.ts';
@@ -113,7 +113,8 @@ function boundResources({ prlimit }: PushedRoot, { limits }: JailSpec): string[]
   return [
     prlimit,
     `--nproc=${limits.pidsMax}`,
-    ...['--core=0', '--nofile=256', '--sigpending=256', '--memlock=65536'],
+    `--nofile=${limits.openFilesMax ?? OPEN_FILES_MAX}`,
+    ...['--core=0', '--sigpending=256', '--memlock=65536'],
     `--fsize=${Math.max(limits.tmpBytesMax, CODE_BYTES)}`,
     // A second bound on time, in case the gateway is not there to see the first.
     `--cpu=${Math.ceil(LIMIT_CEILINGS.runTimeoutMs / 1000) * 2}`,
