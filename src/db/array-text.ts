@@ -20,3 +20,18 @@ export function quote(text: string): string {
 export function quoteBytes(bytes: Buffer): string {
   return `"\\\\x${bytes.toString('hex')}"`;
 }
+
+/** How many of the latest are compared: what is sent twice costs less than a longer search. */
+const COMPARED = 8;
+
+/**
+ * The number, counted from 1, of what many rows of an array have in common and is sent once for all of them; one that is
+ * like none of the latest in `found` is added to it.
+ */
+export function numberIn<Row>(found: Row[], row: Row, isAlike: (a: Row, b: Row) => boolean): number {
+  for (let at = found.length; at > Math.max(0, found.length - COMPARED); at--) {
+    const other = found[at - 1];
+    if (other !== undefined && isAlike(other, row)) return at;
+  }
+  return found.push(row);
+}

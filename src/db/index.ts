@@ -1,4 +1,4 @@
-export { quote, quoteBytes, toArray } from './array-text.ts';
+export { numberIn, quote, quoteBytes, toArray } from './array-text.ts';
 export {
   type Database,
   type DatabaseOptions,

@@ -8,9 +8,7 @@ import type { Uuid } from '../core/ids.ts';
 export type Rider<Item> = {
   /** The CTEs, with their first parameter numbered `firstParameter`. */
   cte(firstParameter: number): string;
-  /**
-   * Of the calls of a batch, in order; `shard` is theirs where charges are cut by shard.
-   */
+  /** Of the calls of a batch, in order; `shard` is theirs where charges are cut by shard. */
   parameters(calls: readonly { id: Uuid; item: Item }[], shard?: number): unknown[];
   /** An SQL expression over the CTEs: a text that tells what they wrote, or null when that is nothing. */
   readonly answer: string;

@@ -1,6 +1,6 @@
 import { bucketOf, isUuid } from '../../core/ids.ts';
 import { invariant } from '../../core/invariant.ts';
-import { quote, type Sql, type Tx, toArray } from '../../db/index.ts';
+import { numberIn, quote, type Sql, type Tx, toArray } from '../../db/index.ts';
 import { FEE_INCOME, MILLICENT_UNIT } from '../account.ts';
 import { FUNDS_FINAL_MS } from '../finality.ts';
 import type { KeyGuard, Rider } from '../rider.ts';
@@ -319,7 +319,7 @@ export async function runClose(
 /** The arrays of a charge, in the order of its columns. */
 export function chargeParameters(rows: readonly ChargeRow[]): unknown[] {
   const terms: ChargeRow[] = [];
-  const termOf = rows.map((row) => findTerm(terms, row));
+  const termOf = rows.map((row) => numberIn(terms, row, hasSameTerms));
   // One that is spelled otherwise stands elsewhere here than in the database, and would be told another one's money.
   for (const { accountId } of terms) invariant(isUuid(accountId), 'an account goes by its id in lower case');
   return [
@@ -335,18 +335,6 @@ export function chargeParameters(rows: readonly ChargeRow[]): unknown[] {
     toArray(rows, (row) => row.id),
     toArray(termOf, (term) => term),
   ];
-}
-
-/** How many of the latest terms are compared: what is sent twice costs less than a longer search. */
-const TERMS_COMPARED = 8;
-
-/** The number of the row's terms, counted from 1; those that are not among the latest are added. */
-function findTerm(terms: ChargeRow[], row: ChargeRow): number {
-  for (let at = terms.length; at > Math.max(0, terms.length - TERMS_COMPARED); at--) {
-    const term = terms[at - 1];
-    if (term && hasSameTerms(term, row)) return at;
-  }
-  return terms.push(row);
 }
 
 function hasSameTerms(a: ChargeRow, b: ChargeRow): boolean {

@@ -1,6 +1,6 @@
 import type { Uuid } from '../../core/ids.ts';
 import { invariant } from '../../core/invariant.ts';
-import { type Queryable, quote, quoteBytes, type Tx, toArray } from '../../db/index.ts';
+import { numberIn, type Queryable, quote, quoteBytes, type Tx, toArray } from '../../db/index.ts';
 import { HASH_BYTES } from '../merkle/merkle.ts';
 import type { HashedBatch, Issuer } from './leaves.ts';
 import type { Receipt, ReceiptDraft } from './receipt.ts';
@@ -96,22 +96,6 @@ export function receiptParameters(lane: Lane, calls: readonly DraftedCall[]): un
     toArray(terms, (draft) => quote(draft.rail)),
     joinHashes(pairs),
   ];
-}
-
-/** How many of the latest are compared: what is sent twice costs less than a longer search. */
-const COMPARED = 8;
-
-/** The number of the first that is alike, counted from 1; one that is like none of the latest is added. */
-function numberIn(
-  found: ReceiptDraft[],
-  draft: ReceiptDraft,
-  isAlike: (a: ReceiptDraft, b: ReceiptDraft) => boolean,
-): number {
-  for (let at = found.length; at > Math.max(0, found.length - COMPARED); at--) {
-    const other = found[at - 1];
-    if (other && isAlike(other, draft)) return at;
-  }
-  return found.push(draft);
 }
 
 function hasSameTerms(a: ReceiptDraft, b: ReceiptDraft): boolean {
