@@ -5,6 +5,7 @@ import { openDatabase } from '../../src/db/index.ts';
 import { keyGuard } from '../../src/keys/index.ts';
 import { cappedCloseStatement, cappedStatement } from '../../src/ledger/charge/capped/store.ts';
 import { batchStatement, closeStatement, singleStatement } from '../../src/ledger/charge/store.ts';
+import { wholeStatement } from '../../src/ledger/charge/whole/store.ts';
 import { CHARGE_SETTINGS } from '../../src/ledger/index.ts';
 import { createReceiptRider } from '../../src/provenance/index.ts';
 import { createTestDatabase, type TestDatabase } from '../harness/database.ts';
@@ -88,7 +89,7 @@ describe('statements of the hot path', () => {
   const charges = [parts, { ...parts, isCut: true }].flatMap((given) => [
     ...(['hold', 'charge'] as const).flatMap((mode) => [
       ...[batchStatement(mode, given, 'fail'), batchStatement(mode, given, 'skip')],
-      singleStatement(mode, given),
+      ...[singleStatement(mode, given), wholeStatement(mode, given)],
       cappedStatement(mode, given),
     ]),
     ...(['captured', 'released'] as const).flatMap((state) => [
@@ -97,7 +98,7 @@ describe('statements of the hot path', () => {
   ]);
 
   test('take no advisory lock, lock no table, notify nobody and draw from no sequence', async () => {
-    expect(charges).toHaveLength(24);
+    expect(charges).toHaveLength(28);
     const stores = [
       'ledger/store.ts',
       'ledger/cap/store.ts',

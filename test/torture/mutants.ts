@@ -9,6 +9,7 @@ export type Piece = { file: string; find: string; replace: string; times?: numbe
 export type Mutant = { what: string; pieces: readonly Piece[]; caughtBy: readonly string[] };
 
 const CHARGE = 'src/ledger/charge/store.ts';
+const WHOLE = 'src/ledger/charge/whole/store.ts';
 const KEY_CALL = 'src/gateway/call-with-key.ts';
 const UNTRUE_RECEIPT = 'toReceipt(deps, sale, principal, { id, responseHash: hashResult(null) })';
 
@@ -18,6 +19,13 @@ export const MUTANTS = {
     pieces: [
       {
         file: CHARGE,
+        // biome-ignore lint/suspicious/noTemplateCurlyInString: it is the text of another file
+        find: 'ANY($${ACCOUNT}::uuid[])${shard} ORDER BY id FOR UPDATE',
+        // biome-ignore lint/suspicious/noTemplateCurlyInString: it is the text of another file
+        replace: 'ANY($${ACCOUNT}::uuid[])${shard} ORDER BY id',
+      },
+      {
+        file: WHOLE,
         // biome-ignore lint/suspicious/noTemplateCurlyInString: it is the text of another file
         find: 'ANY($${ACCOUNT}::uuid[])${shard} ORDER BY id FOR UPDATE',
         // biome-ignore lint/suspicious/noTemplateCurlyInString: it is the text of another file

@@ -20,6 +20,7 @@ import {
   type StatementParts,
   singleStatement,
 } from './store.ts';
+import { createWholeForm } from './whole/whole.ts';
 
 /** Money to set aside for one call. Amount and fee are decided by the caller; see `feeOf`. */
 export type HoldRequest = {
@@ -143,20 +144,26 @@ function isVerdict(verdict: ChargeVerdict): verdict is HoldResult {
 
 function flushCharges<Item>(deps: { sql: Sql; parts: StatementParts<Item> }, mode: ChargeMode) {
   const { sql, parts } = deps;
-  const hopeful = { batch: batchStatement(mode, parts, 'fail'), single: singleStatement(mode, parts) };
+  const single = singleStatement(mode, parts);
+  const batch = batchStatement(mode, parts, 'fail');
   const careful = batchStatement(mode, parts, 'skip');
+  const chargeWhole = createWholeForm({ sql, parts, mode });
   return async (items: readonly ChargeItem<Item>[]): Promise<ChargeVerdict[]> => {
     const rows = items.map(({ request }) => request);
-    const calls = toRide(items, rows);
-    const riders = mode === 'charge' ? parts.rider.parameters(calls, shardOf(parts, rows)) : [];
-    const send = (statement: string) => runCharge(sql, statement, rows, riders);
+    const send = (statement: string) => {
+      const isRidden = mode === 'charge';
+      const riders = isRidden ? parts.rider.parameters(toRide(items, rows), shardOf(parts, rows)) : [];
+      return runCharge(sql, statement, rows, riders);
+    };
+    const sendHopeful = async () =>
+      rows.length === 1 ? send(single) : ((await chargeWhole(items)) ?? send(batch));
     // A copy that does not fit is not inserted, and so would stop nothing.
     const hasCopies = new Set(rows.map(({ id }) => id)).size < rows.length;
-    const first = hasCopies ? careful : hopeful[rows.length === 1 ? 'single' : 'batch'];
     let tries = 0;
     const { answers, rider: written } = await withRetry((attempt) => {
       tries = attempt;
-      return send(first).catch((cause: unknown) => {
+      if (hasCopies) return send(careful);
+      return sendHopeful().catch((cause: unknown) => {
         if (!isIdTaken(cause)) throw cause;
         return send(careful);
       });

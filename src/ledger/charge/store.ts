@@ -146,14 +146,11 @@ function packAnswers(onTaken: OnTaken): string {
     onTaken === 'fail'
       ? ['rest >= 0', 'p']
       : ['taken.ord IS NOT NULL', 'p LEFT JOIN taken ON taken.ord = p.ord'];
-  const each = `concat_ws(',', (SELECT string_agg(p.ord::text || CASE WHEN ${isAccepted} THEN 'a' ELSE 'n' END || rest::text, ',') FROM ${weighed}),
+  return `SELECT concat_ws(',', (SELECT string_agg(p.ord::text || CASE WHEN ${isAccepted} THEN 'a' ELSE 'n' END || rest::text, ',') FROM ${weighed}),
   CASE WHEN (SELECT count(*) FROM p) < cardinality($${HOLD}::uuid[]) THEN (
     SELECT string_agg(r.ord::text || CASE WHEN e.state IS NOT NULL THEN left(e.state, 1)
       WHEN r.key_id IS NOT NULL AND r.key_id NOT IN (SELECT id FROM k) THEN 'k' ELSE 'n' END, ',')
-    FROM r LEFT JOIN e ON e.id = r.id WHERE r.ord NOT IN (SELECT ord FROM p)) END)`;
-  if (onTaken === 'skip') return `SELECT ${each} AS answers`;
-  return `SELECT CASE WHEN (SELECT count(*) FROM i) = cardinality($${HOLD}::uuid[])
-  THEN (SELECT '=' || string_agg((balance - held)::text, ',' ORDER BY id) FROM a) ELSE ${each} END AS answers`;
+    FROM r LEFT JOIN e ON e.id = r.id WHERE r.ord NOT IN (SELECT ord FROM p)) END) AS answers`;
 }
 
 /** What the rider says it wrote, beside the answers; nothing where no rider rides. */
@@ -241,11 +238,7 @@ export function writeHolds<Item>(
   input: { firstParameter: number; isCapped: boolean; onTaken: OnTaken },
 ): string {
   const isCharge = mode === 'charge';
-  const capColumns = input.isCapped ? ', cap_ids, cap_hour' : '';
-  const insert = `INSERT INTO ledger_hold (bucket, id, account_id, key_id, payee_id, subject, label, amount, fee, backing, state, expires_at, closed_at${capColumns})
-  SELECT bucket, id, account_id, key_id, payee_id, subject, label, amount, fee, 'balance', '${isCharge ? 'captured' : 'held'}',
-    now() + lifetime_ms * interval '1 millisecond', ${isCharge ? 'now()' : 'NULL'}${capColumns}
-  FROM p WHERE rest >= 0`;
+  const insert = insertHolds(mode, 'p WHERE rest >= 0', input.isCapped);
   const isAllOrNothing = input.onTaken === 'fail';
   const inserted = isAllOrNothing
     ? `i AS (${insert} RETURNING 1),
@@ -265,8 +258,18 @@ u AS (UPDATE ledger_payer SET ${isCharge ? 'balance = s.balance, promo = s.promo
 ${isCharge ? `, n AS (${insertEntries('taken')} RETURNING 1),\naccepted AS NOT MATERIALIZED (SELECT * FROM taken ${isWritten}), ${parts.rider.cte(input.firstParameter)}` : ''}`;
 }
 
+/** `source` is a table expression of requests, with the condition that they are accepted. */
+export function insertHolds(mode: ChargeMode, source: string, isCapped: boolean): string {
+  const isCharge = mode === 'charge';
+  const capColumns = isCapped ? ', cap_ids, cap_hour' : '';
+  return `INSERT INTO ledger_hold (bucket, id, account_id, key_id, payee_id, subject, label, amount, fee, backing, state, expires_at, closed_at${capColumns})
+  SELECT bucket, id, account_id, key_id, payee_id, subject, label, amount, fee, 'balance', '${isCharge ? 'captured' : 'held'}',
+    now() + lifetime_ms * interval '1 millisecond', ${isCharge ? 'now()' : 'NULL'}${capColumns}
+  FROM ${source}`;
+}
+
 /** CAPTURE of MONEY.md, as `captureTransfer`: the publisher's share with the platform's fee, or a fee alone. */
-function insertEntries(source: 'taken' | 'accepted'): string {
+export function insertEntries(source: 'taken' | 'accepted'): string {
   return `INSERT INTO ledger_entry (bucket, transfer_id, leg, kind, debit_id, credit_id, unit, amount, fee, available_at)
   SELECT bucket, id, 0, 'share', account_id, payee_id, '${MILLICENT_UNIT}', amount - fee, fee, CASE WHEN is_promo THEN 'infinity' ELSE now() + interval '${FUNDS_FINAL_MS} milliseconds' END
   FROM ${source} WHERE amount > fee
@@ -279,13 +282,16 @@ export function ofShard<Item>(parts: StatementParts<Item>, parameter: number, ta
   return parts.isCut ? ` AND ${table ? `${table}.` : ''}bucket = ($${parameter}::smallint[])[1]` : '';
 }
 
+/** What a charge statement answered. */
+export type Charged = { answers: ChargeAnswer[] } & RiderAnswer;
+
 /** Runs a prepared charge statement over `rows`. */
 export async function runCharge(
   sql: Sql | Tx,
   statement: string,
   rows: readonly ChargeRow[],
   riderParameters: unknown[],
-): Promise<{ answers: ChargeAnswer[] } & RiderAnswer> {
+): Promise<Charged> {
   const parameters = [...chargeParameters(rows), ...riderParameters];
   // postgres.js types its parameters too narrowly for prebuilt arrays; the casts in the text are the types.
   const [row] = await sql.unsafe<({ answers: string | null } & RiderAnswer)[]>(

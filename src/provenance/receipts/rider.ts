@@ -6,7 +6,14 @@ import type { Accepted, Rider } from '../../ledger/index.ts';
 import type { FreshBatches } from './fresh.ts';
 import type { ReceiptFacts } from './leaves.ts';
 import type { ReceiptDraft } from './receipt.ts';
-import { insertReceipt, type Lane, RECEIPT_ANSWER, receiptCte, receiptParameters } from './store.ts';
+import {
+  insertReceipt,
+  type Lane,
+  RECEIPT_ANSWER,
+  receiptCte,
+  receiptParameters,
+  wholeReceiptParameters,
+} from './store.ts';
 
 /** A new lane: one gateway process from its start to its end. */
 export function newLane(): string {
@@ -25,6 +32,7 @@ export function createReceiptRider(deps: {
   return {
     cte: receiptCte,
     parameters: (calls, shard) => receiptParameters(laneOf(deps.lane, shard), calls),
+    wholeParameters: (calls, shard) => wholeReceiptParameters(laneOf(deps.lane, shard), calls),
     answer: RECEIPT_ANSWER,
     written(answer, accepted) {
       const batch = deps.fresh && readWritten(answer, accepted);

@@ -41,19 +41,33 @@ const listArrays = (columns: Columns, first: number) =>
 const HASHES = `substring($H::bytea FROM (d.hashes - 1) * ${2 * HASH_BYTES} + 1 FOR ${HASH_BYTES}) AS request_hash,
   substring($H::bytea FROM (d.hashes - 1) * ${2 * HASH_BYTES} + ${HASH_BYTES + 1} FOR ${HASH_BYTES}) AS response_hash`;
 
+/** Where all calls of a batch are accepted: how many of the same tool come behind each, and so what number it gets. */
+const BEHIND = ['behind', 'integer'] as const;
+
 /**
  * The CTEs that write the receipts of what was `accepted`. Lanes are locked in the order of their tools, and
  * after the accounts that `accepted` locked, so no two statements wait in a circle. The batch's id is drawn
- * here: a statement that is sent again after a lost answer opens a batch of its own, or none.
+ * here: a statement that is sent again after a lost answer opens a batch of its own, or none. With `whole`, an array of
+ * the ids of all calls, each of them is accepted and gets a receipt, or none is: nothing has to be sorted or numbered.
  */
-export function receiptCte(firstParameter: number): string {
+export function receiptCte(firstParameter: number, whole?: { ids: string }): string {
+  const columns = whole ? [...DRAFT_COLUMNS, BEHIND] : DRAFT_COLUMNS;
   const first = firstParameter + 2;
-  const termsFirst = first + DRAFT_COLUMNS.length;
-  const hashes = HASHES.replaceAll('$H', `$${termsFirst + TERM_COLUMNS.length}`);
+  const termsFirst = first + columns.length;
+  const hashesAt = termsFirst + TERM_COLUMNS.length;
+  const [listed, seq] = whole
+    ? [
+        `cardinality(${whole.ids}), ${whole.ids}, $${hashesAt + 1}::smallint[] WHERE EXISTS (SELECT FROM receipt_draft)`,
+        'c.last_seq - d.behind',
+      ]
+    : [
+        'count(*), array_agg(d.id ORDER BY d.ord), array_agg(d.bucket ORDER BY d.ord) FROM receipt_draft d HAVING count(*) > 0',
+        'c.last_seq + 1 - row_number() OVER (PARTITION BY tool_id ORDER BY d.ord DESC)',
+      ];
   return `receipt_draft AS MATERIALIZED (
-  SELECT a.id, a.bucket, a.amount, a.fee, d.ord, coalesce(d.payment_ref, a.id::text) AS payment_ref,
-    ${listNames(TERM_COLUMNS)}, ${hashes}
-  FROM unnest(${listArrays(DRAFT_COLUMNS, first)}) WITH ORDINALITY AS d(${listNames(DRAFT_COLUMNS)}, ord)
+  SELECT a.id, a.bucket, a.amount, a.fee, ${whole ? 'd.behind' : 'd.ord'}, coalesce(d.payment_ref, a.id::text) AS payment_ref,
+    ${listNames(TERM_COLUMNS)}, ${HASHES.replaceAll('$H', `$${hashesAt}`)}
+  FROM unnest(${listArrays(columns, first)}) WITH ORDINALITY AS d(${listNames(columns)}, ord)
   JOIN unnest(${listArrays(TERM_COLUMNS, termsFirst)}) WITH ORDINALITY AS s(${listNames(TERM_COLUMNS)}, nth) ON s.nth = d.term
   JOIN accepted a ON a.ord = d.ord WHERE a.amount > 0),
 receipt_counter AS (INSERT INTO receipt_lane AS l (bucket, tool_id, lane, last_seq)
@@ -62,10 +76,9 @@ receipt_counter AS (INSERT INTO receipt_lane AS l (bucket, tool_id, lane, last_s
   RETURNING tool_id, lane, last_seq),
 receipt_batch_new AS MATERIALIZED (SELECT gen_random_uuid() AS id),
 receipt_opened AS (INSERT INTO receipt_batch (bucket, id, leaf_count, receipt_ids, receipt_buckets)
-  SELECT $${firstParameter + 1}::smallint, (SELECT id FROM receipt_batch_new), count(*), array_agg(d.id ORDER BY d.ord), array_agg(d.bucket ORDER BY d.ord)
-  FROM receipt_draft d HAVING count(*) > 0 RETURNING id, leaf_count),
+  SELECT $${firstParameter + 1}::smallint, (SELECT id FROM receipt_batch_new), ${listed} RETURNING id, leaf_count),
 receipt_written AS (INSERT INTO receipt (bucket, id, lane, seq, price, fee, batch_id, payment_ref, ${listNames(TERM_COLUMNS)}, request_hash, response_hash)
-  SELECT d.bucket, d.id, c.lane, c.last_seq + 1 - row_number() OVER (PARTITION BY tool_id ORDER BY d.ord DESC),
+  SELECT d.bucket, d.id, c.lane, ${seq},
     d.amount, d.fee, (SELECT id FROM receipt_batch_new), payment_ref, ${listNames(TERM_COLUMNS)}, request_hash, response_hash
   FROM receipt_draft d JOIN receipt_counter c USING (tool_id))`;
 }
@@ -79,6 +92,28 @@ type DraftedCall = { id: Uuid; item: ReceiptDraft | null };
 
 /** The parameters of `receiptCte`: the lane and its bucket, then one array for each column. */
 export function receiptParameters(lane: Lane, calls: readonly DraftedCall[]): unknown[] {
+  return listParameters(lane, calls, []);
+}
+
+/** Those of its form for whole batches; none where a call of this one gets no receipt. */
+export function wholeReceiptParameters(
+  lane: Lane,
+  calls: readonly (DraftedCall & { bucket: number; amount: bigint })[],
+): unknown[] | undefined {
+  const behind = new Map<Uuid, number>();
+  const counts: number[] = [];
+  for (const { item, amount } of calls.toReversed()) {
+    if (item === null || amount <= 0n) return undefined;
+    const count = behind.get(item.toolId) ?? 0;
+    behind.set(item.toolId, count + 1);
+    counts.push(count);
+  }
+  const parameters = listParameters(lane, calls, [toArray(counts.reverse(), (count) => count)]);
+  return [...parameters, toArray(calls, ({ bucket }) => bucket)];
+}
+
+/** `more` are further columns of the drafts. */
+function listParameters(lane: Lane, calls: readonly DraftedCall[], more: readonly string[]): unknown[] {
   const terms: ReceiptDraft[] = [];
   const pairs: ReceiptDraft[] = [];
   return [
@@ -89,6 +124,7 @@ export function receiptParameters(lane: Lane, calls: readonly DraftedCall[]): un
     toArray(calls, ({ id, item }) =>
       item === null || item.paymentRef === id ? null : quote(item.paymentRef),
     ),
+    ...more,
     toArray(terms, (draft) => draft.toolId),
     toArray(terms, (draft) => draft.versionId),
     toArray(terms, (draft) => quote(draft.toolName)),
