@@ -19,6 +19,10 @@ const NEEDS: Partial<Record<MutantName, Partial<StormOptions>>> = {
   release: { hosted: 40 },
   // Keys have to end while every gateway remembers them, which it does for a second.
   revocation: { seconds: 12, hosted: 0 },
+  'revoked-in-whole': { seconds: 12, hosted: 0, keys: 400, rate: 100 },
+  'revoked-alone': { seconds: 12, hosted: 0, keys: 400, rate: 100 },
+  'fee-share': { hosted: 40 },
+  'promo-earned': { hosted: 40 },
   // Children have to spend what they may within an hour.
   'hour-cap': { keys: 12, rate: 150 },
 };

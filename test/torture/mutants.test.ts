@@ -10,6 +10,7 @@ import { runStorm } from './run.ts';
 const SHOWN: readonly MutantName[] = [
   ...(['row-lock', 'claim-key', 'settle-before-run', 'answer-early'] as const),
   ...(['release', 'receipt-number', 'hour-cap', 'revocation', 'conflict'] as const),
+  ...(['revoked-in-whole', 'receipt-payer'] as const),
 ];
 const AROUND_MS = 240_000;
 

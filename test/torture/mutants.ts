@@ -172,6 +172,45 @@ export const MUTANTS = {
     ],
     caughtBy: ['revoked-key-charged'],
   },
+  'revoked-in-whole': {
+    what: 'a batch that is charged as a whole asks about no key',
+    pieces: [{ file: WHOLE, find: 'asked.id NOT IN (SELECT id FROM k)', replace: 'false' }],
+    caughtBy: ['revoked-key-charged'],
+  },
+  'revoked-alone': {
+    what: 'a key that ends leaves those below it as they are',
+    pieces: [
+      {
+        file: 'src/keys/store.ts',
+        // biome-ignore lint/suspicious/noTemplateCurlyInString: it is the text of another file
+        find: '(id = ${keyId} OR ${keyId} = ANY(ancestor_ids))',
+        // biome-ignore lint/suspicious/noTemplateCurlyInString: it is the text of another file
+        replace: 'id = ${keyId}',
+      },
+    ],
+    caughtBy: ['revoked-key-charged'],
+  },
+  'fee-share': {
+    what: 'publishers of hosted tools get what is ours, and we get theirs',
+    pieces: [{ file: 'src/ledger/split.ts', find: 'hosted: 2_000', replace: 'hosted: 8_000' }],
+    caughtBy: ['shared-wrongly'],
+  },
+  'promo-earned': {
+    what: 'what promotion paid may be withdrawn',
+    pieces: [{ file: CHARGE, find: '- i.amount < a.promo AS is_promo', replace: '< 0 AS is_promo' }],
+    caughtBy: ['promo-wrong'],
+  },
+  'receipt-payer': {
+    what: 'receipts name the key that paid, and not whose it is',
+    pieces: [
+      {
+        file: KEY_CALL,
+        find: 'opaquePayer(deps.payerSalt, principal.accountId)',
+        replace: 'opaquePayer(deps.payerSalt, principal.keyId)',
+      },
+    ],
+    caughtBy: ['payer-misnamed'],
+  },
   conflict: {
     what: 'a charge that is sent twice moves the balance twice, although its hold is there already',
     pieces: [

@@ -12,6 +12,8 @@ import { auditLoudness } from './audit/loudness.ts';
 import { auditMisuse } from './audit/misuse.ts';
 import { auditRails, endPayments } from './audit/rails.ts';
 import { auditReceipts, auditSignatures } from './audit/receipts.ts';
+import { auditShares } from './audit/shares.ts';
+import { auditStrangers } from './audit/strangers.ts';
 import { tell, type Violation } from './audit/violation.ts';
 import { createCounts } from './counts.ts';
 import { outcomeOf } from './model/model.ts';
@@ -40,6 +42,8 @@ const LATE_SHARE = 2;
 const QUIET_MS = 90_000;
 /** What did not come to rest in all that time is waited for no longer than this. */
 const RESTLESS_MS = 20_000;
+/** Nor is what does not move at all: rails confirm and settle within seconds, and pauses are cut short. */
+const STILL_MS_MAX = 30_000;
 
 /** Starts everything, lets the storm go over it, mends it, and holds all that is known against all that is stored. */
 export async function runStorm(
@@ -52,7 +56,7 @@ export async function runStorm(
   const wire = createWire();
   try {
     const first = connectGateway(world.fleet.at(0)?.url ?? '');
-    const shops = await openShops(first, options);
+    const shops = await openShops(first, { ...options, sql: world.postgres.sql });
     const model = await openAccounts(world, plan.accounts);
     const { hasRails } = options;
     const wallets = hasRails ? await openWallets(world.lab) : [];
@@ -143,6 +147,7 @@ async function untilQuiet({ world }: Storm, maxMs: number): Promise<boolean> {
   const { sql } = world.postgres;
   // A mutant may never come to rest, and what is left open is what it is caught by.
   const deadline = performance.now() + (world.options.mutant === undefined ? maxMs : RESTLESS_MS);
+  let last = { count: -1n, since: 0 };
   for (;;) {
     await sql`UPDATE ledger_hold SET expires_at = now() WHERE state = 'held' AND backing = 'balance'
       AND NOT EXISTS (SELECT FROM payment_claim c WHERE c.id = ledger_hold.id AND c.state IN ('running', 'settling'))`;
@@ -155,7 +160,8 @@ async function untilQuiet({ world }: Storm, maxMs: number): Promise<boolean> {
         + (SELECT count(*) FROM payment_claim WHERE rail IS NOT NULL AND state = 'delivered' AND answer_state = 'waiting')
         + (SELECT count(*) FROM receipt_batch WHERE signed_at IS NULL) AS count`;
     if (open?.count === 0n) return true;
-    if (performance.now() > deadline) return false;
+    if (open?.count !== last.count) last = { count: open?.count ?? 0n, since: performance.now() };
+    if (performance.now() > Math.min(deadline, last.since + STILL_MS_MAX)) return false;
     await sleep(500);
   }
 }
@@ -166,10 +172,12 @@ async function audit(storm: Storm, before: Holdings | undefined): Promise<Violat
   const auditor = before && (await storm.world.lab.start({ publicUrl: PUBLIC_URL }));
   const { endings, broken } = auditor ? await endPayments(storm, auditor) : { endings: [], broken: [] };
   const misused = await auditMisuse(storm, auditor && { auditor, endings });
+  const strange = auditor ? await auditStrangers(storm, { auditor, endings }) : [];
   const charges = await readCharges(sql);
   return [
     ...broken,
     ...misused,
+    ...strange,
     ...(auditor && before ? await auditRails(storm, { auditor, endings, before, charges }) : []),
     ...(auditor ? await auditCredit(storm, { auditor, endings }) : []),
     ...(await auditBooks(sql)),
@@ -178,6 +186,7 @@ async function audit(storm: Storm, before: Holdings | undefined): Promise<Violat
     ...auditCalls(storm, charges),
     ...(await auditBalances(storm, charges)),
     ...(await auditTold(storm, charges)),
+    ...(await auditShares(storm, charges)),
     ...(await auditSignatures(storm)),
   ];
 }

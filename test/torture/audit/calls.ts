@@ -15,6 +15,11 @@ export type ChargeRow = {
   response: string;
   price: bigint;
   rail: string;
+  fee: bigint;
+  payeeId: string;
+  /** The server's name, and who is said to have paid. */
+  toolName: string;
+  payer: string;
   accountId: string;
   keyId: string | null;
 };
@@ -22,7 +27,7 @@ export type ChargeRow = {
 export function readCharges(sql: Sql): Promise<ChargeRow[]> {
   return sql<ChargeRow[]>`
     SELECT r.id, encode(r.request_hash, 'hex') AS request, encode(r.response_hash, 'hex') AS response, r.price, r.rail,
-      h.account_id, h.key_id
+      r.fee, r.tool_name, r.payer, h.payee_id, h.account_id, h.key_id
     FROM receipt r JOIN ledger_hold h ON h.id = r.id AND h.state = 'captured'`;
 }
 

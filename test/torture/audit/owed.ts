@@ -19,7 +19,10 @@ type Owed = { claim: string; attempt: Attempt; payer: Payer };
 export async function auditOwed(storm: Storm, auditor: TestGateway): Promise<Violation[]> {
   const owed = (await findOwed(storm)).slice(0, SIGNED_MAX);
   const wrong: string[] = [];
+  const strange: string[] = [];
   for (const { claim, attempt, payer } of owed) {
+    if (await isGivenTo(storm, { claim, attempt, auditor }))
+      strange.push(`${attempt.label}, ${attempt.rail?.name}: ${claim}`);
     const unpaid = await auditor.fetch(attempt.path, attempt.request);
     const paid = withHeaders(attempt.request, await payer.pay(unpaid));
     const response = await auditor.fetch(attempt.path, paid);
@@ -30,7 +33,30 @@ export async function auditOwed(storm: Storm, auditor: TestGateway): Promise<Vio
       );
   }
   storm.counts.add('calls signed for again, as their answers were lost', owed.length);
-  return tell('paid-again', wrong, (said) => said);
+  return [
+    ...tell('paid-again', wrong, (said) => said),
+    ...tell('answered-stranger', strange, (said) => `${said}, by who paid for the same`),
+  ];
+}
+
+/** Whether another payer who asks and pays for the very same is given what this one is owed, and not a call of its own. */
+async function isGivenTo(
+  storm: Storm,
+  { claim, attempt, auditor }: { claim: string; attempt: Attempt; auditor: TestGateway },
+): Promise<boolean> {
+  const other = storm.wallets.find(
+    ({ railCase, payer }) =>
+      railCase === attempt.rail && payer.credit && payer.credit.payer !== attempt.payer,
+  );
+  if (!other) return false;
+  const unpaid = await auditor.fetch(attempt.path, attempt.request);
+  const paid = withHeaders(attempt.request, await other.payer.pay(unpaid));
+  const response = await auditor.fetch(attempt.path, paid);
+  const body = await readAnswer(response);
+  const answers = [{ status: response.status, body }];
+  const { payer } = other.payer.credit ?? {};
+  storm.attempts.push({ ...attempt, label: `${attempt.label} by another`, paid, payer, answers });
+  return body.receipt_id === claim;
 }
 
 async function findOwed({ world, wallets, attempts }: Storm): Promise<Owed[]> {

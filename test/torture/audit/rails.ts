@@ -168,9 +168,12 @@ function readAsked({ request }: Attempt): { tool: string; arguments: { mood?: st
 const isMeantToFail = (attempt: Attempt) =>
   attempt.purpose === 'call' && readAsked(attempt).arguments.mood === 'error';
 
+export function requestOfAttempt(attempt: Attempt) {
+  return { server: decodeURIComponent(attempt.path.replace('/invoke/', '')), ...readAsked(attempt) };
+}
+
 export function hashOfAttempt(attempt: Attempt): string {
-  const server = decodeURIComponent(attempt.path.replace('/invoke/', ''));
-  return hashOfRequest({ server, ...readAsked(attempt) });
+  return hashOfRequest(requestOfAttempt(attempt));
 }
 
 function spell({ attempt, status, body }: Ending): string {

@@ -1,6 +1,6 @@
 import { sha256Hex } from '../../../src/core/bytes.ts';
 import { canonicalJson } from '../../../src/core/canonical-json.ts';
-import type { AccountPlan, CapsPlan } from '../plan/accounts.ts';
+import { type AccountPlan, type CapsPlan, isWithin } from '../plan/accounts.ts';
 import { delivers } from '../plan/calls.ts';
 import type { CallPlan } from '../plan/plan.ts';
 import type { Verdict } from './verdict.ts';
@@ -48,6 +48,11 @@ export type Outcome = { kind: 'charged'; receiptId: string } | { kind: 'free' } 
 
 /** The storm as its clients saw it. */
 export type Model = { accounts: AccountState[]; calls: Map<string, CallState> };
+
+/** The child of this number and all below it. */
+export function listWithin({ plan, children }: AccountState, child: number): KeyState[] {
+  return children.filter((_, index) => isWithin(plan.children, index, child));
+}
 
 export function hashOfRequest(request: CallRequest): string {
   return sha256Hex(canonicalJson(request));

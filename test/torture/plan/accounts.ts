@@ -8,12 +8,15 @@ export type CapsPlan = {
   total: number | undefined;
 };
 
+/** A key below the account's first one, or below the child of this number, before it in the list. */
+export type ChildPlan = { caps: CapsPlan; parent: number | undefined };
+
 export type AccountPlan = {
   index: number;
   /** Rich ones never run out, so that a refusal for want of money is a mistake; poor ones are drained. */
   isRich: boolean;
   balance: number;
-  children: readonly CapsPlan[];
+  children: readonly ChildPlan[];
 };
 
 /** More than any storm of a day could spend. */
@@ -34,13 +37,27 @@ export function planAccounts({ keys }: StormOptions, random: Random): AccountPla
       index,
       isRich,
       balance: isRich ? RICH_MCENTS : random.between(0, 60) * 50,
-      children: isOwner ? Array.from({ length: random.between(1, 4) }, () => planCaps(random)) : [],
+      children: isOwner ? planChildren(random) : [],
     };
   });
 }
 
-/** Small enough to be reached within seconds. */
+function planChildren(random: Random): ChildPlan[] {
+  return Array.from({ length: random.between(1, 5) }, (_, index) => ({
+    caps: planCaps(random),
+    parent: index > 0 && random.isTrue(0.5) ? random.between(0, index - 1) : undefined,
+  }));
+}
+
+/** Whether the child of this number is below that one, or is it. */
+export function isWithin(children: readonly ChildPlan[], child: number | undefined, above: number): boolean {
+  if (child === undefined || child === above) return child === above;
+  return isWithin(children, children[child]?.parent, above);
+}
+
+/** Small enough to be reached within seconds; some have none and are charged like the account's first key. */
 function planCaps(random: Random): CapsPlan {
+  if (random.isTrue(0.35)) return { perCall: undefined, perHour: undefined, total: undefined };
   const of = (chance: number, least: number, most: number) =>
     random.isTrue(chance) ? random.between(least, most) * 50 : undefined;
   return { perCall: of(0.2, 2, 6), perHour: of(0.6, 10, 60), total: of(0.5, 10, 80) };

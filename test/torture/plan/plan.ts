@@ -1,6 +1,6 @@
 import { createRandom, type Random } from '../../e2e/rail-faults/storm/random.ts';
 import type { StormOptions } from '../options.ts';
-import { type AccountPlan, planAccounts } from './accounts.ts';
+import { type AccountPlan, isWithin, planAccounts } from './accounts.ts';
 import { planCall, planPlainCall } from './calls.ts';
 import { type FaultPlan, planFaults } from './faults.ts';
 import { planPayment } from './payments.ts';
@@ -37,7 +37,10 @@ export type KeyPlan = {
   account: number;
   child: number;
   gateway: number;
-  /** Calls of a key that is revoked: at every gateway right before that, and right after it was answered. */
+  /**
+   * Calls of a key that is revoked, of one below it, and of the account's first one, which go into one batch: at every
+   * gateway right before that, and right after it was answered.
+   */
   before: readonly CallPlan[];
   after: readonly CallPlan[];
 };
@@ -68,7 +71,7 @@ export type Deed = CallPlan | KeyPlan | PayPlan;
 export type Plan = { accounts: readonly AccountPlan[]; deeds: readonly Deed[]; faults: readonly FaultPlan[] };
 
 /** Key changes: one for so many calls. */
-const CALLS_A_KEY_CHANGE = 60;
+const CALLS_A_KEY_CHANGE = 40;
 /** Payments a second, as far as the machine keeps up: each is a challenge, a signature and a settlement. */
 const PAYMENTS_A_SECOND = 4;
 
@@ -100,14 +103,20 @@ function planKeyChanges(options: StormOptions, accounts: readonly AccountPlan[],
     const owner = random.pick(owners);
     const kind = random.isTrue(0.5) ? 'revoke' : 'rotate';
     const at = random.between(0, options.seconds * 1_000);
-    const key = { account: owner.index, child: random.between(0, owner.children.length - 1) };
-    const around = (when: string) => {
-      const count = kind === 'revoke' ? options.gateways : 0;
-      return Array.from({ length: count }, (_, gateway) =>
-        planPlainCall({ ...key, at, gateway, label: `${when} revocation ${index} at ${gateway}` }),
+    const account = owner.index;
+    const child = random.between(0, owner.children.length - 1);
+    const within = owner.children.flatMap((_, each) => (isWithin(owner.children, each, child) ? [each] : []));
+    const callers = [undefined, undefined, child, within.at(-1)];
+    const around = (when: string) =>
+      (kind === 'revoke' ? gatewaysOf(options) : []).flatMap((gateway) =>
+        callers.map((caller, number) => {
+          const label = `${when} revocation ${index} at ${gateway}, ${number}`;
+          return planPlainCall({ account, child: caller, at, gateway, label });
+        }),
       );
-    };
     const gateway = random.between(0, options.gateways - 1);
-    return { kind, at, ...key, gateway, before: around('before'), after: around('after') };
+    return { kind, at, account, child, gateway, before: around('before'), after: around('after') };
   });
 }
+
+const gatewaysOf = ({ gateways }: StormOptions) => Array.from({ length: gateways }, (_, gateway) => gateway);

@@ -2,7 +2,7 @@ import type { Sql } from '../../../src/db/index.ts';
 import { hashKey } from '../../../src/keys/key-text.ts';
 import { connectGateway, type GatewayClient } from '../../harness/gateway.ts';
 import type { AccountState, KeyState, Model } from '../model/model.ts';
-import type { AccountPlan, CapsPlan } from '../plan/accounts.ts';
+import type { AccountPlan, ChildPlan } from '../plan/accounts.ts';
 import type { World } from './world.ts';
 
 const AT_ONCE = 16;
@@ -25,11 +25,14 @@ async function openAccount(gateway: GatewayClient, sql: Sql, plan: AccountPlan):
   if (!row) throw new Error('a key was minted and is not there');
   const key = newKey({ text, id: row.id, caps: undefined });
   const children: KeyState[] = [];
-  for (const caps of plan.children) children.push(await openChild(gateway, text, caps));
+  for (const child of plan.children) {
+    const parent = child.parent === undefined ? key : children[child.parent];
+    children.push(await openChild(gateway, parent?.text ?? '', child));
+  }
   return { plan, id: row.accountId, key, children, toppedUp: 0 };
 }
 
-async function openChild(gateway: GatewayClient, parent: string, caps: CapsPlan): Promise<KeyState> {
+async function openChild(gateway: GatewayClient, parent: string, { caps }: ChildPlan): Promise<KeyState> {
   const response = await gateway.fetch('/v1/keys', {
     method: 'POST',
     headers: { authorization: `Bearer ${parent}`, 'content-type': 'application/json' },

@@ -1,12 +1,14 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Sql } from '../../../src/db/index.ts';
+import { hashKey } from '../../../src/keys/key-text.ts';
 import { jsonBody, readAnswer, submission } from '../../e2e/fixtures.ts';
 import { CHEAP, DEAR } from '../../e2e/rail-faults/payers.ts';
 import type { GatewayClient } from '../../harness/gateway.ts';
 import { BAD_PRICE, BAD_SHOPS, GOOD_PRICES } from '../plan/calls.ts';
 
-/** A listed server of moods, and what a call of it costs. */
-export type Shop = { name: string; path: string; price: number };
+/** A listed server of moods, what a call of it costs, and the account of who sells it. */
+export type Shop = { name: string; path: string; price: number; payeeId: string };
 
 export type Shops = {
   good: Shop[];
@@ -20,7 +22,10 @@ const SERVER = readFileSync(join(import.meta.dirname, '../servers/moody.py'), 'u
 const TIMEOUT_MS = 2_000;
 const PAID_BAD_SHOPS = 3;
 
-export async function openShops(gateway: GatewayClient, options: { hasRails: boolean }): Promise<Shops> {
+export async function openShops(
+  gateway: GatewayClient,
+  options: { hasRails: boolean; sql: Sql },
+): Promise<Shops> {
   const open = async (kind: string, price: number): Promise<Shop> => {
     const key = await gateway.mint(0, ['publish', 'read']);
     const name = `torture-${kind}-${price}/moody`;
@@ -30,7 +35,9 @@ export async function openShops(gateway: GatewayClient, options: { hasRails: boo
     });
     const response = await gateway.fetch('/mcp', jsonBody(body, { authorization: `Bearer ${key}` }));
     if (response.status !== 201) throw new Error(`no shop: ${JSON.stringify(await readAnswer(response))}`);
-    return { name, path: `/invoke/${encodeURIComponent(name)}`, price };
+    const [row] = await options.sql<{ payeeId: string | null }[]>`
+      SELECT publisher_id AS payee_id FROM api_key WHERE hash = ${hashKey(key)}`;
+    return { name, path: `/invoke/${encodeURIComponent(name)}`, price, payeeId: row?.payeeId ?? '' };
   };
   const many = (kind: string, count: number, price: number) =>
     Promise.all(Array.from({ length: count }, (_, index) => open(`${kind}${index}`, price)));
@@ -41,7 +48,7 @@ export async function openShops(gateway: GatewayClient, options: { hasRails: boo
     bad: await many('unpaid', PAID_BAD_SHOPS, price),
   });
   if (!options.hasRails) {
-    const none = { name: '', path: '', price: 0 };
+    const none = { name: '', path: '', price: 0, payeeId: '' };
     return { good, bad, paid: { cheap: { good: none, bad: [] }, dear: { good: none, bad: [] } } };
   }
   return { good, bad, paid: { cheap: await pair(CHEAP), dear: await pair(DEAR) } };
