@@ -101,7 +101,7 @@ export function writeRandomBytes(target: Buffer, start: number, bytes: number): 
   pool.copy(target, start, at, at + bytes);
 }
 
-const POOL_BYTES = 4_096;
+const POOL_BYTES = 16_384;
 let pool = Buffer.alloc(0);
 let poolUsed = 0;
 

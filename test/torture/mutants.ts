@@ -190,6 +190,17 @@ export const MUTANTS = {
     ],
     caughtBy: ['revoked-key-charged'],
   },
+  'rest-in-whole': {
+    what: 'a batch that is charged as a whole tells what is set aside as left to spend',
+    pieces: [
+      {
+        file: WHOLE,
+        find: "'=' || string_agg((balance - held)::text",
+        replace: "'=' || string_agg(balance::text",
+      },
+    ],
+    caughtBy: ['balance-told-wrong'],
+  },
   'fee-share': {
     what: 'publishers of hosted tools get what is ours, and we get theirs',
     pieces: [{ file: 'src/ledger/split.ts', find: 'hosted: 2_000', replace: 'hosted: 8_000' }],

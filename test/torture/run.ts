@@ -14,6 +14,7 @@ import { auditRails, endPayments } from './audit/rails.ts';
 import { auditReceipts, auditSignatures } from './audit/receipts.ts';
 import { auditShares } from './audit/shares.ts';
 import { auditStrangers } from './audit/strangers.ts';
+import { auditToldBalances } from './audit/told-balances.ts';
 import { tell, type Violation } from './audit/violation.ts';
 import { createCounts } from './counts.ts';
 import { outcomeOf } from './model/model.ts';
@@ -173,11 +174,14 @@ async function audit(storm: Storm, before: Holdings | undefined): Promise<Violat
   const { endings, broken } = auditor ? await endPayments(storm, auditor) : { endings: [], broken: [] };
   const misused = await auditMisuse(storm, auditor && { auditor, endings });
   const strange = auditor ? await auditStrangers(storm, { auditor, endings }) : [];
+  const told = await auditToldBalances(storm);
+  await untilQuiet(storm, RESTLESS_MS);
   const charges = await readCharges(sql);
   return [
     ...broken,
     ...misused,
     ...strange,
+    ...told,
     ...(auditor && before ? await auditRails(storm, { auditor, endings, before, charges }) : []),
     ...(auditor ? await auditCredit(storm, { auditor, endings }) : []),
     ...(await auditBooks(sql)),

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { takeRandomBytes } from '../../core/bytes.ts';
 import { toUnixSeconds } from '../../core/clock.ts';
 import type { Uuid } from '../../core/ids.ts';
 import { invariant } from '../../core/invariant.ts';
@@ -64,7 +64,7 @@ export function hashBatch(
   { versions, issuer }: { versions: Versions; issuer: Issuer },
 ): HashedBatch {
   const hashReceipt = createReceiptHasher(issuer);
-  const salts = randomBytes(receipts.length * SALT_BYTES);
+  const salts = takeRandomBytes(receipts.length * SALT_BYTES);
   const leafHashes = Buffer.alloc(receipts.length * HASH_BYTES);
   const commitments = Buffer.alloc(receipts.length * HASH_BYTES);
   const runs = createRuns();

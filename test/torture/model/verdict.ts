@@ -1,6 +1,7 @@
 /** What one sending of a request told its client. */
 export type Verdict =
-  | { kind: 'charged'; receiptId: string; charged: number; result: unknown }
+  /** `balance`: what it is told that is left to spend. */
+  | { kind: 'charged'; receiptId: string; charged: number; result: unknown; balance: number | undefined }
   /** `isAboutKey`: it says nothing about the call, only that this key may not ask. */
   | { kind: 'free'; status: number; problem: string; isAboutKey: boolean }
   | { kind: 'in-flight' }
@@ -16,6 +17,7 @@ type Body = {
   message?: string;
   result?: unknown;
   charged_mcents?: number;
+  balance_mcents?: number;
   receipt_id?: string;
 };
 
@@ -30,7 +32,8 @@ export function readVerdict(status: number, text: string): Verdict {
   const problem = body.type?.split('/').at(-1) ?? '';
   if (status === 200 && body.ok === true) {
     const result = body.result ?? { message: body.message };
-    return { kind: 'charged', receiptId: body.receipt_id ?? '', charged: body.charged_mcents ?? 0, result };
+    const { receipt_id: receiptId = '', charged_mcents: charged = 0, balance_mcents: balance } = body;
+    return { kind: 'charged', receiptId, charged, result, balance };
   }
   if (status === 500) return { kind: 'bug', text };
   if (problem === 'in-flight') return { kind: 'in-flight' };

@@ -42,11 +42,18 @@ export function planAccounts({ keys }: StormOptions, random: Random): AccountPla
   });
 }
 
+/** How far below the first key another one may be. */
+const LEVELS = 3;
+
 function planChildren(random: Random): ChildPlan[] {
-  return Array.from({ length: random.between(1, 5) }, (_, index) => ({
-    caps: planCaps(random),
-    parent: index > 0 && random.isTrue(0.5) ? random.between(0, index - 1) : undefined,
-  }));
+  const children: (ChildPlan & { level: number })[] = [];
+  for (let left = random.between(1, 5); left > 0; left--) {
+    const above = random.isTrue(0.5) ? random.between(0, children.length) : children.length;
+    const level = (children[above]?.level ?? 0) + 1;
+    const parent = level > 1 && level <= LEVELS ? above : undefined;
+    children.push({ caps: planCaps(random), parent, level: parent === undefined ? 1 : level });
+  }
+  return children.map(({ caps, parent }) => ({ caps, parent }));
 }
 
 /** Whether the child of this number is below that one, or is it. */
