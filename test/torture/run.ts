@@ -9,17 +9,24 @@ import { auditBooks, auditLeftovers } from './audit/books.ts';
 import { auditBalances, auditCalls, auditTold, readCharges } from './audit/calls.ts';
 import { auditCredit } from './audit/credit.ts';
 import { auditLoudness } from './audit/loudness.ts';
-import { auditMisuse } from './audit/misuse.ts';
 import { auditRails, endPayments } from './audit/rails.ts';
 import { auditReceipts, auditSignatures } from './audit/receipts.ts';
 import { auditShares } from './audit/shares.ts';
-import { auditStrangers } from './audit/strangers.ts';
-import { auditToldBalances } from './audit/told-balances.ts';
 import { tell, type Violation } from './audit/violation.ts';
 import { createCounts } from './counts.ts';
 import { outcomeOf } from './model/model.ts';
 import type { StormOptions } from './options.ts';
 import { createPlan, type Deed, type Plan } from './plan/plan.ts';
+import { probeDrain } from './probes/drain.ts';
+import { probeExposure } from './probes/exposure.ts';
+import { probeForgers } from './probes/forgers.ts';
+import { probeLeavers } from './probes/leavers.ts';
+import { probeLetGo } from './probes/let-go.ts';
+import { auditMisuse } from './probes/misuse.ts';
+import { probeReorg } from './probes/reorg.ts';
+import { probeRotations } from './probes/rotations.ts';
+import { auditStrangers } from './probes/strangers.ts';
+import { auditToldBalances } from './probes/told-balances.ts';
 import type { Storm } from './storm.ts';
 import { createWire } from './world/http.ts';
 import { openAccounts } from './world/open.ts';
@@ -171,13 +178,16 @@ async function audit(storm: Storm, before: Holdings | undefined): Promise<Violat
   const { sql } = storm.world.postgres;
   // In this process, so that what its jobs do once in a while is done now.
   const auditor = before && (await storm.world.lab.start({ publicUrl: PUBLIC_URL }));
+  const probed = auditor ? await probePayments(storm) : [];
   const { endings, broken } = auditor ? await endPayments(storm, auditor) : { endings: [], broken: [] };
   const misused = await auditMisuse(storm, auditor && { auditor, endings });
   const strange = auditor ? await auditStrangers(storm, { auditor, endings }) : [];
   const told = await auditToldBalances(storm);
+  await probeRotations(storm);
   await untilQuiet(storm, RESTLESS_MS);
   const charges = await readCharges(sql);
   return [
+    ...probed,
     ...broken,
     ...misused,
     ...strange,
@@ -193,6 +203,19 @@ async function audit(storm: Storm, before: Holdings | undefined): Promise<Violat
     ...(await auditShares(storm, charges)),
     ...(await auditSignatures(storm)),
   ];
+}
+
+/** What is asked for and paid here comes to its end with all other payments. */
+async function probePayments(storm: Storm): Promise<Violation[]> {
+  const broken = [
+    ...(await probeLetGo(storm)),
+    ...(await probeLeavers(storm)),
+    ...(await probeExposure(storm)),
+    ...(await probeForgers(storm)),
+    ...(await probeDrain(storm)),
+  ];
+  await probeReorg(storm);
+  return broken;
 }
 
 function countOutcomes({ model, counts }: Storm): void {

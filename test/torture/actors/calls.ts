@@ -41,7 +41,7 @@ function openCall({ model, shops }: Storm, plan: CallPlan): CallState | undefine
 }
 
 /** How long another gateway may go on to know a key by a secret that was replaced, with some to spare. */
-const FORGETTING_MS = 3_000;
+export const FORGETTING_MS = 3_000;
 
 function secretOf({ plan, key }: CallState): string {
   return plan.usesFormerSecret && key.former ? key.former.text : key.text;

@@ -20,7 +20,7 @@ import type { Storm } from '../storm.ts';
 export type Wallet = { railCase: RailCase; payer: Payer };
 
 /** What is dear on a chain is settled before it runs, and so comes back as credit where it fails. */
-const EVM: RailCase = {
+export const EVM: RailCase = {
   ...RAIL_CASES.evm,
   async createPayer(lab) {
     const agent = await createAgent(lab.anvil, PURSE_DOLLARS);
@@ -73,7 +73,8 @@ export async function makePayment(storm: Storm, plan: PayPlan): Promise<void> {
   }
 }
 
-async function openAttempt(
+/** An attempt with its payment made, or under way; undefined where there is nothing to pay. */
+export async function openAttempt(
   storm: Storm,
   plan: PayPlan,
   { railCase, payer }: Wallet,
@@ -139,17 +140,18 @@ function whatToAsk(
   if (plan.purpose === 'topup') {
     return { path: '/v1/topup', request: jsonBody({ amount_mcents: price }, { 'x-api-key': key ?? '' }) };
   }
-  const kind = shops.paid[price === DEAR ? 'dear' : 'cheap'];
-  const shop = plan.fails ? kind.bad[plan.account % kind.bad.length] : kind.good;
+  const kind = shops.paid.get(price);
+  const shop = plan.fails ? kind?.bad[plan.account % kind.bad.length] : kind?.good;
   if (!shop) return undefined;
-  const given = { label: plan.label, mood: plan.fails ? 'error' : 'unique', ms: 0 };
+  const given = { label: plan.label, mood: plan.fails ? 'error' : 'unique', ms: plan.runMs };
   return { path: shop.path, request: jsonBody({ tool: 'ask', arguments: given }) };
 }
 
-async function sendPayment(
+/** Sends a payment to a gateway and notes what it answers, if it is waited for. */
+export async function sendPayment(
   storm: Storm,
   attempt: Attempt,
-  { place, plan }: { place: number; plan: PayPlan },
+  { place, plan }: { place: number; plan: Pick<PayPlan, 'patienceMs'> },
 ): Promise<void> {
   const gateway = storm.world.fleet.near(place);
   if (!gateway) return;

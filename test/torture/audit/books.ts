@@ -97,10 +97,15 @@ export async function auditLeftovers(sql: Sql): Promise<Violation[]> {
   const late = await sql<Row[]>`
     SELECT id::text AS subject, state || ' ' || (closed_at - expires_at) || ' after its limit' AS detail
     FROM ledger_hold WHERE closed_at > expires_at + interval '5 minutes'`;
+  // It has a day from when it was paid, and no storm lasts half of one.
+  const hasty = await sql<Row[]>`
+    SELECT id::text AS subject, 'gone in ' || (expires_at - now()) AS detail FROM payment_answer
+    WHERE expires_at < now() + interval '12 hours'`;
   return [
     ...tell('hold-left', holds, say),
     ...tell('claim-left', claims, say),
     ...tell('answer-left', answers, say),
     ...tell('hold-closed-late', late, say),
+    ...tell('answer-short-lived', hasty, say),
   ];
 }

@@ -12,9 +12,9 @@ import {
 import type { Attempt } from '../../e2e/rail-faults/storm/clients.ts';
 import type { TestGateway } from '../../harness/gateway.ts';
 import { hashOfRequest } from '../model/model.ts';
+import { auditOwed } from '../probes/owed.ts';
 import type { Storm } from '../storm.ts';
 import type { ChargeRow } from './calls.ts';
-import { auditOwed } from './owed.ts';
 import { tell, type Violation } from './violation.ts';
 
 const ASKED_AT_ONCE = 6;
@@ -115,6 +115,7 @@ export async function auditRails(storm: Storm, input: Input): Promise<Violation[
     ),
     ...tell('rail-reconciled', unreachable, ({ rail, reason }) => `${rail}: ${reason}`),
     ...auditEndings(endings),
+    ...auditLate(storm, endings),
     ...auditPaidCalls(endings, charges),
   ];
 }
@@ -139,6 +140,19 @@ function auditEndings(endings: readonly Ending[]): Violation[] {
     ...tell('payment-never-known', unsettled, spell),
   ];
 }
+
+/**
+ * A payment is let go when its rail has refused it, or its call failed; only somebody else can bring it there after
+ * that. One of which the rail lost its answer is not refused: it is asked for until it is known.
+ */
+function auditLate({ broadcasts }: Storm, endings: readonly Ending[]): Violation[] {
+  const late = endings.filter(
+    ({ attempt, body }) => body?.detail?.includes(LATE) && !broadcasts.has(attempt),
+  );
+  return tell('refused-although-taken', late, spell);
+}
+
+const LATE = 'arrived after its call was let go';
 
 function isSame(one: Answer, other: Answer | undefined): boolean {
   const essence = (body: Answer | undefined) =>

@@ -42,7 +42,7 @@ function findWrongShare({ shops }: Storm, charge: ChargeRow, { server, tool }: A
   if (toolName !== tool) return `a receipt of ${toolName}`;
   if (server === EXAMPLE) return fee === price ? undefined : `a fee of ${fee} of ${price}, which is all ours`;
   const { good, bad, paid } = shops;
-  const all = [...good, ...bad, ...Object.values(paid).flatMap((pair) => [pair.good, ...pair.bad])];
+  const all = [...good, ...bad, ...[...paid.values()].flatMap((pair) => [pair.good, ...pair.bad])];
   const shop = all.find(({ name }) => name === server);
   const least = (price * HOSTED_PERCENT) / 100n;
   const isWhole = (price * HOSTED_PERCENT) % 100n === 0n;

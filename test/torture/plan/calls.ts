@@ -67,7 +67,7 @@ function nextName(asked: Map<string, number>, key: string): string {
 }
 
 function chooseBadMood(random: Random): Mood {
-  return random.pick(['error', 'error', 'breach', 'breach', 'crash', 'hang'] as const);
+  return random.pick(['error', 'error', 'breach', 'breach', 'text', 'crash', 'hang'] as const);
 }
 
 function chooseKey(accounts: readonly AccountPlan[], random: Random): Pick<CallPlan, 'account' | 'child'> {

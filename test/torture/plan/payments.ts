@@ -20,6 +20,7 @@ export function planPayment({ options, accounts, random }: Making, index: number
     account: random.between(0, accounts.length - 1),
     extra: random.between(0, 60),
     fails: purpose === 'call' && random.isTrue(0.3),
+    runMs: random.isTrue(0.3) ? random.between(50, 600) : 0,
     isBroadcast: random.isTrue(0.3),
     gateways: Array.from({ length: copies }, () => random.between(0, options.gateways - 1)),
     rounds: random.between(1, 3),

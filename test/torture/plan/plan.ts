@@ -28,7 +28,7 @@ export type CallPlan = {
   usesFormerSecret: boolean;
 };
 
-export type Mood = 'well' | 'unique' | 'error' | 'breach' | 'hang' | 'crash';
+export type Mood = 'well' | 'unique' | 'error' | 'breach' | 'text' | 'hang' | 'crash';
 
 /** The owner changes a child's key, while calls of it are under way. */
 export type KeyPlan = {
@@ -58,6 +58,8 @@ export type PayPlan = {
   extra: number;
   /** The tool delivers nothing: then the payment comes back, or is credit. */
   fails: boolean;
+  /** How long it runs. */
+  runMs: number;
   /** Somebody else brings it to its chain while it is sent here, where anybody may. */
   isBroadcast: boolean;
   /** Where the challenge comes from, and where the payment goes. */

@@ -11,7 +11,7 @@ TOOLS = [
             "type": "object",
             "properties": {
                 "label": {"type": "string"},
-                "mood": {"enum": ["well", "unique", "error", "breach", "hang", "crash"]},
+                "mood": {"enum": ["well", "unique", "error", "breach", "text", "hang", "crash"]},
                 "ms": {"type": "integer"},
             },
             "required": ["label", "mood"],
@@ -36,6 +36,9 @@ def ask(arguments):
         # All but the error is as the contract has it.
         content = [{"type": "text", "text": "not today"}]
         return {"content": content, "structuredContent": {"label": label}, "isError": True}
+    if mood == "text":
+        # As the contract has it, for who reads it and not for who parses it.
+        return {"content": [{"type": "text", "text": json.dumps({"label": label})}]}
     if mood == "breach":
         return {"content": [], "structuredContent": {"label": 7}}
     answer = {"label": label}

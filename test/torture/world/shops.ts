@@ -14,8 +14,11 @@ export type Shops = {
   good: Shop[];
   bad: Shop[];
   /** For payments on rails, by what one costs. */
-  paid: Record<'cheap' | 'dear', { good: Shop; bad: Shop[] }>;
+  paid: ReadonlyMap<number, { good: Shop; bad: Shop[] }>;
 };
+
+/** Some of these at once are more than a payer that has settled nothing may owe. */
+export const MIDDLING = 4_000;
 
 const SERVER = readFileSync(join(import.meta.dirname, '../servers/moody.py'), 'utf8');
 /** A hanging tool is given up after this. */
@@ -43,13 +46,9 @@ export async function openShops(
     Promise.all(Array.from({ length: count }, (_, index) => open(`${kind}${index}`, price)));
   const good = await Promise.all(GOOD_PRICES.map((price) => open('good', price)));
   const bad = await many('bad', BAD_SHOPS, BAD_PRICE);
-  const pair = async (price: number) => ({
-    good: await open('paid', price),
-    bad: await many('unpaid', PAID_BAD_SHOPS, price),
-  });
-  if (!options.hasRails) {
-    const none = { name: '', path: '', price: 0, payeeId: '' };
-    return { good, bad, paid: { cheap: { good: none, bad: [] }, dear: { good: none, bad: [] } } };
+  const paid = new Map<number, { good: Shop; bad: Shop[] }>();
+  for (const price of options.hasRails ? [CHEAP, MIDDLING, DEAR] : []) {
+    paid.set(price, { good: await open('paid', price), bad: await many('unpaid', PAID_BAD_SHOPS, price) });
   }
-  return { good, bad, paid: { cheap: await pair(CHEAP), dear: await pair(DEAR) } };
+  return { good, bad, paid };
 }

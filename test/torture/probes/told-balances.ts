@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { makeCall } from '../actors/calls.ts';
+import { tell, type Violation } from '../audit/violation.ts';
 import type { AccountState } from '../model/model.ts';
 import { HOT_ACCOUNTS } from '../plan/accounts.ts';
 import { planPlainCall } from '../plan/calls.ts';
 import type { Storm } from '../storm.ts';
-import { tell, type Violation } from './violation.ts';
 
 /** Accounts that are asked, and calls of each at once: the first may go alone, the others make a batch. */
 const ASKED = 3;

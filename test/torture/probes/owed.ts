@@ -3,9 +3,9 @@ import { type Answer, readAnswer } from '../../e2e/fixtures.ts';
 import type { Payer } from '../../e2e/rail-faults/payers.ts';
 import type { Attempt } from '../../e2e/rail-faults/storm/clients.ts';
 import type { TestGateway } from '../../harness/gateway.ts';
+import { hashOfAttempt } from '../audit/rails.ts';
+import { tell, type Violation } from '../audit/violation.ts';
 import type { Storm } from '../storm.ts';
-import { hashOfAttempt } from './rails.ts';
-import { tell, type Violation } from './violation.ts';
 
 /** How many payers sign again. */
 const SIGNED_MAX = 12;

@@ -1,8 +1,8 @@
 import type { Ending } from '../../e2e/rail-faults/storm/audit.ts';
 import type { TestGateway } from '../../harness/gateway.ts';
+import { tell, type Violation } from '../audit/violation.ts';
 import { type CallState, outcomeOf } from '../model/model.ts';
 import type { Storm } from '../storm.ts';
-import { tell, type Violation } from './violation.ts';
 
 /** How many of each are tried. */
 const TRIED_MAX = 20;
@@ -17,6 +17,10 @@ export async function auditMisuse(
   const byPayment = (paid?.endings ?? [])
     .filter(({ attempt, status }) => attempt.purpose === 'call' && status === 200)
     .slice(0, TRIED_MAX);
+  const fillings = (paid?.endings ?? [])
+    .filter(({ attempt, status }) => attempt.purpose === 'topup' && status === 200)
+    .slice(0, TRIED_MAX);
+  storm.counts.add('top-ups shown for another key', fillings.length);
   storm.counts.add('calls and payments shown for another call', byKey.length + byPayment.length);
   const answered: string[] = [];
   for (const call of byKey) {
@@ -30,6 +34,15 @@ export async function auditMisuse(
       body: JSON.stringify(other),
     });
     if (response?.status === 200) answered.push(`the payment ${attempt.label}, ${attempt.rail?.name}`);
+  }
+  for (const { attempt } of fillings) {
+    const other = storm.model.accounts.find(({ key }) => key.text !== attempt.key);
+    const headers = {
+      ...(attempt.paid?.headers as Record<string, string>),
+      'x-api-key': other?.key.text ?? '',
+    };
+    const response = await paid?.auditor.fetch(attempt.path, { ...attempt.paid, headers });
+    if (response?.status === 200) answered.push(`the top-up ${attempt.label}, ${attempt.rail?.name}`);
   }
   return tell('answered-another-call', answered, (what) => `${what} was answered for another call`);
 }

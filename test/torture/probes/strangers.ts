@@ -3,8 +3,8 @@ import { withHeaders } from '../../e2e/fault-lab.ts';
 import { readAnswer } from '../../e2e/fixtures.ts';
 import type { Ending } from '../../e2e/rail-faults/storm/audit.ts';
 import type { TestGateway } from '../../harness/gateway.ts';
+import { tell, type Violation } from '../audit/violation.ts';
 import type { Storm } from '../storm.ts';
-import { tell, type Violation } from './violation.ts';
 
 /** How many payments are copied. */
 const COPIED_MAX = 24;

@@ -1,0 +1,31 @@
+import type { Attempt } from '../../e2e/rail-faults/storm/clients.ts';
+import { openAttempt, type Wallet } from '../actors/payments.ts';
+import type { PayPlan } from '../plan/plan.ts';
+import type { Storm } from '../storm.ts';
+
+/** A call that somebody pays on a rail once the storm is over. */
+export type RestPlan = Pick<PayPlan, 'label'> & Partial<Pick<PayPlan, 'fails' | 'runMs'>>;
+
+/** Its challenge, with its payment made or under way; what it comes to is audited with all others. */
+export async function payAtRest(storm: Storm, wallet: Wallet, plan: RestPlan): Promise<Attempt | undefined> {
+  const attempt = await openAttempt(
+    storm,
+    {
+      ...{ kind: 'pay', at: 0, wallet: 0, purpose: 'call', account: 0, extra: 0, isBroadcast: false },
+      ...{ gateways: [0], rounds: 1, patienceMs: 0, fails: false, runMs: 0, ...plan },
+    },
+    wallet,
+  );
+  if (attempt) storm.attempts.push(attempt);
+  return attempt;
+}
+
+export function walletsOf({ wallets }: Storm, names: readonly string[]): Wallet[] {
+  return names.flatMap((name) => wallets.find(({ railCase }) => railCase.name === name) ?? []);
+}
+
+/** The address of one of the gateways, each in its turn. */
+export function askAt({ world }: Storm, turn: number): string {
+  const { fleet, options } = world;
+  return fleet.near(turn % options.gateways)?.url ?? '';
+}
