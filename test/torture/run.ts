@@ -134,7 +134,9 @@ function act(storm: Storm, deed: Deed): Promise<void> {
 /** All gateways in order and new ones in their places; then everybody asks once more for what they do not know. */
 async function comeToRest(storm: Storm): Promise<Violation[]> {
   const unclean = await storm.world.fleet.renew();
+  // Nobody has asked again: what was under way is ended by the gateways alone.
   const isQuiet = await untilQuiet(storm, QUIET_MS);
+  const restless = isQuiet ? [] : await listOpen(storm);
   const open = [...storm.model.calls.values()].filter(isOpen);
   for (let done = 0; done < open.length; done += ASKED_AT_ONCE) {
     const some = open.slice(done, done + ASKED_AT_ONCE);
@@ -143,6 +145,7 @@ async function comeToRest(storm: Storm): Promise<Violation[]> {
   await untilQuiet(storm, isQuiet ? QUIET_MS : RESTLESS_MS);
   return [
     ...tell('unclean-stop', unclean, (said) => said),
+    ...tell('never-at-rest', restless, ({ what, count }) => `${count} ${what}`),
     ...tell('gateway-died', storm.world.fleet.deaths, (said) => said),
   ];
 }
@@ -151,7 +154,7 @@ async function comeToRest(storm: Storm): Promise<Violation[]> {
  * Until nothing is open, or for so long: what is left then is the audit's to tell. Holds that a killed gateway left
  * expire minutes from now, and nobody waits for that: their time is up at once, and the gateways' own job has to see it.
  */
-async function untilQuiet({ world }: Storm, maxMs: number): Promise<boolean> {
+async function untilQuiet({ world }: Pick<Storm, 'world'>, maxMs: number): Promise<boolean> {
   const { sql } = world.postgres;
   // A mutant may never come to rest, and what is left open is what it is caught by.
   const deadline = performance.now() + (world.options.mutant === undefined ? maxMs : RESTLESS_MS);
@@ -162,16 +165,27 @@ async function untilQuiet({ world }: Storm, maxMs: number): Promise<boolean> {
     // Nor for the pause that a rail is given after several failures.
     await sql`UPDATE payment_claim SET next_attempt_at = now() WHERE state = 'settling'
       AND next_attempt_at > now() + interval '3 seconds' AND next_attempt_at < now() + interval '70 seconds'`;
-    const [open] = await sql<{ count: bigint }[]>`
-      SELECT (SELECT count(*) FROM ledger_hold WHERE state = 'held')
-        + (SELECT count(*) FROM payment_claim WHERE state IN ('running', 'settling'))
-        + (SELECT count(*) FROM payment_claim WHERE rail IS NOT NULL AND state = 'delivered' AND answer_state = 'waiting')
-        + (SELECT count(*) FROM receipt_batch WHERE signed_at IS NULL) AS count`;
-    if (open?.count === 0n) return true;
-    if (open?.count !== last.count) last = { count: open?.count ?? 0n, since: performance.now() };
+    const open = (await listOpen({ world })).reduce((sum, { count }) => sum + count, 0n);
+    if (open === 0n) return true;
+    if (open !== last.count) last = { count: open, since: performance.now() };
     if (performance.now() > Math.min(deadline, last.since + STILL_MS_MAX)) return false;
     await sleep(500);
   }
+}
+
+type Open = { what: string; count: bigint };
+
+/** What is under way, by what it is. */
+function listOpen({ world }: Pick<Storm, 'world'>): Promise<Open[]> {
+  return world.postgres.sql<Open[]>`
+    SELECT what, count(*) FROM (
+      SELECT 'holds' AS what FROM ledger_hold WHERE state = 'held'
+      UNION ALL SELECT state || ' ' || purpose || ' by ' || coalesce(rail, 'key') FROM payment_claim
+        WHERE state IN ('running', 'settling')
+      UNION ALL SELECT 'answers that nobody gave or owes' FROM payment_claim
+        WHERE rail IS NOT NULL AND state = 'delivered' AND answer_state = 'waiting'
+      UNION ALL SELECT 'batches of receipts without a signature' FROM receipt_batch WHERE signed_at IS NULL) open
+    GROUP BY 1 ORDER BY 1`;
 }
 
 async function audit(storm: Storm, before: Holdings | undefined): Promise<Violation[]> {
