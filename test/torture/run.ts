@@ -23,10 +23,12 @@ import { probeForgers } from './probes/forgers.ts';
 import { probeLeavers } from './probes/leavers.ts';
 import { probeLetGo } from './probes/let-go.ts';
 import { auditMisuse } from './probes/misuse.ts';
+import { probePaused } from './probes/paused.ts';
 import { probeReorg } from './probes/reorg.ts';
 import { probeRotations } from './probes/rotations.ts';
 import { auditStrangers } from './probes/strangers.ts';
 import { auditToldBalances } from './probes/told-balances.ts';
+import { probeUnheard } from './probes/unheard.ts';
 import type { Storm } from './storm.ts';
 import { createWire } from './world/http.ts';
 import { openAccounts } from './world/open.ts';
@@ -224,6 +226,8 @@ async function probePayments(storm: Storm): Promise<Violation[]> {
   const broken = [
     ...(await probeLetGo(storm)),
     ...(await probeLeavers(storm)),
+    ...(await probeUnheard(storm)),
+    ...(await probePaused(storm)),
     ...(await probeExposure(storm)),
     ...(await probeForgers(storm)),
     ...(await probeDrain(storm)),

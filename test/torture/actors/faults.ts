@@ -23,8 +23,10 @@ export async function breakThings(
 }
 
 /** Gives every gateway the time that it is, and every rail its health. */
-export function mend({ world }: Storm): void {
+export function mend({ world, counts }: Storm): void {
   world.lab.mend();
+  world.door.decide(() => 'pass');
+  counts.add('faults: connections to Postgres broken', world.door.broken());
   for (let place = 0; place < world.options.gateways; place += 1) world.fleet.at(place)?.shiftClock(0);
 }
 
@@ -46,6 +48,8 @@ async function breakOne(storm: Storm, fault: Fault): Promise<void> {
     case 'kill-backend':
       if (await world.postgres.kill('backend')) counts.add('faults: process of Postgres killed');
       return;
+    case 'database':
+      return breakLine(storm, fault);
     case 'kill-jail':
       if (killJail(world.fleet.at(fault.place)?.pid, fault.which)) counts.add('faults: jail killed');
       return;
@@ -89,6 +93,14 @@ async function isSpared({ world }: Storm, place: number): Promise<boolean> {
   const deadline = performance.now() + SPARED_MS;
   while (!isEnough() && performance.now() < deadline) await sleep(100);
   return isEnough();
+}
+
+/** Every word between gateways and database may be the last of its connection, for a while. */
+async function breakLine({ world }: Storm, fault: Extract<Fault, { kind: 'database' }>): Promise<void> {
+  const random = createRandom(fault.forMs);
+  world.door.decide(() => (random.isTrue(fault.chance) ? fault.fate : 'pass'));
+  await sleep(fault.forMs);
+  world.door.decide(() => 'pass');
 }
 
 type RailFault = Extract<Fault, { kind: 'rail' }>;

@@ -16,6 +16,7 @@ export type Fault =
   /** The time of what calls by key have set aside is up while they run. */
   | { kind: 'expire-holds' }
   /** `refuse`: before anything took effect. `swallow`: it took effect and the answer is lost. */
+  | { kind: 'database'; fate: 'refuse' | 'swallow'; chance: number; forMs: number }
   | {
       kind: 'rail';
       rail: RailName;
@@ -47,6 +48,10 @@ export function planFaults(options: StormOptions, random: Random): FaultPlan[] {
     every(2_500, 8_000, () => ({ kind: 'kill-gateway', place: place(), downMs: random.between(0, 2_000) }));
     every(6_000, 20_000, () => ({ kind: 'end-gateway', place: place(), downMs: random.between(0, 2_000) }));
     every(7_000, 25_000, () => (random.isTrue(0.6) ? { kind: 'kill-postgres' } : { kind: 'kill-backend' }));
+    every(2_000, 8_000, () => ({
+      ...{ kind: 'database', fate: random.pick(['refuse', 'swallow', 'swallow'] as const) },
+      ...{ chance: random.pick([0.02, 0.2]), forMs: random.between(200, 1_500) },
+    }));
     every(500, 2_500, () => ({ kind: 'kill-jail', place: place(), which: random.between(0, 1_000) }));
   }
   if (options.hasClockJumps) {

@@ -3,8 +3,9 @@ import { openAttempt, type Wallet } from '../actors/payments.ts';
 import type { PayPlan } from '../plan/plan.ts';
 import type { Storm } from '../storm.ts';
 
-/** A call that somebody pays on a rail once the storm is over. */
-export type RestPlan = Pick<PayPlan, 'label'> & Partial<Pick<PayPlan, 'fails' | 'runMs'>>;
+/** What somebody pays for on a rail once the storm is over. */
+export type RestPlan = Pick<PayPlan, 'label'> &
+  Partial<Pick<PayPlan, 'purpose' | 'account' | 'extra' | 'fails' | 'runMs'>>;
 
 /** Its challenge, with its payment made or under way; what it comes to is audited with all others. */
 export async function payAtRest(storm: Storm, wallet: Wallet, plan: RestPlan): Promise<Attempt | undefined> {

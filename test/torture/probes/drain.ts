@@ -14,14 +14,15 @@ const PATIENCE_MS = 30_000;
 const UNDER_WAY_MS = 500;
 const ARRIVES_MS = 8_000;
 
-/** SIGTERM to every gateway while calls run: each is ended and answered, also one that no request stands behind. */
+/** SIGTERM to every gateway while calls run: each is ended and answered. */
 export async function probeDrain(storm: Storm): Promise<Violation[]> {
+  const arrived = await probeArrival(storm);
   const signed: Attempt[] = [];
   for (const wallet of walletsOf(storm, ['evm', 'tempo pull', 'stripe'])) {
     const label = `a call by ${wallet.railCase.name} while all gateways end`;
-    signed.push(...[(await payAtRest(storm, wallet, { label, runMs: RUN_MS })) ?? []].flat());
+    const attempt = await payAtRest(storm, wallet, { label, runMs: RUN_MS });
+    if (attempt) signed.push(attempt);
   }
-  const arrived = await payByLightning(storm);
   const calls = planCalls(storm);
   const { gateways } = storm.world.options;
   const sending = Promise.all([
@@ -36,13 +37,23 @@ export async function probeDrain(storm: Storm): Promise<Violation[]> {
   const cut = [
     ...calls.filter(({ label }) => storm.model.calls.get(label)?.verdicts.at(-1)?.kind !== 'charged'),
     ...signed.filter(({ answers }) => answers.at(-1)?.status !== 200),
-    ...(arrived && !(await isPaid(arrived)) ? [arrived] : []),
   ];
-  storm.counts.add('calls under way as all gateways ended', calls.length + signed.length + (arrived ? 1 : 0));
+  storm.counts.add('calls under way as all gateways ended', calls.length + signed.length);
   return [
+    ...arrived,
     ...tell('unclean-stop', unclean, (said) => said),
     ...tell('cut-at-drain', cut, ({ label }) => label),
   ];
+}
+
+/** The same for one that began as its payment arrived: no request stands behind it, and nothing else is under way. */
+async function probeArrival(storm: Storm): Promise<Violation[]> {
+  const arrived = await payByLightning(storm);
+  if (!arrived) return [];
+  const unclean = await storm.world.fleet.renew();
+  const cut = (await isPaid(arrived)) ? [] : [arrived.label];
+  storm.counts.add('calls under way as all gateways ended', 1);
+  return [...tell('unclean-stop', unclean, (said) => said), ...tell('cut-at-drain', cut, (label) => label)];
 }
 
 /** One at each gateway, of accounts that have enough. */

@@ -7,6 +7,7 @@ import { gatewayEnvironment } from '../../harness/gateway.ts';
 import { ALL_RAILS, type RailLab, startRailLab } from '../../harness/rail-lab.ts';
 import { findMutant } from '../mutants.ts';
 import type { StormOptions } from '../options.ts';
+import { type DatabaseDoor, openDatabaseDoor } from './database-door.ts';
 import { type Fleet, startFleet } from './fleet.ts';
 import { type StormPostgres, startStormPostgres } from './postgres.ts';
 
@@ -14,6 +15,8 @@ import { type StormPostgres, startStormPostgres } from './postgres.ts';
 export type World = {
   options: StormOptions;
   postgres: StormPostgres;
+  /** Between the gateways and it. */
+  door: DatabaseDoor;
   lab: RailLab;
   fleet: Fleet;
   /** Where the gateways' logs are, until it is closed. */
@@ -49,6 +52,8 @@ export async function startWorld(
     const postgres = given ? share(given) : await startStormPostgres();
     closing.push(postgres.close);
     const database = { url: postgres.url, sql: postgres.sql, close: async () => {} };
+    const door = await openDatabaseDoor(postgres.url);
+    closing.push(door.close);
     const lab = await startRailLab(options.hasRails ? ALL_RAILS : [], database);
     closing.push(lab.close);
     const shared = { ...NO_RATE_LIMITS, PUBLIC_URL, RECEIPT_KEY: newReceiptKeyPem(), ...lab.environment };
@@ -56,12 +61,15 @@ export async function startWorld(
     const fleet = await startFleet(options.gateways, (place) => {
       const dataDir = join(folder, `gateway-${place}`);
       mkdirSync(dataDir, { recursive: true });
-      const env = { ...gatewayEnvironment({ database, env: shared }, dataDir), LOG_LEVEL: 'warn' };
+      const env = {
+        ...gatewayEnvironment({ database: { ...database, url: door.url }, env: shared }, dataDir),
+        LOG_LEVEL: 'warn',
+      };
       const port = ports[place] ?? 0;
       return { env, port, mutant, logFile: join(folder, `gateway-${place}.log`) };
     });
     closing.push(fleet.close);
-    return { options, postgres, lab, fleet, folder, close };
+    return { options, postgres, door, lab, fleet, folder, close };
   } catch (cause) {
     await close();
     throw cause;

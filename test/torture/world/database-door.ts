@@ -1,0 +1,73 @@
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import { join } from 'node:path';
+
+/**
+ * What becomes of the next words on a connection: they pass; or it breaks, and what the gateway said never reaches
+ * the database (`refuse`), or what the database answered, and did, never reaches the gateway (`swallow`).
+ */
+export type LineFate = 'pass' | 'refuse' | 'swallow';
+
+/** The network between the gateways and their database. */
+export type DatabaseDoor = {
+  /** Where the gateways find the database. */
+  url: string;
+  /** Asked for every piece that passes, whoever said it. */
+  decide(fate: () => LineFate): void;
+  /** How many connections it broke. */
+  broken(): number;
+  close(): Promise<void>;
+};
+
+export async function openDatabaseDoor(databaseUrl: string): Promise<DatabaseDoor> {
+  const behind = new URL(databaseUrl);
+  const socketFolder = behind.searchParams.get('host');
+  const port = Number(behind.port);
+  const reach = () =>
+    socketFolder === null
+      ? connect({ host: behind.hostname, port })
+      : connect({ path: join(socketFolder, `.s.PGSQL.${port}`) });
+  let decide: () => LineFate = () => 'pass';
+  let broken = 0;
+  const open = new Set<Socket>();
+  const server = createServer((client) => {
+    const database = reach();
+    const both = [client, database];
+    const hangUp = () => {
+      for (const socket of both) socket.destroy();
+    };
+    const breakOff = () => {
+      broken += 1;
+      hangUp();
+    };
+    for (const socket of both) {
+      open.add(socket);
+      socket.setNoDelay(true);
+      socket.on('error', hangUp);
+      socket.on('close', () => {
+        open.delete(socket);
+        hangUp();
+      });
+    }
+    client.on('data', (chunk) => (decide() === 'refuse' ? breakOff() : database.write(chunk)));
+    database.on('data', (chunk) => (decide() === 'swallow' ? breakOff() : client.write(chunk)));
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const url = new URL(databaseUrl);
+  url.searchParams.delete('host');
+  url.hostname = '127.0.0.1';
+  url.port = String((server.address() as AddressInfo).port);
+  return {
+    url: url.href,
+    decide: (next) => {
+      decide = next;
+    },
+    broken: () => broken,
+    async close() {
+      server.close();
+      for (const socket of open) socket.destroy();
+      await once(server, 'close');
+    },
+  };
+}
