@@ -4,50 +4,53 @@ import type { Attempt } from '../../e2e/rail-faults/storm/clients.ts';
 import { waitUntil } from '../../harness/process.ts';
 import { sendPayment, type Wallet } from '../actors/payments.ts';
 import { tell, type Violation } from '../audit/violation.ts';
-import type { PayPlan } from '../plan/plan.ts';
 import type { Storm } from '../storm.ts';
 import { askAt, payAtRest, walletsOf } from './at-rest.ts';
 
-const PATIENCE_MS = 30_000;
+/** Longer than a settlement, and than a rail is left out for. */
+const PATIENCE_MS = 60_000;
 /** More than anybody else fills a key with, so that no other top-up is its like. */
 const EXTRA = 70;
 
 type Unheard = { attempt: Attempt; wallet: Wallet };
 
+/** One on each chain: whoever waits for what is not heard of waits as long as a settlement may take. */
+const WANTED = [
+  ['evm', 'signup'],
+  ['tempo pull', 'topup'],
+] as const;
+
 /**
  * Both chains take the money and nobody hears of it. Who is told so, and signs again for the same, is given what the
- * first payment bought and pays for it once, whatever it is.
+ * first payment bought and pays for it once. Calls have a rule of their own.
  */
 export async function probeUnheard(storm: Storm): Promise<Violation[]> {
   const unheard: Unheard[] = [];
-  const purposes: PayPlan['purpose'][] = ['signup', 'topup', 'call'];
-  for (const [index, wallet] of walletsOf(storm, ['evm', 'tempo pull']).entries()) {
-    for (const purpose of purposes) {
-      const label = `a ${purpose} of ${wallet.railCase.name} that is not heard of`;
-      const attempt = await payAtRest(storm, wallet, { label, purpose, account: index, extra: EXTRA });
-      if (attempt) unheard.push({ attempt, wallet });
-    }
+  for (const [name, purpose] of WANTED) {
+    const [wallet] = walletsOf(storm, [name]);
+    const label = `a ${purpose} of ${name} that is not heard of`;
+    const attempt = wallet && (await payAtRest(storm, wallet, { label, purpose, extra: EXTRA }));
+    if (attempt) unheard.push({ attempt, wallet });
   }
-  await sendUnheard(storm, unheard);
-  const wrong: string[] = [];
-  for (const each of unheard) {
-    const said = await signAgain(storm, each);
-    if (said !== undefined) wrong.push(said);
-  }
-  storm.counts.add('payments that were not heard of, and signed for again', unheard.length);
-  return tell('paid-again', wrong, (said) => said);
+  const said = await Promise.all(unheard.map((each) => sendUnheard(storm, each)));
+  const wrong = said.filter((each) => each !== undefined);
+  return tell('paid-again', wrong, (each) => each);
 }
 
-async function sendUnheard({ world, ...storm }: Storm, unheard: readonly Unheard[]): Promise<void> {
-  const { evm, tempo } = world.lab.doors;
-  for (const door of [evm, tempo]) door?.decide((method) => (SENDING.test(method) ? 'swallow' : 'pass'));
-  const plan = { patienceMs: PATIENCE_MS };
-  await Promise.all(
-    unheard.map(({ attempt }, place) =>
-      sendPayment({ world, ...storm }, attempt, { place: place % world.options.gateways, plan }),
-    ),
-  );
-  world.lab.mend();
+async function sendUnheard(storm: Storm, unheard: Unheard): Promise<string | undefined> {
+  const { attempt } = unheard;
+  const rail = attempt.rail?.rail === 'evm' ? 'evm' : 'tempo';
+  const door = storm.world.lab.doors[rail];
+  let isSent = false;
+  door?.decide((method) => {
+    isSent ||= SENDING.test(method);
+    return isSent ? 'swallow' : 'pass';
+  });
+  await sendPayment(storm, attempt, { place: 0, plan: { patienceMs: PATIENCE_MS } });
+  door?.decide(() => 'pass');
+  if (!isSent || attempt.answers.at(-1)?.status === 200) return undefined;
+  storm.counts.add('payments that were not heard of, and signed for again');
+  return signAgain(storm, unheard);
 }
 
 /** What brings a transaction to its chain. */
@@ -55,19 +58,26 @@ const SENDING = /^eth_sendRawTransaction/;
 
 /** What is wrong with what it is given. */
 async function signAgain(storm: Storm, { attempt, wallet }: Unheard): Promise<string | undefined> {
-  // What was heard of all the same has its answer.
-  if (attempt.answers.at(-1)?.status === 200) return undefined;
   await waitUntil(async () => (await countBought(storm, attempt)) > 0n, PATIENCE_MS).catch(() => {});
   const before = await countBought(storm, attempt);
+  // A rail that failed is not offered for a while, and what is paid on it is sent back.
+  const again = await waitUntil(() => payAgain(storm, attempt, wallet), PATIENCE_MS).catch(() => undefined);
+  if (!again) return `${attempt.label}: not given for ${PATIENCE_MS} ms`;
+  const { paid, status, body } = again;
+  const bought = (await countBought(storm, attempt)) - before;
+  if (status === 200 && bought === 0n) return undefined;
+  storm.attempts.push({ ...attempt, label: `${attempt.label}, again`, paid, answers: [{ status, body }] });
+  return `${attempt.label}: ${status}, and ${bought} were bought once more`;
+}
+
+async function payAgain(storm: Storm, attempt: Attempt, { payer }: Wallet) {
   const url = askAt(storm, 1) + attempt.path;
-  const paid = withHeaders(attempt.request, await wallet.payer.pay(await fetch(url, attempt.request)));
+  const headers = await payer.pay(await fetch(url, attempt.request)).catch(() => undefined);
+  if (!headers) return undefined;
+  const paid = withHeaders(attempt.request, headers);
   const response = await fetch(url, paid);
   const body = await readAnswer(response);
-  const bought = (await countBought(storm, attempt)) - before;
-  if (response.status === 200 && bought === 0n) return undefined;
-  const answers = [{ status: response.status, body }];
-  storm.attempts.push({ ...attempt, label: `${attempt.label}, again`, paid, answers });
-  return `${attempt.label}: ${response.status}, and ${bought} were bought once more`;
+  return response.status === 503 ? undefined : { paid, status: response.status, body };
 }
 
 /** How many of its kind its payer has bought. */
