@@ -22,6 +22,7 @@ import { probeExposure } from './probes/exposure.ts';
 import { probeForgers } from './probes/forgers.ts';
 import { probeLeavers } from './probes/leavers.ts';
 import { probeLetGo } from './probes/let-go.ts';
+import { probeLostCaptures } from './probes/lost-captures.ts';
 import { auditMisuse } from './probes/misuse.ts';
 import { probePaused } from './probes/paused.ts';
 import { probeReorg } from './probes/reorg.ts';
@@ -200,6 +201,7 @@ async function audit(storm: Storm, before: Holdings | undefined): Promise<Violat
   const strange = auditor ? await auditStrangers(storm, { auditor, endings }) : [];
   const told = await auditToldBalances(storm);
   await probeRotations(storm);
+  await probeLostCaptures(storm);
   await untilQuiet(storm, RESTLESS_MS);
   const charges = await readCharges(sql);
   return [

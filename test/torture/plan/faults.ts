@@ -48,9 +48,9 @@ export function planFaults(options: StormOptions, random: Random): FaultPlan[] {
     every(2_500, 8_000, () => ({ kind: 'kill-gateway', place: place(), downMs: random.between(0, 2_000) }));
     every(6_000, 20_000, () => ({ kind: 'end-gateway', place: place(), downMs: random.between(0, 2_000) }));
     every(7_000, 25_000, () => (random.isTrue(0.6) ? { kind: 'kill-postgres' } : { kind: 'kill-backend' }));
-    every(2_000, 8_000, () => ({
+    every(1_500, 5_000, () => ({
       ...{ kind: 'database', fate: random.pick(['refuse', 'swallow', 'swallow'] as const) },
-      ...{ chance: random.pick([0.02, 0.2]), forMs: random.between(200, 1_500) },
+      ...{ chance: random.pick([0.03, 0.3]), forMs: random.between(200, 1_500) },
     }));
     every(500, 2_500, () => ({ kind: 'kill-jail', place: place(), which: random.between(0, 1_000) }));
   }

@@ -1,4 +1,5 @@
 import type { Attempt } from '../../e2e/rail-faults/storm/clients.ts';
+import { waitUntil } from '../../harness/process.ts';
 import { openAttempt, type Wallet } from '../actors/payments.ts';
 import type { PayPlan } from '../plan/plan.ts';
 import type { Storm } from '../storm.ts';
@@ -7,16 +8,17 @@ import type { Storm } from '../storm.ts';
 export type RestPlan = Pick<PayPlan, 'label'> &
   Partial<Pick<PayPlan, 'purpose' | 'account' | 'extra' | 'fails' | 'runMs'>>;
 
+/** A rail that failed is not offered for a while. */
+const OFFERED_MS = 60_000;
+
 /** Its challenge, with its payment made or under way; what it comes to is audited with all others. */
 export async function payAtRest(storm: Storm, wallet: Wallet, plan: RestPlan): Promise<Attempt | undefined> {
-  const attempt = await openAttempt(
-    storm,
-    {
-      ...{ kind: 'pay', at: 0, wallet: 0, purpose: 'call', account: 0, extra: 0, isBroadcast: false },
-      ...{ gateways: [0], rounds: 1, patienceMs: 0, fails: false, runMs: 0, ...plan },
-    },
-    wallet,
-  );
+  const whole: PayPlan = {
+    ...{ kind: 'pay', at: 0, wallet: 0, purpose: 'call', account: 0, extra: 0, isBroadcast: false },
+    ...{ gateways: [0], rounds: 1, patienceMs: 0, fails: false, runMs: 0, ...plan },
+  };
+  const open = () => openAttempt(storm, whole, wallet).catch(() => undefined);
+  const attempt = await waitUntil(open, OFFERED_MS).catch(() => undefined);
   if (attempt) storm.attempts.push(attempt);
   return attempt;
 }
