@@ -21,10 +21,19 @@ const NEEDS: Partial<Record<MutantName, Partial<StormOptions>>> = {
   revocation: { seconds: 12, hosted: 0 },
   'revoked-in-whole': { seconds: 12, hosted: 0, keys: 400, rate: 100 },
   'revoked-alone': { seconds: 12, hosted: 0, keys: 400, rate: 100 },
+  'text-alone': { hosted: 40 },
   'fee-share': { hosted: 40 },
   'promo-earned': { hosted: 40 },
   // Children have to spend what they may within an hour.
   'hour-cap': { keys: 12, rate: 150 },
+  // What these do is met on rails, mostly when the storm is over.
+  exposure: { hasRails: true },
+  'never-cancelled': { hasRails: true },
+  'any-payee': { hasRails: true },
+  'other-quote': { hasRails: true },
+  'final-at-once': { hasRails: true },
+  // Gateways have to be killed while they settle.
+  'settles-alone-never': { hasRails: true, hasKills: true, seconds: 15 },
 };
 
 /** The storm that a mutant is let loose in. */

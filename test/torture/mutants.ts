@@ -1,12 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { replacePiece } from './gateway/replace-piece.mjs';
-
-/** A piece of source text and what stands in its place, for as long as one gateway process runs. */
-export type Piece = { file: string; find: string; replace: string; times?: number };
-
-/** A defect put in on purpose, and the rules of the audit of which at least one has to notice it. */
-export type Mutant = { what: string; pieces: readonly Piece[]; caughtBy: readonly string[] };
+import type { Mutant } from './mutant.ts';
+import { RAIL_MUTANTS } from './rail-mutants.ts';
 
 const CHARGE = 'src/ledger/charge/store.ts';
 const WHOLE = 'src/ledger/charge/whole/store.ts';
@@ -222,6 +218,52 @@ export const MUTANTS = {
     ],
     caughtBy: ['payer-misnamed'],
   },
+  'capture-lost': {
+    what: 'a call whose capture was answered to nobody is told that it was not charged',
+    pieces: [
+      {
+        file: 'src/ledger/charge/charger.ts',
+        find: 'answer.isClosed || answer.previous === state ?',
+        replace: 'answer.isClosed ?',
+      },
+    ],
+    caughtBy: ['charged-for-nothing'],
+  },
+  'text-alone': {
+    what: 'an answer in words alone keeps a contract that promises structure',
+    pieces: [
+      {
+        file: 'src/execution/call-tool.ts',
+        find: "return 'The tool declares an outputSchema but sent no structuredContent.';",
+        replace: 'return undefined;',
+      },
+    ],
+    caughtBy: ['delivered-although-failed'],
+  },
+  'secret-outlives': {
+    what: 'a secret that works beside the next one works beside the one after that',
+    pieces: [
+      {
+        file: 'src/keys/store.ts',
+        // biome-ignore lint/suspicious/noTemplateCurlyInString: it is the text of another file
+        find: 'SET valid_until = ${until} WHERE key_id',
+        // biome-ignore lint/suspicious/noTemplateCurlyInString: it is the text of another file
+        replace: 'SET valid_until = valid_until + 0 * (${until} - now()) WHERE key_id',
+      },
+    ],
+    caughtBy: ['former-secret-charged'],
+  },
+  'paused-hides': {
+    what: 'what was bought of a tool is not told any more once it is paused',
+    pieces: [
+      {
+        file: 'src/gateway/earlier-call.ts',
+        find: 'if (!(cause instanceof Problem)) throw cause;',
+        replace: "if (!(cause instanceof Problem) || cause.type === 'unavailable') throw cause;",
+      },
+    ],
+    caughtBy: ['paid-and-hidden'],
+  },
   conflict: {
     what: 'a charge that is sent twice moves the balance twice, although its hold is there already',
     pieces: [
@@ -251,6 +293,7 @@ export const MUTANTS = {
     ],
     caughtBy: ['payer-balance', 'sum-of-payers', 'model-balance'],
   },
+  ...RAIL_MUTANTS,
 } as const satisfies Record<string, Mutant>;
 
 export type MutantName = keyof typeof MUTANTS;

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
-import type { Mutant } from '../mutants.ts';
+import type { Mutant } from '../mutant.ts';
 
 /** One gateway process, as an operator starts it. */
 export type StormGateway = {
