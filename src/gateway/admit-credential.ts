@@ -7,6 +7,7 @@ import {
   claimIdOf,
   type Failure,
   findClaim,
+  findUse,
   hashQuoteId,
   isPaymentProof,
   type Quote,
@@ -47,7 +48,7 @@ export async function admitCredential(
   if (!rail) throw await refuse('This gateway does not take payments of that kind.');
   const { claimKey } = rail.identify(credential.form);
   const opening = credential.quoteToken === undefined ? undefined : deps.quotes.open(credential.quoteToken);
-  const claim = await findClaim(deps.sql, claimIdOf(claimKey));
+  const claim = await findUse(deps.sql, claimKey);
   if (claim) return toExisting(claim, demand, credential, opening);
   const admitted = admitQuote(deps, demand, credential, opening);
   if (admitted.kind === 'stale') {
@@ -73,7 +74,9 @@ export async function admitCredential(
     }
     case 'refused': {
       // The earlier payment may be what emptied the purse.
-      const owed = verification.payer && (await takeOwed(deps, demand, verification.payer));
+      const { payer } = verification;
+      const unused = payer === undefined ? undefined : { claimKey, payer, quoteHash: hashQuoteOf(opening) };
+      const owed = unused && (await takeOwed(deps, demand, unused));
       if (owed) return { kind: 'owed', claim: owed };
       throw await refuse(verification.reason, 'verification-failed');
     }
@@ -125,9 +128,13 @@ export function isProof(claim: Claim, payment: { credential: Credential; quote: 
   return isEcho(claim, opening) && isPaymentProof(credential.form);
 }
 
+function hashQuoteOf(opening: QuoteOpening | undefined): Buffer | null {
+  return !opening || opening.kind === 'tampered' ? null : hashQuoteId(opening.quote);
+}
+
 function isEcho(claim: Claim, opening: QuoteOpening | undefined): boolean {
-  if (!opening || opening.kind === 'tampered' || !claim.quoteHash) return false;
-  return hashQuoteId(opening.quote).equals(claim.quoteHash);
+  const shown = hashQuoteOf(opening);
+  return shown !== null && claim.quoteHash !== null && shown.equals(claim.quoteHash);
 }
 
 type AdmittedQuote = { kind: 'good'; quote: Quote } | Staleness;

@@ -1,6 +1,6 @@
 import type { Uuid } from '../core/ids.ts';
 import { invariant } from '../core/invariant.ts';
-import { type Carried, type Claim, type Credential, claimIdOf } from '../payments/index.ts';
+import { type Carried, type Claim, type Credential, claimIdOf, findUse } from '../payments/index.ts';
 import { type Admission, admitCredential, isProof, sameRequest } from './admit-credential.ts';
 import { type Asker, answerClaim, doubtWhileLost } from './answer-claim.ts';
 import { type Demand, demandPayment } from './demand.ts';
@@ -8,7 +8,7 @@ import type { GatewayDeps } from './deps.ts';
 import { refuseIfBlocked } from './failure.ts';
 import { guardClaim, watchClient } from './guard-claim.ts';
 import { openCallClaim, toPayment } from './open-claim.ts';
-import { type CredentialAnswer, loadClaim, runThenSettle, settleThenRun } from './run-claim.ts';
+import { type CredentialAnswer, runThenSettle, settleThenRun } from './run-claim.ts';
 import { type Sale, toDemand } from './sale.ts';
 
 /**
@@ -59,7 +59,9 @@ async function callAdmitted(
     case 'owed':
       return answerOwed(opened.claim);
     case 'taken': {
-      const claim = sameRequest(await loadClaim(deps, opened.claimId), demand);
+      const used = await findUse(deps.sql, admission.authorization.claimKey);
+      invariant(used, `claim ${opened.claimId} is missing`);
+      const claim = sameRequest(used, demand);
       return answerCall(deps, demand, claim, { isProven: isProof(claim, admission), isOwed: false, wire });
     }
     case 'insufficient-funds':

@@ -87,7 +87,9 @@ async function findPaid(
   if (admission.kind === 'owed') return { claim: admission.claim, asker: { isProven: true, isOwed: true } };
   const { authorization, credential, quote } = admission;
   if (authorization.state === 'authorised') {
-    const owed = await takeOwed(deps, demand, authorization.payer);
+    const { claimKey, payer } = authorization;
+    const quoteHash = credential.quoteToken === undefined ? null : hashQuoteId(quote);
+    const owed = await takeOwed(deps, demand, { claimKey, payer, quoteHash });
     return owed && { claim: owed, asker: { isProven: true, isOwed: true } };
   }
   if (authorization.state !== 'paid' || credential.quoteToken === undefined) return undefined;

@@ -10,6 +10,7 @@ import {
   claimIdOf,
   hashQuoteId,
   insertClaim,
+  isAttached,
   type Quote,
   toIntent,
   type WireName,
@@ -29,7 +30,7 @@ export type OpenedClaim =
   | { kind: 'before-run'; claimId: Uuid }
   /** An earlier payment of this payer for this very request is still owed its answer; this one stays unused. */
   | { kind: 'owed'; claim: Claim }
-  /** Another request took the same credential an instant ago. */
+  /** Another request used the same credential an instant ago. */
   | { kind: 'taken'; claimId: Uuid }
   | { kind: 'insufficient-funds' };
 
@@ -64,8 +65,8 @@ export async function openCallClaim(
   const { authorization, quote } = payment;
   const claimId = claimIdOf(authorization.claimKey);
   return withTransaction(deps.sql, async (tx): Promise<OpenedClaim> => {
-    const owed = await takeUnpaidOwed(deps, tx, demand, authorization);
-    if (owed) return { kind: 'owed', claim: owed };
+    const earlier = await findEarlier(deps, tx, demand, payment);
+    if (earlier) return earlier;
     const mode = await decideMode(deps, tx, sale, authorization);
     if (mode === 'insufficient-funds') return { kind: mode };
     const context: ClaimContext = {
@@ -103,8 +104,8 @@ export async function openPurchaseClaim(
 ): Promise<OpenedClaim> {
   const claimId = claimIdOf(payment.authorization.claimKey);
   return withTransaction(deps.sql, async (tx): Promise<OpenedClaim> => {
-    const owed = await takeUnpaidOwed(deps, tx, demand, payment.authorization);
-    if (owed) return { kind: 'owed', claim: owed };
+    const earlier = await findEarlier(deps, tx, demand, payment);
+    if (earlier) return earlier;
     const { authorization } = payment;
     const verdict = await assessRisk(tx, { ...authorization, payeeId: input.payeeId }, deps.risk);
     if (verdict.kind === 'insufficient-funds') return verdict;
@@ -121,16 +122,23 @@ export async function openPurchaseClaim(
 }
 
 /**
- * The answer an earlier payment is owed, for a new one that can be left unused. Money that has arrived, or is
- * held for us, buys what it was sent for: nobody would give it back.
+ * The earlier payment that a new one is attached to, where that can be left unused. Money that has arrived, or is held
+ * for us, buys what it was sent for: nobody would give it back.
  */
-async function takeUnpaidOwed(
+async function findEarlier(
   deps: GatewayDeps,
   tx: Tx,
   demand: Demand,
-  { payer, state }: Authorization,
-): Promise<Claim | undefined> {
-  return state === 'authorised' ? takeOwed(deps, demand, payer, tx) : undefined;
+  { authorization, quote, isEcho }: NewPayment,
+): Promise<OpenedClaim | undefined> {
+  const { claimKey, payer, state } = authorization;
+  if (state !== 'authorised') return undefined;
+  const quoteHash = isEcho ? hashQuoteId(quote) : null;
+  const owed = await takeOwed(deps, demand, { claimKey, payer, quoteHash }, tx);
+  if (owed) return { kind: 'owed', claim: owed };
+  // A copy of this request may have attached it an instant ago.
+  const claimId = claimIdOf(claimKey);
+  return (await isAttached(tx, claimId)) ? { kind: 'taken', claimId } : undefined;
 }
 
 async function decideMode(

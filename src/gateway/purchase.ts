@@ -2,7 +2,7 @@ import type { Uuid } from '../core/ids.ts';
 import { invariant } from '../core/invariant.ts';
 import type { Problem } from '../core/problem.ts';
 import type { Tx } from '../db/index.ts';
-import { type Claim, type Credential, claimIdOf, findClaim, markAnswer } from '../payments/index.ts';
+import { type Claim, type Credential, claimIdOf, findUse, markAnswer } from '../payments/index.ts';
 import { type Admission, admitCredential, isProof, sameRequest } from './admit-credential.ts';
 import { answerClaim, type ClaimAnswer, doubtWhileLost, outcomeUnknown, toFailure } from './answer-claim.ts';
 import type { ClaimContext } from './claim-context.ts';
@@ -64,7 +64,7 @@ async function purchaseAdmitted(
     const detail = 'The payer does not own what this costs on top of what it owes.';
     throw await demandPayment(deps, demand, { detail });
   }
-  const claim = await findClaim(deps.sql, claimIdOf(admission.authorization.claimKey));
+  const claim = await findUse(deps.sql, admission.authorization.claimKey);
   invariant(claim, 'a purchase has a claim');
   if (opened.kind === 'taken') {
     const asker = { isProven: isProof(claim, admission), isOwed: false, wire };

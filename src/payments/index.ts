@@ -1,4 +1,5 @@
 export { type Answers, createAnswers } from './answer/answer.ts';
+export { findUse, isAttached, takeOwedClaim, type Unused } from './attachment/store.ts';
 export type { Checkout, CheckoutInput, CheckoutOpening } from './checkout.ts';
 export {
   type AnswerState,
@@ -52,7 +53,6 @@ export {
   markAnswer,
   markFailureTold,
   takeDueSettlements,
-  takeOwedClaim,
   takeUnconfirmed,
   takeVoidedClaims,
   updateClaim,

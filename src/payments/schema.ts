@@ -71,6 +71,27 @@ export const paymentClaim = pgTable(
   ],
 );
 
+/**
+ * A credential that stays unused: its payer signed again, and an earlier payment's answer was owed. Whoever repeats it
+ * is given that one again, and it is never settled. Gone with the claim it is attached to.
+ */
+export const paymentAttachment = pgTable(
+  'payment_attachment',
+  {
+    bucket: smallint('bucket').notNull(),
+    /** What the id of its own claim would be. */
+    id: uuid('id').notNull(),
+    claimId: uuid('claim_id').notNull(),
+    /** Of the quote that this credential came with, as a claim has its own. */
+    quoteHash: bytea('quote_hash'),
+    createdAt: time('created_at').notNull().defaultNow(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.id, table.bucket] }),
+    index('payment_attachment_claim').on(table.claimId),
+  ],
+);
+
 /** The answer of a delivered claim, sealed, for who paid; gone after a day. Partitioned as its claim is. */
 export const paymentAnswer = pgTable(
   'payment_answer',

@@ -13,9 +13,9 @@ import {
 import type { RailName, SettlementIntent } from './rail.ts';
 import type { paymentClaim } from './schema.ts';
 
-type ClaimRow = typeof paymentClaim.$inferSelect;
+export type ClaimRow = typeof paymentClaim.$inferSelect;
 
-function toClaim(row: ClaimRow): Claim {
+export function toClaim(row: ClaimRow): Claim {
   return {
     ...row,
     // The columns were written from these very types by `insertClaim`.
@@ -102,26 +102,6 @@ export async function markAnswer(sql: Queryable, id: Uuid, state: 'lost' | 'answ
 export async function markFailureTold(sql: Queryable, id: Uuid): Promise<void> {
   await sql`UPDATE payment_claim SET answer_state = 'answered'
     WHERE id = ${id} AND state = 'failed' AND reference IS NOT NULL`;
-}
-
-/**
- * Hands an owed answer to a payer who signed again for the same request: one of those who ask at once gets
- * it. A failure is owed when its payment became credit, and not when nobody paid or it bought nothing here.
- */
-export async function takeOwedClaim(
-  sql: Queryable,
-  input: { payer: string; requestDigest: string; purpose: string; since: Date; worker: string },
-): Promise<Claim | undefined> {
-  // A claim that is locked is being settled at this moment: to pass over it would charge its payer twice.
-  const [row] = await sql<ClaimRow[]>`
-    UPDATE payment_claim SET answer_state = 'waiting', worker = CASE WHEN state = 'running' THEN worker ELSE ${input.worker} END
-    WHERE (id, bucket) IN (SELECT id, bucket FROM payment_claim
-      WHERE payer = ${input.payer} AND request_digest = ${input.requestDigest} AND purpose = ${input.purpose}
-        AND created_at > ${input.since} AND answer_state = 'lost'
-        AND (state <> 'failed' OR (reference IS NOT NULL AND failure ->> 'problem' <> 'credential-used'))
-      ORDER BY created_at FOR UPDATE LIMIT 1)
-    RETURNING *`;
-  return row && toClaim(row);
 }
 
 /**

@@ -46,6 +46,24 @@ export const RAIL_MUTANTS = {
     ],
     caughtBy: ['sold-for-nothing'],
   },
+  'attached-once': {
+    what: 'a payment that stayed unused, as an earlier one was owed its answer, pays when it is repeated',
+    pieces: [
+      {
+        file: 'src/payments/attachment/store.ts',
+        // biome-ignore lint/suspicious/noTemplateCurlyInString: it is the text of another file
+        find: 'WHERE a.id = ${id} AND a.bucket',
+        // biome-ignore lint/suspicious/noTemplateCurlyInString: it is the text of another file
+        replace: 'WHERE false AND a.id = ${id} AND a.bucket',
+      },
+      {
+        file: 'src/payments/attachment/store.ts',
+        find: 'return rows.length > 0;',
+        replace: 'return rows.length < 0;',
+      },
+    ],
+    caughtBy: ['paid-again'],
+  },
   'settles-alone-never': {
     what: 'what a rail was not heard of is looked for, and never sent again, by the job',
     pieces: [

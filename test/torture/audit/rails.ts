@@ -154,7 +154,7 @@ function auditLate({ broadcasts }: Storm, endings: readonly Ending[]): Violation
 
 const LATE = 'arrived after its call was let go';
 
-function isSame(one: Answer, other: Answer | undefined): boolean {
+export function isSame(one: Answer, other: Answer | undefined): boolean {
   const essence = (body: Answer | undefined) =>
     canonicalJson([body?.result, body?.receipt_id, body?.key, body?.charged_mcents]);
   return essence(one) === essence(other);

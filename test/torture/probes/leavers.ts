@@ -1,12 +1,11 @@
-import { withHeaders } from '../../e2e/fault-lab.ts';
-import { readAnswer } from '../../e2e/fixtures.ts';
 import type { Attempt } from '../../e2e/rail-faults/storm/clients.ts';
 import { waitUntil } from '../../harness/process.ts';
 import { sendPayment, type Wallet } from '../actors/payments.ts';
 import { hashOfAttempt } from '../audit/rails.ts';
 import { tell, type Violation } from '../audit/violation.ts';
 import type { Storm } from '../storm.ts';
-import { payAtRest, walletsOf } from './at-rest.ts';
+import { askAt, payAtRest, walletsOf } from './at-rest.ts';
+import { signAgain, toAttempt } from './sign-again.ts';
 
 const RUN_MS = 900;
 /** Long enough to be at its run, and long before its answer. */
@@ -24,26 +23,23 @@ export async function probeLeavers(storm: Storm): Promise<Violation[]> {
   }
   const plan = { patienceMs: LEAVES_MS };
   await Promise.all(left.map(({ attempt }) => sendPayment(storm, attempt, { place: 0, plan })));
-  const said = await Promise.all(left.map((each) => signAgain(storm, each)));
+  const said = await Promise.all(left.map((each) => askAgain(storm, each)));
   const wrong = said.filter((each) => each !== undefined);
   storm.counts.add('calls left while they ran, and signed for again', said.length);
   return tell('paid-again', wrong, (text) => text);
 }
 
 /** What is wrong with what it is given. */
-async function signAgain(storm: Storm, { attempt, wallet }: Left): Promise<string | undefined> {
+async function askAgain(storm: Storm, { attempt, wallet }: Left): Promise<string | undefined> {
   const claim = await waitUntil(() => findDelivered(storm, attempt)).catch(() => undefined);
   // One that was answered in time, or that its gateway never read, was not left.
   if (claim === undefined || attempt.answers.length > 0) return undefined;
-  const { fleet, options } = storm.world;
-  const url = (fleet.near(options.gateways - 1)?.url ?? '') + attempt.path;
-  const paid = withHeaders(attempt.request, await wallet.payer.pay(await fetch(url, attempt.request)));
-  const response = await fetch(url, paid);
-  const body = await readAnswer(response);
-  if (response.status === 200 && body.receipt_id === claim) return undefined;
-  const answers = [{ status: response.status, body }];
-  storm.attempts.push({ ...attempt, label: `${attempt.label}, again`, paid, answers });
-  return `${attempt.label}: ${claim} was left, and ${response.status} ${body.receipt_id} told`;
+  const last = storm.world.options.gateways - 1;
+  const again = await signAgain(attempt, wallet.payer, [askAt(storm, last), askAt(storm, 0)]);
+  const { status, body, isRepeated } = again;
+  if (status === 200 && body.receipt_id === claim && isRepeated) return undefined;
+  storm.attempts.push(toAttempt(attempt, again));
+  return `${attempt.label}: ${claim} was left, and ${status} ${body.receipt_id} told${isRepeated ? '' : ', and something else when repeated'}`;
 }
 
 async function findDelivered({ world }: Storm, attempt: Attempt): Promise<string | undefined> {

@@ -1,11 +1,12 @@
 import { withHeaders } from '../../e2e/fault-lab.ts';
-import { type Answer, readAnswer } from '../../e2e/fixtures.ts';
+import { readAnswer } from '../../e2e/fixtures.ts';
 import type { Payer } from '../../e2e/rail-faults/payers.ts';
 import type { Attempt } from '../../e2e/rail-faults/storm/clients.ts';
 import type { TestGateway } from '../../harness/gateway.ts';
 import { hashOfAttempt } from '../audit/rails.ts';
 import { tell, type Violation } from '../audit/violation.ts';
 import type { Storm } from '../storm.ts';
+import { signAgain } from './sign-again.ts';
 
 /** How many payers sign again. */
 const SIGNED_MAX = 12;
@@ -23,13 +24,10 @@ export async function auditOwed(storm: Storm, auditor: TestGateway): Promise<Vio
   for (const { claim, attempt, payer } of owed) {
     if (await isGivenTo(storm, { claim, attempt, auditor }))
       strange.push(`${attempt.label}, ${attempt.rail?.name}: ${claim}`);
-    const unpaid = await auditor.fetch(attempt.path, attempt.request);
-    const paid = withHeaders(attempt.request, await payer.pay(unpaid));
-    const response = await auditor.fetch(attempt.path, paid);
-    const { receipt_id: receipt }: Partial<Answer> = await readAnswer(response);
-    if (response.status !== 200 || receipt !== claim)
+    const { status, body, isRepeated } = await signAgain(attempt, payer, [auditor.url, auditor.url]);
+    if (status !== 200 || body.receipt_id !== claim || !isRepeated)
       wrong.push(
-        `${attempt.label}, ${attempt.rail?.name}: owed ${claim}, told ${response.status} ${receipt}`,
+        `${attempt.label}, ${attempt.rail?.name}: owed ${claim}, told ${status} ${body.receipt_id}, ${isRepeated ? '' : 'and something else when repeated'}`,
       );
   }
   storm.counts.add('calls signed for again, as their answers were lost', owed.length);

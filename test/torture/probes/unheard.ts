@@ -1,11 +1,10 @@
-import { withHeaders } from '../../e2e/fault-lab.ts';
-import { readAnswer } from '../../e2e/fixtures.ts';
 import type { Attempt } from '../../e2e/rail-faults/storm/clients.ts';
 import { waitUntil } from '../../harness/process.ts';
 import { sendPayment, type Wallet } from '../actors/payments.ts';
 import { tell, type Violation } from '../audit/violation.ts';
 import type { Storm } from '../storm.ts';
 import { askAt, payAtRest, walletsOf } from './at-rest.ts';
+import { signAgain, toAttempt } from './sign-again.ts';
 
 /** Longer than a settlement, and than a rail is left out for. */
 const PATIENCE_MS = 60_000;
@@ -39,6 +38,7 @@ export async function probeUnheard(storm: Storm): Promise<Violation[]> {
 
 async function sendUnheard(storm: Storm, unheard: Unheard): Promise<string | undefined> {
   const { attempt } = unheard;
+  const before = await listClaims(storm, attempt);
   const rail = attempt.rail?.rail === 'evm' ? 'evm' : 'tempo';
   const door = storm.world.lab.doors[rail];
   let isSent = false;
@@ -50,39 +50,34 @@ async function sendUnheard(storm: Storm, unheard: Unheard): Promise<string | und
   door?.decide(() => 'pass');
   if (!isSent || attempt.answers.at(-1)?.status === 200) return undefined;
   storm.counts.add('payments that were not heard of, and signed for again');
-  return signAgain(storm, unheard);
+  return askAgain(storm, unheard, before);
 }
 
 /** What brings a transaction to its chain. */
 const SENDING = /^eth_sendRawTransaction/;
 
 /** What is wrong with what it is given. */
-async function signAgain(storm: Storm, { attempt, wallet }: Unheard): Promise<string | undefined> {
-  await waitUntil(async () => (await countBought(storm, attempt)) > 0n, PATIENCE_MS).catch(() => {});
-  const before = await countBought(storm, attempt);
+async function askAgain(
+  storm: Storm,
+  { attempt, wallet }: Unheard,
+  before: readonly string[],
+): Promise<string | undefined> {
+  const listNew = async () => (await listClaims(storm, attempt)).filter((id) => !before.includes(id));
   // A rail that failed is not offered for a while, and what is paid on it is sent back.
-  const again = await waitUntil(() => payAgain(storm, attempt, wallet), PATIENCE_MS).catch(() => undefined);
+  const again = await waitUntil(async () => {
+    const said = await signAgain(attempt, wallet.payer, [askAt(storm, 1), askAt(storm, 0)]).catch(() => {});
+    return said?.status === 503 ? undefined : said;
+  }, PATIENCE_MS).catch(() => undefined);
   if (!again) return `${attempt.label}: not given for ${PATIENCE_MS} ms`;
-  const { paid, status, body } = again;
-  const bought = (await countBought(storm, attempt)) - before;
-  if (status === 200 && bought === 0n) return undefined;
-  storm.attempts.push({ ...attempt, label: `${attempt.label}, again`, paid, answers: [{ status, body }] });
-  return `${attempt.label}: ${status}, and ${bought} were bought once more`;
+  const bought = await listNew();
+  if (again.status === 200 && again.isRepeated && bought.length === 1) return undefined;
+  storm.attempts.push(toAttempt(attempt, again));
+  return `${attempt.label}: ${again.status}, and ${bought.length} were bought`;
 }
 
-async function payAgain(storm: Storm, attempt: Attempt, { payer }: Wallet) {
-  const url = askAt(storm, 1) + attempt.path;
-  const headers = await payer.pay(await fetch(url, attempt.request)).catch(() => undefined);
-  if (!headers) return undefined;
-  const paid = withHeaders(attempt.request, headers);
-  const response = await fetch(url, paid);
-  const body = await readAnswer(response);
-  return response.status === 503 ? undefined : { paid, status: response.status, body };
-}
-
-/** How many of its kind its payer has bought. */
-async function countBought({ world }: Storm, { payer, purpose, price }: Attempt): Promise<bigint> {
-  const [row] = await world.postgres.sql<{ count: bigint }[]>`SELECT count(*) FROM payment_claim
-    WHERE payer = ${payer ?? ''} AND purpose = ${purpose} AND amount = ${price} AND state = 'delivered'`;
-  return row?.count ?? 0n;
+/** What its payer has bought of its kind, or is about to. */
+async function listClaims({ world }: Storm, { payer, purpose, price }: Attempt): Promise<string[]> {
+  const rows = await world.postgres.sql<{ id: string }[]>`SELECT id FROM payment_claim
+    WHERE payer = ${payer ?? ''} AND purpose = ${purpose} AND amount = ${price}`;
+  return rows.map(({ id }) => id);
 }
