@@ -28,6 +28,7 @@ const NEEDS: Partial<Record<MutantName, Partial<StormOptions>>> = {
   'hour-cap': { keys: 12, rate: 150 },
   // What these do is met on rails, mostly when the storm is over.
   exposure: { hasRails: true },
+  'paused-hides': { hasRails: true },
   'never-cancelled': { hasRails: true },
   'any-payee': { hasRails: true },
   'other-quote': { hasRails: true },

@@ -20,6 +20,7 @@ import { createPlan, type Deed, type Plan } from './plan/plan.ts';
 import { probeDrain } from './probes/drain.ts';
 import { probeExposure } from './probes/exposure.ts';
 import { probeForgers } from './probes/forgers.ts';
+import { probeFrozen } from './probes/frozen.ts';
 import { probeLeavers } from './probes/leavers.ts';
 import { probeLetGo } from './probes/let-go.ts';
 import { probeLostCaptures } from './probes/lost-captures.ts';
@@ -232,6 +233,7 @@ async function probePayments(storm: Storm): Promise<Violation[]> {
     ...(await probePaused(storm)),
     ...(await probeExposure(storm)),
     ...(await probeForgers(storm)),
+    ...(await probeFrozen(storm)),
     ...(await probeDrain(storm)),
   ];
   await probeReorg(storm);

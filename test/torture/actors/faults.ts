@@ -1,10 +1,10 @@
-import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Sql } from '../../../src/db/index.ts';
 import { createLedger } from '../../../src/ledger/index.ts';
 import { createRandom } from '../../e2e/rail-faults/storm/random.ts';
 import type { Fault, FaultPlan } from '../plan/faults.ts';
 import type { Storm } from '../storm.ts';
+import { listBelow } from '../world/processes.ts';
 
 /** Breaks things as planned; resolves when everything it broke for a while is whole again. */
 export async function breakThings(
@@ -47,6 +47,13 @@ async function breakOne(storm: Storm, fault: Fault): Promise<void> {
       return;
     case 'kill-backend':
       if (await world.postgres.kill('backend')) counts.add('faults: process of Postgres killed');
+      return;
+    case 'freeze-gateway':
+      if (!(await isSpared(storm, fault.place))) return;
+      counts.add('faults: gateway stood still');
+      return world.fleet.at(fault.place)?.freeze(fault.forMs);
+    case 'freeze-postgres':
+      if (await world.postgres.freeze(fault.forMs)) counts.add('faults: Postgres stood still');
       return;
     case 'database':
       return breakLine(storm, fault);
@@ -137,23 +144,4 @@ function killJail(gateway: number | undefined, which: number): boolean {
   } catch {
     return false;
   }
-}
-
-function listBelow(root: number): number[] {
-  const parents = new Map<number, number>();
-  for (const name of readdirSync('/proc')) {
-    if (!/^\d+$/.test(name)) continue;
-    try {
-      const text = readFileSync(`/proc/${name}/stat`, 'utf8');
-      if (text.includes('(esbuild)')) continue;
-      parents.set(Number(name), Number(text.slice(text.lastIndexOf(')') + 2).split(' ')[1]));
-    } catch {
-      // It ended while we looked.
-    }
-  }
-  const isBelow = (pid: number): boolean => {
-    const parent = parents.get(pid);
-    return parent !== undefined && (parent === root || isBelow(parent));
-  };
-  return [...parents.keys()].filter(isBelow);
 }

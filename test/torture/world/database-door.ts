@@ -4,9 +4,10 @@ import { join } from 'node:path';
 
 /**
  * What becomes of the next words on a connection: they pass; or it breaks, and what the gateway said never reaches
- * the database (`refuse`), or what the database answered, and did, never reaches the gateway (`swallow`).
+ * the database (`refuse`), or what the database answered, and did, never reaches the gateway (`swallow`); or nothing
+ * more is heard, either way, until it is decided anew (`hold`).
  */
-export type LineFate = 'pass' | 'refuse' | 'swallow';
+export type LineFate = 'pass' | 'refuse' | 'swallow' | 'hold';
 
 /** The network between the gateways and their database. */
 export type DatabaseDoor = {
@@ -29,6 +30,7 @@ export async function openDatabaseDoor(databaseUrl: string): Promise<DatabaseDoo
       : connect({ path: join(socketFolder, `.s.PGSQL.${port}`) });
   let decide: () => LineFate = () => 'pass';
   let broken = 0;
+  const held = new Set<() => void>();
   const open = new Set<Socket>();
   const server = createServer((client) => {
     const database = reach();
@@ -49,8 +51,19 @@ export async function openDatabaseDoor(databaseUrl: string): Promise<DatabaseDoo
         hangUp();
       });
     }
-    client.on('data', (chunk) => (decide() === 'refuse' ? breakOff() : database.write(chunk)));
-    database.on('data', (chunk) => (decide() === 'swallow' ? breakOff() : client.write(chunk)));
+    const carry = (from: Socket, to: Socket, breaks: LineFate) =>
+      from.on('data', (chunk) => {
+        const fate = decide();
+        if (fate === breaks) return breakOff();
+        if (fate !== 'hold') return to.write(chunk);
+        from.pause();
+        held.add(() => {
+          to.write(chunk);
+          from.resume();
+        });
+      });
+    carry(client, database, 'refuse');
+    carry(database, client, 'swallow');
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -62,6 +75,8 @@ export async function openDatabaseDoor(databaseUrl: string): Promise<DatabaseDoo
     url: url.href,
     decide: (next) => {
       decide = next;
+      for (const goOn of held) goOn();
+      held.clear();
     },
     broken: () => broken,
     async close() {

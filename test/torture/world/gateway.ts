@@ -4,6 +4,7 @@ import { createWriteStream } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import type { Mutant } from '../mutant.ts';
+import { freeze } from './processes.ts';
 
 /** One gateway process, as an operator starts it. */
 export type StormGateway = {
@@ -12,6 +13,8 @@ export type StormGateway = {
   /** Shifts its wall clock, and no other process's. */
   shiftClock(offsetMs: number): void;
   kill(): Promise<void>;
+  /** SIGSTOP amid whatever it does, and SIGCONT after so long. */
+  freeze(forMs: number): Promise<void>;
   /** Resolves when it ends although nobody told it to, with the last it said. */
   died: Promise<string>;
   /** SIGTERM; answers what it said at last where it did not end with 0. */
@@ -85,6 +88,7 @@ export async function startStormGateway({ env, port, mutant, logFile }: GatewayS
     shiftClock: (offsetMs) => {
       if (child.connected) child.send({ kind: 'clock', offsetMs });
     },
+    freeze: (forMs) => freeze(() => (child.pid === undefined ? [] : [child.pid]), forMs),
     kill: async () => void (await end('SIGKILL')),
     stop: async () => {
       const code = await end('SIGTERM');

@@ -1,4 +1,4 @@
-import { readFileSync, realpathSync } from 'node:fs';
+import { realpathSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { silentLog } from '../../../src/core/log.ts';
 import { migrate, openDatabase, type Sql, startEmbeddedPostgres } from '../../../src/db/index.ts';
+import { freeze, listBelow, parentOf, send } from './processes.ts';
 
 /** The storm's own Postgres, which it may kill; who shares one with others leaves the kills out. */
 export type StormPostgres = {
@@ -17,6 +18,8 @@ export type StormPostgres = {
    * False when it was not there to be killed.
    */
   kill(whom: 'postmaster' | 'backend'): Promise<boolean>;
+  /** All its processes stand still for so long. False when it was not there. */
+  freeze(forMs: number): Promise<boolean>;
   close(): Promise<void>;
 };
 
@@ -35,16 +38,17 @@ export async function startStormPostgres(): Promise<StormPostgres> {
   return {
     ...{ url: server.url, sql },
     async kill(whom) {
-      for (let tries = 1; tries <= KILL_TRIES_MAX; tries += 1) {
-        try {
-          const [row] = await sql<{ pid: number }[]>`SELECT pg_backend_pid() AS pid`;
-          if (row) return process.kill(whom === 'backend' ? row.pid : parentOf(row.pid), 'SIGKILL');
-        } catch {
-          // Our own connection may still be that of a server that was killed before.
-          await sleep(KILL_PAUSE_MS);
-        }
-      }
-      return false;
+      const pid = await findBackend(sql);
+      if (pid === undefined) return false;
+      send([whom === 'backend' ? pid : parentOf(pid)], 'SIGKILL');
+      return true;
+    },
+    async freeze(forMs) {
+      const pid = await findBackend(sql);
+      if (pid === undefined) return false;
+      const postmaster = parentOf(pid);
+      await freeze(() => [postmaster, ...listBelow(postmaster)], forMs);
+      return true;
     },
     async close() {
       await database.close();
@@ -57,8 +61,15 @@ export async function startStormPostgres(): Promise<StormPostgres> {
   };
 }
 
-/** The parent of a process; the name before it stands in brackets and may hold anything. */
-function parentOf(pid: number): number {
-  const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
-  return Number(text.slice(text.lastIndexOf(')') + 2).split(' ')[1]);
+/** The process behind a connection of our own; it may still be that of a server that was killed before. */
+async function findBackend(sql: Sql): Promise<number | undefined> {
+  for (let tries = 1; tries <= KILL_TRIES_MAX; tries += 1) {
+    try {
+      const [row] = await sql<{ pid: number }[]>`SELECT pg_backend_pid() AS pid`;
+      if (row) return row.pid;
+    } catch {
+      await sleep(KILL_PAUSE_MS);
+    }
+  }
+  return undefined;
 }

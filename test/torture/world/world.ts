@@ -76,7 +76,7 @@ export async function startWorld(
   }
 }
 
-/** A server of others is never killed, whatever the plan says. */
+/** A server of others is never killed or stopped, whatever the plan says. */
 function share({ url, sql }: Pick<StormPostgres, 'url' | 'sql'>): StormPostgres {
-  return { url, sql, kill: async () => false, close: async () => {} };
+  return { url, sql, kill: async () => false, freeze: async () => false, close: async () => {} };
 }
