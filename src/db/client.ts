@@ -1,4 +1,5 @@
 import postgres from 'postgres';
+import { watchSilence } from './silence.ts';
 
 /** A pool of connections; int8 arrives as bigint, columns are camelCase in TypeScript. */
 export type Sql = postgres.Sql<{ bigint: bigint }>;
@@ -21,6 +22,8 @@ export type DatabaseOptions = {
   statementTimeoutMs?: number;
   /** Further run-time settings of every connection, by their PostgreSQL names. */
   settings?: Record<string, string>;
+  /** Connections on which nothing is heard any more are ended: see `silence.ts`. */
+  endsSilence?: boolean;
 };
 
 export type Database = { sql: Sql; close(): Promise<void> };
@@ -34,7 +37,14 @@ const IDLE_IN_TRANSACTION_TIMEOUT_MS = 60_000;
 /** Opens a pool; it connects with the first statement, and `close` lets running ones finish. */
 export function openDatabase(options: DatabaseOptions): Database {
   const { url, host } = splitSocketHost(options.url);
+  const { endsSilence, ...alike } = options;
+  const silence = endsSilence
+    ? watchSilence(() =>
+        openDatabase({ ...alike, poolMax: 1, applicationName: `${alike.applicationName}-asks` }),
+      )
+    : undefined;
   const sql: Sql = postgres(url, {
+    ...(silence && { watch: silence.watch }),
     ...(host === undefined ? {} : { host }),
     max: options.poolMax,
     connect_timeout: CONNECT_TIMEOUT_SECONDS,
@@ -54,7 +64,13 @@ export function openDatabase(options: DatabaseOptions): Database {
       ...options.settings,
     },
   });
-  return { sql, close: () => sql.end({ timeout: CLOSE_TIMEOUT_SECONDS }) };
+  return {
+    sql,
+    async close() {
+      await sql.end({ timeout: CLOSE_TIMEOUT_SECONDS });
+      silence?.stop();
+    },
+  };
 }
 
 /**

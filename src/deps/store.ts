@@ -40,9 +40,10 @@ export async function reachServer(config: Config, log: Log): Promise<PreparedSto
 /** The pools of one gateway process over a store that is prepared. */
 export function openStore(config: Config, prepared: PreparedStore, settings: Record<string, string>): Store {
   const { url } = prepared;
-  const database = openDatabase({ url, poolMax: config.databasePoolMax, applicationName: 'millicent' });
+  const alike = { url, endsSilence: true };
+  const database = openDatabase({ ...alike, poolMax: config.databasePoolMax, applicationName: 'millicent' });
   const charging = openDatabase({
-    ...{ url, poolMax: CHARGE_POOL_MAX, applicationName: 'millicent-charge', settings },
+    ...{ ...alike, poolMax: CHARGE_POOL_MAX, applicationName: 'millicent-charge', settings },
   });
   return {
     sql: database.sql,

@@ -24,7 +24,11 @@ export async function guardClaim<T>(
   } catch (cause) {
     if (cause instanceof Problem) throw cause;
     deps.log.error({ err: cause, claimId }, 'the work of a claim broke');
-    const claim = await doubtWhileLost(claimId, () => outlast(() => abandon(deps, claimId)));
+    const abandoning = outlast(() => abandon(deps, claimId));
+    abandoning.catch((err: unknown) => deps.log.error({ err, claimId }, 'a claim could not be released'));
+    const claim = await doubtWhileLost(claimId, () =>
+      Promise.race([abandoning, sleep(TOLD_MS, undefined, { ref: false })]),
+    );
     throw claim?.state === 'failed'
       ? await toFailure(deps, demand, claim, { isProven: true })
       : outcomeUnknown({ id: claimId }, cause);
@@ -39,16 +43,19 @@ async function abandon(deps: GatewayDeps, claimId: Uuid): Promise<Claim | undefi
   return releaseRun(deps, claimId, INTERRUPTED);
 }
 
-const OUTLAST_TRIES_MAX = 12;
+/** Its caller does not wait for longer. */
+const TOLD_MS = 6_000;
+const OUTLAST_MS = 60_000;
 const OUTLAST_PAUSE_MS = 500;
 
 /** Longer than a database takes to come up again: a run that nobody releases is open for ten minutes. */
 async function outlast<T>(work: () => Promise<T>): Promise<T> {
-  for (let tries = 1; ; tries += 1) {
+  const deadline = performance.now() + OUTLAST_MS;
+  for (;;) {
     try {
       return await work();
     } catch (cause) {
-      if (tries === OUTLAST_TRIES_MAX || !isDatabaseLost(cause)) throw cause;
+      if (performance.now() > deadline || !isDatabaseLost(cause)) throw cause;
       await sleep(OUTLAST_PAUSE_MS);
     }
   }

@@ -13,8 +13,8 @@ export type LineFate = 'pass' | 'refuse' | 'swallow' | 'hold';
 export type DatabaseDoor = {
   /** Where the gateways find the database. */
   url: string;
-  /** Asked for every piece that passes, whoever said it. */
-  decide(fate: () => LineFate): void;
+  /** Asked for every piece that passes, whoever said it, with how many connections there were before. */
+  decide(fate: (connection: number) => LineFate): void;
   /** How many connections it broke. */
   broken(): number;
   close(): Promise<void>;
@@ -28,12 +28,14 @@ export async function openDatabaseDoor(databaseUrl: string): Promise<DatabaseDoo
     socketFolder === null
       ? connect({ host: behind.hostname, port })
       : connect({ path: join(socketFolder, `.s.PGSQL.${port}`) });
-  let decide: () => LineFate = () => 'pass';
+  let decide: (connection: number) => LineFate = () => 'pass';
+  let opened = 0;
   let broken = 0;
   const held = new Set<() => void>();
   const open = new Set<Socket>();
   const server = createServer((client) => {
     const database = reach();
+    const number = opened++;
     const both = [client, database];
     const hangUp = () => {
       for (const socket of both) socket.destroy();
@@ -53,7 +55,7 @@ export async function openDatabaseDoor(databaseUrl: string): Promise<DatabaseDoo
     }
     const carry = (from: Socket, to: Socket, breaks: LineFate) =>
       from.on('data', (chunk) => {
-        const fate = decide();
+        const fate = decide(number);
         if (fate === breaks) return breakOff();
         if (fate !== 'hold') return to.write(chunk);
         from.pause();
