@@ -23,6 +23,9 @@ export type IssuedKey = {
   publisherId: Uuid | undefined;
 };
 
+/** How a purchase is paid, and who waits for it: see `Buying`. */
+type Payment = { carried: Carried; credential: Credential; client: AbortSignal };
+
 export type SignUpInput = { role: 'agent' | 'publisher'; label: string | undefined };
 
 /** What signing up costs; the challenge for it and the purchase of it name the same request. */
@@ -72,11 +75,11 @@ export function signUpPurchase(
 export async function signUp(
   deps: GatewayDeps,
   input: SignUpInput,
-  payment: { carried: Carried; credential: Credential },
+  payment: Payment,
 ): Promise<{ key: IssuedKey; claim: Claim }> {
   const demand = signUpDemand(deps, input, payment.carried);
   const decide = (claimKey: string) => signUpPurchase(deps, input, claimKey);
-  const answer = await purchase(deps, demand, payment.credential, decide);
+  const answer = await purchase(deps, demand, payment.credential, { decide, client: payment.client });
   invariant(answer.purpose === 'signup', `claim ${answer.claim.id} is not a signup`);
   const { claim, keyText } = answer;
   const balance = await guardClaim(deps, demand, claim.id, () => balanceOf(deps, claim.accountId));
@@ -110,10 +113,11 @@ export async function topUp(
   deps: GatewayDeps,
   principal: Principal,
   amount: Millicents,
-  payment: { carried: Carried; credential: Credential },
+  payment: Payment,
 ): Promise<{ balance: bigint; claim: Claim }> {
   const demand = topUpDemand(deps, principal, amount, payment.carried);
-  const { claim } = await purchase(deps, demand, payment.credential, () => topUpPurchase(principal));
+  const decide = () => topUpPurchase(principal);
+  const { claim } = await purchase(deps, demand, payment.credential, { decide, client: payment.client });
   const balance = await guardClaim(deps, demand, claim.id, () => balanceOf(deps, principal.accountId));
   return { balance, claim };
 }

@@ -22,7 +22,7 @@ import { type Demand, demandPayment, railOf } from './demand.ts';
 import type { GatewayDeps } from './deps.ts';
 import { letGo, UNKNOWN_REQUEST } from './let-go.ts';
 import { limitPayer } from './limit-payer.ts';
-import { awaitSilentGateways, takeOwed } from './owed-answer.ts';
+import { awaitSilentGateways, takeOwedAlone } from './owed-answer.ts';
 
 export type Admission =
   /** The payment was used before. `isProven`: whoever shows it received our challenge for it. */
@@ -74,10 +74,14 @@ export async function admitCredential(
     }
     case 'refused': {
       // The earlier payment may be what emptied the purse.
-      const { payer } = verification;
-      const unused = payer === undefined ? undefined : { claimKey, payer, quoteHash: hashQuoteOf(opening) };
-      const owed = unused && (await takeOwed(deps, demand, unused));
-      if (owed) return { kind: 'owed', claim: owed };
+      const { authorization } = verification;
+      const quoteHash = hashQuoteOf(opening);
+      const earlier =
+        authorization && (await takeOwedAlone(deps, demand, { authorization, quoteHash, wire }));
+      if (earlier?.kind === 'owed') return earlier;
+      // A copy of this request may have been given it an instant ago.
+      const used = authorization && (await findUse(deps.sql, claimKey));
+      if (used) return toExisting(used, demand, credential, opening);
       throw await refuse(verification.reason, 'verification-failed');
     }
     case 'unavailable':

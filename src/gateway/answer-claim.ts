@@ -3,7 +3,7 @@ import { isDatabaseLost } from '../core/database-lost.ts';
 import type { Uuid } from '../core/ids.ts';
 import { invariant } from '../core/invariant.ts';
 import { Problem } from '../core/problem.ts';
-import { type Claim, findClaim, markAnswer, markFailureTold, type WireName } from '../payments/index.ts';
+import { type Claim, findClaim, markAnswer, type WireName } from '../payments/index.ts';
 import { readContext } from './claim-context.ts';
 import { type Demand, demandPayment } from './demand.ts';
 import type { GatewayDeps } from './deps.ts';
@@ -41,18 +41,15 @@ export async function answerClaim(
   let claim = { ...first, wire: asker.wire ?? first.wire };
   for (;;) {
     if (claim.state === 'delivered') return serve(deps, claim, asker);
-    if (claim.state === 'failed') {
-      if (asker.isProven) await markFailureTold(deps.sql, claim.id);
-      throw await toFailure(deps, demand, claim, asker);
-    }
+    if (claim.state === 'failed') throw await toFailure(deps, demand, claim, asker);
     if (!asker.isOwed && claim.answerState === 'waiting') throw inFlight();
     if (Date.now() > deadline) break;
     await sleep(POLL_MS);
     const current = await findClaim(deps.sql, claim.id);
     if (!current) throw withdrawn();
-    claim = { ...current, wire: asker.wire ?? first.wire ?? current.wire };
+    claim = { ...current, askedBy: first.askedBy, wire: asker.wire ?? first.wire ?? current.wire };
   }
-  if (asker.isOwed) await markAnswer(deps.sql, claim.id, 'lost');
+  if (asker.isOwed) await markAnswer(deps.sql, claim.askedBy, 'lost');
   throw outcomeUnknown(claim);
 }
 

@@ -5,7 +5,6 @@ import { type Admission, admitCredential, isProof, sameRequest } from './admit-c
 import { type Asker, answerClaim, doubtWhileLost } from './answer-claim.ts';
 import { type Demand, demandPayment } from './demand.ts';
 import type { GatewayDeps } from './deps.ts';
-import { refuseIfBlocked } from './failure.ts';
 import { guardClaim, watchClient } from './guard-claim.ts';
 import { openCallClaim, toPayment } from './open-claim.ts';
 import { type CredentialAnswer, runThenSettle, settleThenRun } from './run-claim.ts';
@@ -42,27 +41,25 @@ async function callAdmitted(
   deps: GatewayDeps,
   { sale, demand, admission, wire, client }: Admitted,
 ): Promise<CredentialAnswer> {
-  if (admission.kind === 'existing') {
-    return answerCall(deps, demand, admission.claim, { isProven: admission.isProven, isOwed: false, wire });
-  }
   const watch = (id: Uuid, answer: () => Promise<CredentialAnswer>) =>
     watchClient(deps, { id, client }, answer);
   const guard = (id: Uuid, work: () => Promise<CredentialAnswer>) =>
     watch(id, () => guardClaim(deps, demand, id, work));
-  const answerOwed = (claim: Claim) =>
-    watch(claim.id, () => answerCall(deps, demand, claim, { isProven: true, isOwed: true, wire }));
-  if (admission.kind === 'owed') return answerOwed(admission.claim);
-  // Money that has arrived is not sent away: what its call does not deliver is credit.
-  if (admission.authorization.state !== 'paid') refuseIfBlocked(deps, sale, admission.authorization.payer);
+  const answer = (claim: Claim, asker: Omit<Asker, 'wire'>) =>
+    watch(claim.askedBy, () => answerCall(deps, demand, claim, { ...asker, wire }));
+  if (admission.kind === 'existing') {
+    return answer(admission.claim, { isProven: admission.isProven, isOwed: false });
+  }
+  if (admission.kind === 'owed') return answer(admission.claim, { isProven: true, isOwed: true });
   const opened = await openCallClaim(deps, sale, demand, toPayment(admission));
   switch (opened.kind) {
     case 'owed':
-      return answerOwed(opened.claim);
+      return answer(opened.claim, { isProven: true, isOwed: true });
     case 'taken': {
       const used = await findUse(deps.sql, admission.authorization.claimKey);
       invariant(used, `claim ${opened.claimId} is missing`);
       const claim = sameRequest(used, demand);
-      return answerCall(deps, demand, claim, { isProven: isProof(claim, admission), isOwed: false, wire });
+      return answer(claim, { isProven: isProof(claim, admission), isOwed: false });
     }
     case 'insufficient-funds':
       throw await demandPayment(deps, demand, {

@@ -25,6 +25,7 @@ import { type Demand, demandPayment } from './demand.ts';
 import type { GatewayDeps } from './deps.ts';
 import { noteFailure, refuseIfBlocked, toProblem, toUncharged } from './failure.ts';
 import { guardClaim } from './guard-claim.ts';
+import { openHeard } from './lost-opening.ts';
 import { commitCovered, releaseRun, runSale, withdrawRun } from './run-sale.ts';
 import {
   hashRequest,
@@ -239,12 +240,14 @@ export function payerOf(principal: Principal): string {
   return `account:${principal.accountId}`;
 }
 
+type OpenedKeyClaim = { kind: 'opened'; hold: HoldResult; free: FreeCall | undefined } | { kind: 'taken' };
+
 async function openKeyClaim(
   deps: GatewayDeps,
   { sale, demand }: Ordered,
   principal: Principal,
   claimKey: string,
-): Promise<{ kind: 'opened'; hold: HoldResult; free: FreeCall | undefined } | { kind: 'taken' }> {
+): Promise<OpenedKeyClaim> {
   const id = claimIdOf(claimKey);
   const context: ClaimContext = {
     purpose: 'call',
@@ -255,31 +258,44 @@ async function openKeyClaim(
     requestHash: hashRequest(sale.request).toString('hex'),
     keyId: principal.keyId,
   };
+  return openHeard(deps, id, ({ opening }) =>
+    withTransaction(deps.sql, (tx) =>
+      enterKeyClaim(deps, tx, { sale, demand, principal, claimKey, context: { ...context, opening } }),
+    ),
+  );
+}
+
+type Entry = Ordered & { principal: Principal; claimKey: string; context: ClaimContext };
+
+async function enterKeyClaim(
+  deps: GatewayDeps,
+  tx: Tx,
+  { sale, demand, principal, claimKey, context }: Entry,
+): Promise<OpenedKeyClaim> {
+  const id = claimIdOf(claimKey);
   const { accountId, keyId, capIds } = principal;
-  return withTransaction(deps.sql, async (tx) => {
-    // Before the claim, as that says what the call costs; with a claim of somebody quicker it is undone.
-    const free = await takeAllowance(deps, tx, { sale, principal, id });
-    const price = free ? ZERO : demand.amount;
-    const isOurs = await insertClaim(tx, {
-      ...{ claimKey, purpose: 'call', rail: null, wire: null, payer: payerOf(principal), accountId },
-      ...{ amount: price, requestDigest: demand.requestDigest, quoteHash: null },
-      ...{ mode: 'after-run', state: 'running', worker: deps.worker.id, context, intent: null },
-    });
-    if (!isOurs) {
-      if (free) await giveBackFreeCall(tx, free);
-      return { kind: 'taken' };
-    }
-    const request = toHoldRequest(sale, { id, accountId, keyId, price, hasClaim: true });
-    // A free call has nothing to set aside.
-    const setAside = async (): Promise<HoldResult> =>
-      free ? { kind: 'held' } : deps.ledger.holdBalance(tx, { ...request, capIds });
-    const hold = (await maySpend(tx, keyId)) ? await setAside() : { kind: 'key-refused' as const };
-    if (hold.kind !== 'held') {
-      await withdrawClaim(tx, claimKey);
-      if (free) await giveBackFreeCall(tx, free);
-    }
-    return { kind: 'opened', hold, free };
+  // Before the claim, as that says what the call costs; with a claim of somebody quicker it is undone.
+  const free = await takeAllowance(deps, tx, { sale, principal, id });
+  const price = free ? ZERO : demand.amount;
+  const isOurs = await insertClaim(tx, {
+    ...{ claimKey, purpose: 'call', rail: null, wire: null, payer: payerOf(principal), accountId },
+    ...{ amount: price, requestDigest: demand.requestDigest, quoteHash: null },
+    ...{ mode: 'after-run', state: 'running', worker: deps.worker.id, context, intent: null },
   });
+  if (!isOurs) {
+    if (free) await giveBackFreeCall(tx, free);
+    return { kind: 'taken' };
+  }
+  const request = toHoldRequest(sale, { id, accountId, keyId, price, hasClaim: true });
+  // A free call has nothing to set aside.
+  const setAside = async (): Promise<HoldResult> =>
+    free ? { kind: 'held' } : deps.ledger.holdBalance(tx, { ...request, capIds });
+  const hold = (await maySpend(tx, keyId)) ? await setAside() : { kind: 'key-refused' as const };
+  if (hold.kind !== 'held') {
+    await withdrawClaim(tx, claimKey);
+    if (free) await giveBackFreeCall(tx, free);
+  }
+  return { kind: 'opened', hold, free };
 }
 
 function toReceipt(

@@ -5,6 +5,8 @@ import { type Claim, failureSchema } from '../payments/index.ts';
 const uuid = z.string();
 /** What its challenge said is sold; claims from before this was kept do not say. */
 const resourceUrl = z.string().optional();
+/** Which request opened it; claims from before this was kept do not say. */
+const opening = z.string().optional();
 const sha256Hex = z.string().regex(/^[0-9a-f]{64}$/);
 
 /** What finishing a claim needs besides the money, as the database keeps it: enough after any crash. */
@@ -21,6 +23,7 @@ const contextSchema = z.discriminatedUnion('purpose', [
     /** The payer was told to expect the answer under a refund key when it fails. */
     keyId: uuid.optional(),
     resourceUrl,
+    opening,
   }),
   z.object({
     purpose: z.literal('signup'),
@@ -33,10 +36,11 @@ const contextSchema = z.discriminatedUnion('purpose', [
       .regex(/^[0-9]+$/)
       .default('0'),
     resourceUrl,
+    opening,
   }),
-  z.object({ purpose: z.literal('topup'), resourceUrl }),
+  z.object({ purpose: z.literal('topup'), resourceUrl, opening }),
   /** Money that buys nothing: it becomes credit, and the failure says why. */
-  z.object({ purpose: z.literal('credit'), failure: failureSchema, resourceUrl }),
+  z.object({ purpose: z.literal('credit'), failure: failureSchema, resourceUrl, opening }),
 ]);
 
 export type ClaimContext = z.infer<typeof contextSchema>;

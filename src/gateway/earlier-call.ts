@@ -1,14 +1,21 @@
 import { ZERO } from '../core/money.ts';
 import { Problem } from '../core/problem.ts';
-import { type Claim, type Credential, claimIdOf, findClaim, hashQuoteId } from '../payments/index.ts';
-import { type Admission, admitCredential, sameRequest } from './admit-credential.ts';
+import {
+  type Claim,
+  type Credential,
+  claimIdOf,
+  findClaim,
+  findUse,
+  hashQuoteId,
+} from '../payments/index.ts';
+import { type Admission, admitCredential, isProof, sameRequest } from './admit-credential.ts';
 import { type Asker, answerClaim } from './answer-claim.ts';
 import { answerStoredCall, keyClaimKeyOf } from './call-with-key.ts';
 import { type Demand, findCredential } from './demand.ts';
 import type { GatewayDeps } from './deps.ts';
 import { watchClient } from './guard-claim.ts';
 import { letGo } from './let-go.ts';
-import { takeOwed } from './owed-answer.ts';
+import { takeOwedAlone } from './owed-answer.ts';
 import { type PaidCallAnswer, type PaidCallInput, tellCredentialPaid, tellKeyPaid } from './paid-call.ts';
 import { type CallInput, nameCall } from './resolve-sale.ts';
 import { digestCall } from './sale.ts';
@@ -64,7 +71,7 @@ async function answerCredential(
       const told = await answerClaim(deps, demand, claim, { ...asker, wire: credential.wire });
       return told.purpose === 'call' ? tellCredentialPaid(deps, earlier.principal, told) : undefined;
     };
-    return asker.isOwed ? await watchClient(deps, { id: claim.id, client }, answer) : await answer();
+    return await watchClient(deps, { id: claim.askedBy, client }, answer);
   } catch (cause) {
     // Nothing was paid, and for what cannot be sold no payment is asked.
     if (cause instanceof Problem && cause.type === 'payment-required') return undefined;
@@ -87,10 +94,17 @@ async function findPaid(
   if (admission.kind === 'owed') return { claim: admission.claim, asker: { isProven: true, isOwed: true } };
   const { authorization, credential, quote } = admission;
   if (authorization.state === 'authorised') {
-    const { claimKey, payer } = authorization;
     const quoteHash = credential.quoteToken === undefined ? null : hashQuoteId(quote);
-    const owed = await takeOwed(deps, demand, { claimKey, payer, quoteHash });
-    return owed && { claim: owed, asker: { isProven: true, isOwed: true } };
+    const owed = await takeOwedAlone(deps, demand, { authorization, quoteHash, wire: credential.wire });
+    if (owed?.kind === 'owed') return { claim: owed.claim, asker: { isProven: true, isOwed: true } };
+    // A copy of this request may have been given it an instant ago.
+    const used = await findUse(deps.sql, authorization.claimKey);
+    return (
+      used && {
+        claim: sameRequest(used, demand),
+        asker: { isProven: isProof(used, { credential, quote }), isOwed: false },
+      }
+    );
   }
   if (authorization.state !== 'paid' || credential.quoteToken === undefined) return undefined;
   const failure = { problem: earlier.problem.type, detail: earlier.problem.message };

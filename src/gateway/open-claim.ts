@@ -8,9 +8,9 @@ import {
   type ClaimMode,
   type Credential,
   claimIdOf,
+  findUse,
   hashQuoteId,
   insertClaim,
-  isAttached,
   type Quote,
   toIntent,
   type WireName,
@@ -18,6 +18,8 @@ import {
 import type { ClaimContext } from './claim-context.ts';
 import type { Demand } from './demand.ts';
 import type { GatewayDeps } from './deps.ts';
+import { refuseIfBlocked } from './failure.ts';
+import { type Opening, openHeard } from './lost-opening.ts';
 import { takeOwed } from './owed-answer.ts';
 import type { Purchase } from './purchase.ts';
 import { hashRequest, type Sale, toHoldRequest } from './sale.ts';
@@ -64,12 +66,17 @@ export async function openCallClaim(
 ): Promise<OpenedClaim> {
   const { authorization, quote } = payment;
   const claimId = claimIdOf(authorization.claimKey);
-  return withTransaction(deps.sql, async (tx): Promise<OpenedClaim> => {
-    const earlier = await findEarlier(deps, tx, demand, payment);
+  return inOpening(deps, claimId, async (tx, opening) => {
+    const earlier = await findEarlier(deps, tx, demand, { ...payment, ...opening });
     if (earlier) return earlier;
+    // Money that has arrived is not sent away: what its call does not deliver is credit.
+    if (authorization.state !== 'paid' && !payment.isUnattended) {
+      refuseIfBlocked(deps, sale, authorization.payer);
+    }
     const mode = await decideMode(deps, tx, sale, authorization);
-    if (mode === 'insufficient-funds') return { kind: mode };
+    if (mode === 'insufficient-funds') return unlessUsed(tx, authorization);
     const context: ClaimContext = {
+      ...opening,
       purpose: 'call',
       toolId: sale.toolId,
       versionId: sale.versionId,
@@ -103,14 +110,15 @@ export async function openPurchaseClaim(
   input: Purchase,
 ): Promise<OpenedClaim> {
   const claimId = claimIdOf(payment.authorization.claimKey);
-  return withTransaction(deps.sql, async (tx): Promise<OpenedClaim> => {
-    const earlier = await findEarlier(deps, tx, demand, payment);
+  return inOpening(deps, claimId, async (tx, opening) => {
+    const earlier = await findEarlier(deps, tx, demand, { ...payment, ...opening });
     if (earlier) return earlier;
     const { authorization } = payment;
     const verdict = await assessRisk(tx, { ...authorization, payeeId: input.payeeId }, deps.risk);
-    if (verdict.kind === 'insufficient-funds') return verdict;
-    const { limit, ...claim } = input;
-    if (!(await enterClaim(deps, tx, { demand, payment, mode: 'before-run', ...claim }))) {
+    if (verdict.kind === 'insufficient-funds') return unlessUsed(tx, authorization);
+    const { limit, accountId } = input;
+    const context = { ...input.context, ...opening };
+    if (!(await enterClaim(deps, tx, { demand, payment, mode: 'before-run', accountId, context }))) {
       return { kind: 'taken', claimId };
     }
     // Money that has arrived is not sent away.
@@ -121,6 +129,20 @@ export async function openPurchaseClaim(
   });
 }
 
+function inOpening(
+  deps: GatewayDeps,
+  claimId: Uuid,
+  open: (tx: Tx, opening: Opening) => Promise<OpenedClaim>,
+): Promise<OpenedClaim> {
+  return openHeard(deps, claimId, (opening) => withTransaction(deps.sql, (tx) => open(tx, opening)));
+}
+
+/** What another request has used an instant ago is no money that is missing. */
+async function unlessUsed(tx: Tx, { claimKey }: Authorization): Promise<OpenedClaim> {
+  const isUsed = (await findUse(tx, claimKey)) !== undefined;
+  return isUsed ? { kind: 'taken', claimId: claimIdOf(claimKey) } : { kind: 'insufficient-funds' };
+}
+
 /**
  * The earlier payment that a new one is attached to, where that can be left unused. Money that has arrived, or is held
  * for us, buys what it was sent for: nobody would give it back.
@@ -129,16 +151,11 @@ async function findEarlier(
   deps: GatewayDeps,
   tx: Tx,
   demand: Demand,
-  { authorization, quote, isEcho }: NewPayment,
+  { authorization, quote, isEcho, wire, opening }: NewPayment & Opening,
 ): Promise<OpenedClaim | undefined> {
-  const { claimKey, payer, state } = authorization;
-  if (state !== 'authorised') return undefined;
+  if (authorization.state !== 'authorised') return undefined;
   const quoteHash = isEcho ? hashQuoteId(quote) : null;
-  const owed = await takeOwed(deps, demand, { claimKey, payer, quoteHash }, tx);
-  if (owed) return { kind: 'owed', claim: owed };
-  // A copy of this request may have attached it an instant ago.
-  const claimId = claimIdOf(claimKey);
-  return (await isAttached(tx, claimId)) ? { kind: 'taken', claimId } : undefined;
+  return takeOwed(deps, tx, demand, { authorization, wire, quoteHash, opening });
 }
 
 async function decideMode(

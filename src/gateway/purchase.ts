@@ -4,11 +4,18 @@ import type { Problem } from '../core/problem.ts';
 import type { Tx } from '../db/index.ts';
 import { type Claim, type Credential, claimIdOf, findUse, markAnswer } from '../payments/index.ts';
 import { type Admission, admitCredential, isProof, sameRequest } from './admit-credential.ts';
-import { answerClaim, type ClaimAnswer, doubtWhileLost, outcomeUnknown, toFailure } from './answer-claim.ts';
+import {
+  type Asker,
+  answerClaim,
+  type ClaimAnswer,
+  doubtWhileLost,
+  outcomeUnknown,
+  toFailure,
+} from './answer-claim.ts';
 import type { ClaimContext } from './claim-context.ts';
 import { type Demand, demandPayment } from './demand.ts';
 import type { GatewayDeps } from './deps.ts';
-import { guardClaim } from './guard-claim.ts';
+import { guardClaim, watchClient } from './guard-claim.ts';
 import { openPurchaseClaim, toPayment } from './open-claim.ts';
 import { applySettlement, settleOnRail } from './settle-claim.ts';
 
@@ -29,37 +36,36 @@ export async function purchase(
   deps: GatewayDeps,
   demand: Demand,
   credential: Credential,
-  decide: (claimKey: string) => Purchase,
+  { decide, client }: Buying,
 ): Promise<ClaimAnswer> {
   const bound = AbortSignal.timeout(deps.settings.settleTimeoutMs);
   const admission = await admitCredential(deps, demand, credential, bound);
   const id = 'claim' in admission ? admission.claim.id : claimIdOf(admission.authorization.claimKey);
   return doubtWhileLost(id, () =>
-    purchaseAdmitted(deps, demand, { admission, wire: credential.wire, decide }),
+    purchaseAdmitted(deps, demand, { admission, wire: credential.wire, decide, client }),
   );
 }
 
-type Admitted = {
-  admission: Admission;
-  wire: Credential['wire'];
-  decide: (claimKey: string) => Purchase;
-};
+/** `client` aborts when nobody waits for the answer any more; the purchase goes on. */
+export type Buying = { decide: (claimKey: string) => Purchase; client: AbortSignal };
+type Admitted = Buying & { admission: Admission; wire: Credential['wire'] };
 
 async function purchaseAdmitted(
   deps: GatewayDeps,
   demand: Demand,
-  { admission, wire, decide }: Admitted,
+  { admission, wire, decide, client }: Admitted,
 ): Promise<ClaimAnswer> {
+  const answer = (claim: Claim, asker: Omit<Asker, 'wire'>) =>
+    watchClient(deps, { id: claim.askedBy, client }, () =>
+      answerClaim(deps, demand, claim, { ...asker, wire }),
+    );
   if (admission.kind === 'existing') {
-    return answerClaim(deps, demand, admission.claim, { isProven: admission.isProven, isOwed: false, wire });
+    return answer(admission.claim, { isProven: admission.isProven, isOwed: false });
   }
-  if (admission.kind === 'owed') {
-    return answerClaim(deps, demand, admission.claim, { isProven: true, isOwed: true, wire });
-  }
+  if (admission.kind === 'owed') return answer(admission.claim, { isProven: true, isOwed: true });
   const purchased = decide(admission.authorization.claimKey);
   const opened = await openPurchaseClaim(deps, demand, toPayment(admission), purchased);
-  if (opened.kind === 'owed')
-    return answerClaim(deps, demand, opened.claim, { isProven: true, isOwed: true, wire });
+  if (opened.kind === 'owed') return answer(opened.claim, { isProven: true, isOwed: true });
   if (opened.kind === 'insufficient-funds') {
     const detail = 'The payer does not own what this costs on top of what it owes.';
     throw await demandPayment(deps, demand, { detail });
@@ -67,10 +73,9 @@ async function purchaseAdmitted(
   const claim = await findUse(deps.sql, admission.authorization.claimKey);
   invariant(claim, 'a purchase has a claim');
   if (opened.kind === 'taken') {
-    const asker = { isProven: isProof(claim, admission), isOwed: false, wire };
-    return answerClaim(deps, demand, sameRequest(claim, demand), asker);
+    return answer(sameRequest(claim, demand), { isProven: isProof(claim, admission), isOwed: false });
   }
-  return settlePurchase(deps, demand, claim);
+  return watchClient(deps, { id: claim.id, client }, () => settlePurchase(deps, demand, claim));
 }
 
 /** Lets the money of a purchase in and gives what it buys. */

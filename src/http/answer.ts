@@ -21,14 +21,13 @@ export function announcePayment(deps: HttpDeps, c: Ctx, claim: Claim): void {
 export function watchDelivery(deps: HttpDeps, c: Ctx, claim: Claim): void {
   const outgoing = c.env?.outgoing;
   const note = (isDelivered: boolean) => {
-    markAnswer(deps.sql, claim.id, isDelivered ? 'answered' : 'lost').catch((cause: unknown) => {
+    markAnswer(deps.sql, claim.askedBy, isDelivered ? 'answered' : 'lost').catch((cause: unknown) => {
       deps.log.warn({ claimId: claim.id, err: cause }, 'could not note whether an answer was delivered');
     });
   };
   if (!outgoing) note(true);
   else if (!outgoing.destroyed) outgoing.once('close', () => note(outgoing.writableFinished));
-  // A call's own watch noted it the moment its client left, and by now its answer may be another request's.
-  else if (claim.purpose !== 'call') note(false);
+  else note(false);
 }
 
 /** Aborts when the client is gone before it was answered. */

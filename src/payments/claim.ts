@@ -35,10 +35,16 @@ export type NewClaim = {
   worker: string;
   context: Record<string, unknown>;
   intent: SettlementIntent | null;
+  /** The claim whose answer it is given, and since when that is owed. */
+  attachedTo?: Uuid;
+  createdAt?: Date;
 };
 
-export type Claim = Omit<NewClaim, 'state' | 'amount' | 'answerState'> & {
+export type Claim = Omit<NewClaim, 'state' | 'amount' | 'answerState' | 'attachedTo'> & {
   id: Uuid;
+  attachedTo: Uuid | null;
+  /** Whose `answerState` says whether the answer reached who asks now: its own, or that of a payment attached to it. */
+  askedBy: Uuid;
   amount: bigint;
   state: ClaimState;
   answerState: AnswerState;

@@ -1,5 +1,5 @@
 export { type Answers, createAnswers } from './answer/answer.ts';
-export { findUse, isAttached, takeOwedClaim, type Unused } from './attachment/store.ts';
+export { findUse, lockOwed } from './attachment/store.ts';
 export type { Checkout, CheckoutInput, CheckoutOpening } from './checkout.ts';
 export {
   type AnswerState,

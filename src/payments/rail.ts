@@ -95,8 +95,8 @@ export type Authorization = {
 
 export type Verification =
   | { kind: 'authorised'; authorization: Authorization }
-  /** It can never pay this quote; `reason` is public. `payer` surely signed it, and only lacks the money. */
-  | { kind: 'refused'; reason: string; payer?: string }
+  /** It can never pay this quote; `reason` is public. What its payer surely signed, where only the money lacks. */
+  | { kind: 'refused'; reason: string; authorization?: Authorization }
   /** It was spent on-rail, to us, before we claimed it: credited to its payer, never served. */
   | { kind: 'spent'; authorization: Authorization; settlement: Settled }
   /** The rail cannot say now. */

@@ -43,6 +43,8 @@ export const paymentClaim = pgTable(
     closedAt: time('closed_at'),
     /** When nothing could undo the money any more; null while a chain may still take it back. */
     finalAt: time('final_at'),
+    /** The earlier claim whose answer this payment was given. It stays unused, so it is `failed`. */
+    attachedTo: uuid('attached_to'),
   },
   (table) => [
     primaryKey({ columns: [table.id, table.bucket] }),
@@ -68,27 +70,6 @@ export const paymentClaim = pgTable(
       .where(
         sql`${table.closedAt} IS NOT NULL AND ${table.reference} IS NULL AND (${table.state} = 'failed' OR ${table.amount} = 0)`,
       ),
-  ],
-);
-
-/**
- * A credential that stays unused: its payer signed again, and an earlier payment's answer was owed. Whoever repeats it
- * is given that one again, and it is never settled. Gone with the claim it is attached to.
- */
-export const paymentAttachment = pgTable(
-  'payment_attachment',
-  {
-    bucket: smallint('bucket').notNull(),
-    /** What the id of its own claim would be. */
-    id: uuid('id').notNull(),
-    claimId: uuid('claim_id').notNull(),
-    /** Of the quote that this credential came with, as a claim has its own. */
-    quoteHash: bytea('quote_hash'),
-    createdAt: time('created_at').notNull().defaultNow(),
-  },
-  (table) => [
-    primaryKey({ columns: [table.id, table.bucket] }),
-    index('payment_attachment_claim').on(table.claimId),
   ],
 );
 

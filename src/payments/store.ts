@@ -13,9 +13,9 @@ import {
 import type { RailName, SettlementIntent } from './rail.ts';
 import type { paymentClaim } from './schema.ts';
 
-export type ClaimRow = typeof paymentClaim.$inferSelect;
+type ClaimRow = typeof paymentClaim.$inferSelect;
 
-export function toClaim(row: ClaimRow): Claim {
+function toClaim(row: ClaimRow): Claim {
   return {
     ...row,
     // The columns were written from these very types by `insertClaim`.
@@ -24,6 +24,7 @@ export function toClaim(row: ClaimRow): Claim {
     context: row.context as Record<string, unknown>,
     intent: readIntent(row.intent),
     failure: row.failure ? failureSchema.parse(row.failure) : null,
+    askedBy: row.id,
   };
 }
 
@@ -101,22 +102,25 @@ export async function markAnswer(sql: Queryable, id: Uuid, state: 'lost' | 'answ
 /** Notes that a payer was told of a failure that left it with credit: it is not owed any more. */
 export async function markFailureTold(sql: Queryable, id: Uuid): Promise<void> {
   await sql`UPDATE payment_claim SET answer_state = 'answered'
-    WHERE id = ${id} AND state = 'failed' AND reference IS NOT NULL`;
+    WHERE id = ${id} AND (attached_to IS NOT NULL OR (state = 'failed' AND reference IS NOT NULL))`;
 }
 
 /**
  * Whether an earlier payment of this payer for this very request is in the hands of a gateway that is gone, or
- * has not been heard of lately: its answer may be owed a moment from now.
+ * has not been heard of lately, or is over and was not answered yet: its answer may be owed a moment from now.
  */
 export async function isAnswerInDoubt(
   sql: Sql,
   input: { payer: string; requestDigest: string; purpose: string; since: Date; silenceMs: number },
 ): Promise<boolean> {
   const rows = await sql`SELECT 1 FROM payment_claim c LEFT JOIN payment_worker w ON w.id = c.worker
+    LEFT JOIN payment_claim a ON a.id = c.attached_to
     WHERE c.payer = ${input.payer} AND c.request_digest = ${input.requestDigest} AND c.purpose = ${input.purpose}
-      AND c.created_at > ${input.since} AND c.answer_state = 'waiting' AND c.state IN ('running', 'settling')
-      AND (w.id IS NULL OR w.stopped_at IS NOT NULL
-        OR w.heartbeat_at < now() - ${input.silenceMs} * interval '1 millisecond')
+      AND c.created_at > ${input.since} AND c.answer_state = 'waiting'
+      AND CASE WHEN coalesce(a.state, c.state) IN ('running', 'settling')
+        THEN w.id IS NULL OR w.stopped_at IS NOT NULL
+          OR w.heartbeat_at < now() - ${input.silenceMs} * interval '1 millisecond'
+        ELSE coalesce(a.state, c.state) = 'delivered' OR coalesce(a.reference, c.reference) IS NOT NULL END
     LIMIT 1`;
   return rows.length > 0;
 }

@@ -2,7 +2,6 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { bucketOf, newUuid } from '../../src/core/ids.ts';
 import { inSlices, pruneHistory, pruneShortLived } from '../../src/jobs/index.ts';
 import { checkLedger } from '../../src/ledger/index.ts';
-import { isAttached } from '../../src/payments/index.ts';
 import { createAgent, jsonBody, publishEcho, readAnswer } from '../e2e/fixtures.ts';
 import { bearer, type Surface, startSurface, times } from '../e2e/surface.ts';
 import { waitUntil } from '../harness/process.ts';
@@ -145,8 +144,6 @@ test('a claim stays whole while its answer is stored, its money is not final, or
 test('a payment that was let go is remembered until its rail says that it can never arrive', async () => {
   const { sql } = surface.database;
   const { id } = await payCall();
-  const attached = newUuid();
-  await sql`INSERT INTO payment_attachment (bucket, id, claim_id) VALUES (${bucketOf(attached)}, ${attached}, ${id})`;
   await sql`UPDATE payment_claim SET state = 'failed', reference = NULL, final_at = NULL,
     failure = ${sql.json({ problem: 'tool-failed', detail: 'It failed.' })}, next_attempt_at = 'infinity' WHERE id = ${id}`;
   await sql`UPDATE ledger_exposure SET state = 'unknown' WHERE id = ${id}`;
@@ -154,7 +151,6 @@ test('a payment that was let go is remembered until its rail says that it can ne
   const expectKept = async () => {
     await pruneAll();
     expect(await findRow(id)).toMatchObject({ state: 'failed' });
-    expect(await isAttached(sql, attached)).toBe(true);
   };
   await expectKept();
   await sql`UPDATE ledger_exposure SET state = 'void' WHERE id = ${id}`;
@@ -163,7 +159,6 @@ test('a payment that was let go is remembered until its rail says that it can ne
   await sql`UPDATE payment_claim SET next_attempt_at = 'infinity' WHERE id = ${id}`;
   await pruneAll();
   expect(await findRow(id)).toBeUndefined();
-  expect(await isAttached(sql, attached)).toBe(false);
 });
 
 test('money that became credit, and keys that were bought, keep their claims for good', async () => {

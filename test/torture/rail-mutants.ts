@@ -50,16 +50,22 @@ export const RAIL_MUTANTS = {
     what: 'a payment that stayed unused, as an earlier one was owed its answer, pays when it is repeated',
     pieces: [
       {
-        file: 'src/payments/attachment/store.ts',
+        file: 'src/gateway/owed-answer.ts',
+        find: 'const used = await findUse(tx, claimKey);',
         // biome-ignore lint/suspicious/noTemplateCurlyInString: it is the text of another file
-        find: 'WHERE a.id = ${id} AND a.bucket',
-        // biome-ignore lint/suspicious/noTemplateCurlyInString: it is the text of another file
-        replace: 'WHERE false AND a.id = ${id} AND a.bucket',
+        replace:
+          'const used = await findUse(tx, claimKey); await tx`DELETE FROM payment_claim WHERE id = ${claimId}`;',
       },
+    ],
+    caughtBy: ['paid-again'],
+  },
+  'left-in-hands': {
+    what: 'who buys a key and goes away is not noticed',
+    pieces: [
       {
-        file: 'src/payments/attachment/store.ts',
-        find: 'return rows.length > 0;',
-        replace: 'return rows.length < 0;',
+        file: 'src/gateway/purchase.ts',
+        find: 'return watchClient(deps, { id: claim.id, client }, () => settlePurchase(deps, demand, claim));',
+        replace: 'return settlePurchase(deps, demand, claim);',
       },
     ],
     caughtBy: ['paid-again'],

@@ -187,7 +187,7 @@ function listOpen({ world }: Pick<Storm, 'world'>): Promise<Open[]> {
       UNION ALL SELECT state || ' ' || purpose || ' by ' || coalesce(rail, 'key') FROM payment_claim
         WHERE state IN ('running', 'settling')
       UNION ALL SELECT 'answers that nobody gave or owes' FROM payment_claim
-        WHERE rail IS NOT NULL AND state = 'delivered' AND answer_state = 'waiting'
+        WHERE rail IS NOT NULL AND (state = 'delivered' OR attached_to IS NOT NULL) AND answer_state = 'waiting'
       UNION ALL SELECT 'batches of receipts without a signature' FROM receipt_batch WHERE signed_at IS NULL) open
     GROUP BY 1 ORDER BY 1`;
 }

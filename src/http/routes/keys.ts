@@ -29,7 +29,7 @@ import {
   tierOf,
 } from '../../keys/index.ts';
 import { type Caps, type CapUse, checkLedger } from '../../ledger/index.ts';
-import { answerPaid } from '../answer.ts';
+import { answerPaid, clientSignal } from '../answer.ts';
 import { readPrincipal, requireAdmin, requirePrincipal } from '../auth.ts';
 import { BODY_BYTES_MAX, readBody } from '../body.ts';
 import type { App, Ctx, Env, HttpDeps } from '../env.ts';
@@ -141,7 +141,7 @@ async function postSignUp(deps: HttpDeps, c: Ctx): Promise<Response> {
   const demand = signUpDemand(deps, input, carried);
   const credential = await readCredential(deps, carried, () => demand);
   if (!credential) throw await demandPayment(deps, demand);
-  const { key, claim } = await signUp(deps, input, { carried, credential });
+  const { key, claim } = await signUp(deps, input, { carried, credential, client: clientSignal(c) });
   return answerPaid(deps, c, claim, toIssuedFields(key));
 }
 
@@ -155,7 +155,11 @@ async function postTopUp(deps: HttpDeps, c: Ctx): Promise<Response> {
   const demand = topUpDemand(deps, principal, amount, carried);
   const credential = await readCredential(deps, carried, () => demand);
   if (!credential) throw await demandPayment(deps, demand);
-  const { balance, claim } = await topUp(deps, principal, amount, { carried, credential });
+  const { balance, claim } = await topUp(deps, principal, amount, {
+    carried,
+    credential,
+    client: clientSignal(c),
+  });
   return answerPaid(deps, c, claim, {
     ok: true,
     credited_mcents: toWireNumber(claim.amount),

@@ -17,7 +17,7 @@ import {
 } from '../../gateway/index.ts';
 import type { Carried } from '../../payments/index.ts';
 import { callerAddress } from '../address.ts';
-import { watchDelivery } from '../answer.ts';
+import { clientSignal, watchDelivery } from '../answer.ts';
 import { BODY_BYTES_MAX } from '../body.ts';
 import { readContent } from '../content.ts';
 import type { App, Ctx, Env, HttpDeps } from '../env.ts';
@@ -190,7 +190,7 @@ async function postPreimage(deps: HttpDeps, c: Ctx, { subject }: Visit): Promise
   const demand = signUpDemand(deps, SIGN_UP, carried);
   const credential = await readCredential(deps, carried, () => demand);
   if (!credential) throw new Problem('malformed-request', { detail: 'That is no proof of a payment.' });
-  const { key, claim } = await signUp(deps, SIGN_UP, { carried, credential });
+  const { key, claim } = await signUp(deps, SIGN_UP, { carried, credential, client: clientSignal(c) });
   watchDelivery(deps, c, claim);
   return answerKey(deps, subject, key);
 }

@@ -93,7 +93,7 @@ export async function auditLeftovers(sql: Sql): Promise<Violation[]> {
     WHERE state IN ('running', 'settling')`;
   const answers = await sql<Row[]>`
     SELECT id::text AS subject, purpose || ' by ' || rail || ', delivered' AS detail FROM payment_claim
-    WHERE rail IS NOT NULL AND state = 'delivered' AND answer_state = 'waiting'`;
+    WHERE rail IS NOT NULL AND (state = 'delivered' OR attached_to IS NOT NULL) AND answer_state = 'waiting'`;
   const late = await sql<Row[]>`
     SELECT id::text AS subject, state || ' ' || (closed_at - expires_at) || ' after its limit' AS detail
     FROM ledger_hold WHERE closed_at > expires_at + interval '5 minutes'`;

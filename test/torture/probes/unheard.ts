@@ -78,6 +78,6 @@ async function askAgain(
 /** What its payer has bought of its kind, or is about to. */
 async function listClaims({ world }: Storm, { payer, purpose, price }: Attempt): Promise<string[]> {
   const rows = await world.postgres.sql<{ id: string }[]>`SELECT id FROM payment_claim
-    WHERE payer = ${payer ?? ''} AND purpose = ${purpose} AND amount = ${price}`;
+    WHERE payer = ${payer ?? ''} AND purpose = ${purpose} AND amount = ${price} AND attached_to IS NULL`;
   return rows.map(({ id }) => id);
 }

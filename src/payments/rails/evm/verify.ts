@@ -36,12 +36,12 @@ export async function verifyAuthorization(
     if (isUsed) return await judgeUsed(context, authorization, signal);
     if (balance < form.value) {
       const reason = `The payer owns ${balance} token units, this costs ${form.value}.`;
-      return { kind: 'refused', reason, payer: authorization.payer };
+      return { kind: 'refused', reason, authorization };
     }
     // Asked last, so that a facilitator sees only what is good by our own look.
     if (await context.mover.accepts(form, context.token, signal))
       return { kind: 'authorised', authorization };
-    return { kind: 'refused', reason: NOT_MOVED, payer: authorization.payer };
+    return { kind: 'refused', reason: NOT_MOVED, authorization };
   } catch (cause) {
     context.log.warn({ cause, claimKey: claimKeyOf(form) }, 'an authorization could not be checked');
     return { kind: 'unavailable', cause };

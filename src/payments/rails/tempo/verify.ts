@@ -71,25 +71,23 @@ function judgeProspect(
   { shown, quote, transaction }: Input & { transaction: SignedTransaction },
   prospect: Prospect,
 ): Verification {
+  const toSigned = (fundsAvailable: bigint): Authorization => ({
+    ...toPaid(context, { shown, quote }),
+    state: 'authorised',
+    fundsAvailable,
+    // A lent key can be taken back, or be out of its limit, by the time of the settlement.
+    mustSettleFirst: transaction.accessKey !== undefined || !outlivesRun(context, transaction, quote),
+    // A term that was checked: not beyond an hour or so.
+    validUntil: new Date((transaction.terms.validBefore ?? 0) * 1000),
+  });
   switch (prospect.kind) {
     case 'poor':
-      return { kind: 'refused', reason: prospect.reason, payer: identityOf(shown).payer };
+      return { kind: 'refused', reason: prospect.reason, authorization: toSigned(0n) };
     case 'untimely':
     case 'blocked':
       return { kind: 'refused', reason: prospect.reason };
     case 'clear':
-      return {
-        kind: 'authorised',
-        authorization: {
-          ...toPaid(context, { shown, quote }),
-          state: 'authorised',
-          fundsAvailable: prospect.fundsAvailable,
-          // A lent key can be taken back, or be out of its limit, by the time of the settlement.
-          mustSettleFirst: transaction.accessKey !== undefined || !outlivesRun(context, transaction, quote),
-          // A term that was checked: not beyond an hour or so.
-          validUntil: new Date((transaction.terms.validBefore ?? 0) * 1000),
-        },
-      };
+      return { kind: 'authorised', authorization: toSigned(prospect.fundsAvailable) };
     default:
       return prospect satisfies never;
   }

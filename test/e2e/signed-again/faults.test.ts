@@ -1,0 +1,195 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import type { Sql } from '../../../src/db/index.ts';
+import type { TestGateway } from '../../harness/gateway.ts';
+import { haltAt } from '../../harness/halting-gateway.ts';
+import { waitUntil } from '../../harness/process.ts';
+import { readClaims, withHeaders } from '../fault-lab.ts';
+import { publishEcho, readAnswer } from '../fixtures.ts';
+import { type Asked, holdRuns, OWNED, openScene, type Scene, SIGNUP_UNITS } from './kit.ts';
+
+let scene: Scene;
+beforeAll(async () => {
+  scene = await openScene();
+});
+afterEach(() => scene.rest());
+afterAll(() => scene.close());
+
+const isAttached = async ({ agent }: Asked) => (await readClaims(scene.lab, agent)).length > 1;
+const isDelivered = async ({ agent }: Asked) =>
+  (await readClaims(scene.lab, agent)).some(({ state }) => state === 'delivered');
+
+/** A new payment of the same agent is given what it paid for before. */
+async function expectGiven(asked: Asked, at: TestGateway, units?: bigint): Promise<void> {
+  const response = await at.fetch(asked.path, await scene.sign(asked));
+  expect(response.status, JSON.stringify(await readAnswer(response))).toBe(200);
+  await scene.expectPaidOnce(asked, units);
+}
+
+describe('who leaves and signs again', () => {
+  test('while its key is being paid for is given that key', async () => {
+    const asked = await scene.newSignup();
+    await scene.lab.anvil.rpc('evm_setAutomine', [false]);
+    await scene.leaveAt(asked, 'settling');
+    const again = await scene.sign(asked);
+    const answer = scene.gateways[1].fetch(asked.path, again);
+    await waitUntil(() => isAttached(asked));
+    await scene.rest();
+    expect((await answer).status).toBe(200);
+    await scene.expectPaidOnce(asked, SIGNUP_UNITS);
+  });
+
+  test('and leaves again while it waits for what it is owed, is given it the third time', async () => {
+    const asked = await scene.newSignup();
+    await scene.lab.anvil.rpc('evm_setAutomine', [false]);
+    await scene.leaveAt(asked, 'settling');
+    const client = new AbortController();
+    const second = scene.gateways[1].fetch(asked.path, {
+      ...(await scene.sign(asked)),
+      signal: client.signal,
+    });
+    await waitUntil(() => isAttached(asked));
+    client.abort();
+    await second.catch(() => {});
+    await scene.rest();
+    await expectGiven(asked, scene.gateways[0], SIGNUP_UNITS);
+  });
+
+  test('is told of its refund key, whoever was told of its failure while nobody was there', async () => {
+    const [gateway] = scene.gateways;
+    const dear = await publishEcho(gateway, { pricing: { model: 'per_call', amount_mcents: 50_000 } });
+    const asked = await scene.newCall(dear.call);
+    await scene.lab.anvil.rpc('evm_setAutomine', [false]);
+    expect((await gateway.fetch(asked.path, await scene.sign(asked))).status).toBe(503);
+    const client = new AbortController();
+    const second = gateway.fetch(asked.path, { ...(await scene.sign(asked)), signal: client.signal });
+    await waitUntil(() => isAttached(asked));
+    client.abort();
+    await second.catch(() => {});
+    await scene.rest();
+    await waitUntil(async () =>
+      (await readClaims(scene.lab, asked.agent)).every(({ state }) => state === 'failed'),
+    );
+    await sleep(500);
+    const third = await readAnswer(await gateway.fetch(asked.path, await scene.sign(asked)));
+    expect(third.refund_key).toMatch(/^mcp_/);
+    await scene.expectPaidOnce(asked, 500_000n);
+  });
+});
+
+describe('a gateway that is killed', () => {
+  test.each([
+    ['a call', () => scene.newCall(), undefined],
+    ['a key', () => scene.newSignup(), SIGNUP_UNITS],
+  ] as const)(
+    'after %s was booked, and before it was answered: who signs again at once waits, and is given it',
+    async (_what, make, units) => {
+      const asked = await make();
+      const dying = await scene.lab.startHalting();
+      const paid = withHeaders(await scene.sign(asked), haltAt('before-answer', 'booked'));
+      dying.fetch(asked.path, paid).catch(() => {});
+      await waitUntil(() => dying.halted.length > 0);
+      await dying.kill();
+      await expectGiven(asked, scene.gateways[1], units);
+    },
+  );
+
+  test('while its caller waits for what another one runs, leaves that to who asks next', async () => {
+    const asked = await scene.newCall();
+    const { open } = holdRuns(scene.hooks);
+    await scene.leaveAt(asked, 'running');
+    const dying = await scene.lab.startHalting();
+    dying.fetch(asked.path, await scene.sign(asked)).catch(() => {});
+    await waitUntil(() => isAttached(asked));
+    await dying.kill();
+    open();
+    await waitUntil(() => isDelivered(asked));
+    await expectGiven(asked, scene.gateways[1]);
+  });
+});
+
+/** The answer to the next COMMIT of a gateway is not heard. */
+function loseCommit({ deps: { http } }: TestGateway): () => void {
+  const real = http.sql;
+  const begin = async (...given: unknown[]) => {
+    await Reflect.apply(real.begin, real, given);
+    http.sql = real;
+    throw Object.assign(new Error('write CONNECTION_CLOSED'), { code: 'CONNECTION_CLOSED' });
+  };
+  http.sql = new Proxy(real, {
+    get: (target, name) => (name === 'begin' ? begin : Reflect.get(target, name)),
+  }) as Sql;
+  return () => {
+    http.sql = real;
+  };
+}
+
+describe('a COMMIT that is not heard', () => {
+  /** Sends it to the second gateway; what it is told never asks for money. */
+  async function sendUnheard(asked: Asked, paid: RequestInit): Promise<void> {
+    const restore = loseCommit(scene.gateways[1]);
+    const response = await scene.gateways[1].fetch(asked.path, paid);
+    restore();
+    expect(response.status).toBe(503);
+    expect((await readAnswer(response)).type).toMatch(/outcome-unknown$/);
+  }
+
+  test('of a purchase: it is settled without its caller, and who signs again is given it', async () => {
+    const asked = await scene.newSignup();
+    await sendUnheard(asked, await scene.sign(asked));
+    await waitUntil(() => isDelivered(asked));
+    await expectGiven(asked, scene.gateways[1], SIGNUP_UNITS);
+  });
+
+  test('of a second payment: who signs a third time is given it', async () => {
+    const asked = await scene.leaveCall();
+    await sendUnheard(asked, await scene.sign(asked));
+    await waitUntil(async () =>
+      (await readClaims(scene.lab, asked.agent)).some((each) => each.answerState === 'lost'),
+    );
+    await expectGiven(asked, scene.gateways[1]);
+  });
+
+  test('of a call: it never runs, and is free within seconds', async () => {
+    const asked = await scene.newCall();
+    const paid = await scene.sign(asked);
+    await sendUnheard(asked, paid);
+    await waitUntil(async () => (await readClaims(scene.lab, asked.agent))[0]?.state === 'failed', 5_000);
+    expect(await readAnswer(await scene.gateways[1].fetch(asked.path, paid))).toMatchObject({
+      note: 'no charge applied',
+    });
+    expect(await asked.agent.owns()).toBe(OWNED);
+    await expectGiven(asked, scene.gateways[0]);
+  });
+
+  test('of a call by key: it never runs, and nothing stays set aside', async () => {
+    const { request, path } = await scene.newCall();
+    const authorization = `Bearer ${await scene.gateways[0].mint(1_000)}`;
+    const asked = withHeaders(request, { authorization, 'idempotency-key': 'unheard' });
+    const restore = loseCommit(scene.gateways[1]);
+    expect((await scene.gateways[1].fetch(path, asked)).status).toBe(503);
+    restore();
+    const again = () => scene.gateways[1].fetch(path, asked);
+    const last = await waitUntil(async () => {
+      const response = await again();
+      return response.status === 409 ? undefined : response;
+    }, 5_000);
+    expect(await readAnswer(last)).toMatchObject({ note: 'no charge applied' });
+    const balance = await scene.gateways[0].fetch('/v1/balance', { headers: { authorization } });
+    expect(await readAnswer(balance)).toMatchObject({ balance_mcents: 1_000 });
+  });
+});
+
+test('the database is lost while an owed key is told: who signs again is given it', async () => {
+  const asked = await scene.leaveSignup();
+  await waitUntil(() => isDelivered(asked));
+  const { http } = scene.gateways[1].deps;
+  const { keys } = http;
+  const lost = () =>
+    Promise.reject(Object.assign(new Error('write CONNECTION_CLOSED'), { code: 'CONNECTION_CLOSED' }));
+  http.keys = { ...keys, resolve: lost };
+  const second = await scene.gateways[1].fetch(asked.path, await scene.sign(asked));
+  http.keys = keys;
+  expect(second.status).toBe(503);
+  await expectGiven(asked, scene.gateways[1], SIGNUP_UNITS);
+});
