@@ -63,11 +63,21 @@ export type ClaimRow = {
   failure: { problem: string; detail: string } | null;
 };
 
-/** The claims of an agent's payments, oldest first. */
-export function readClaims({ database }: FaultLab, agent: Agent): Promise<ClaimRow[]> {
+/** The claims of an agent's payments, oldest first, without those that stayed unused. */
+export function readClaims(lab: FaultLab, agent: Agent): Promise<ClaimRow[]> {
+  return readRows(lab, agent, false);
+}
+
+/** Those that stayed unused, as an earlier one bought the same. */
+export function readAttached(lab: FaultLab, agent: Agent): Promise<ClaimRow[]> {
+  return readRows(lab, agent, true);
+}
+
+function readRows({ database }: FaultLab, agent: Agent, isAttached: boolean): Promise<ClaimRow[]> {
   return database.sql<ClaimRow[]>`
     SELECT id, state, answer_state, mode, reference, failure FROM payment_claim
-    WHERE payer LIKE ${`%:${agent.account.address.toLowerCase()}`} ORDER BY created_at`;
+    WHERE payer LIKE ${`%:${agent.account.address.toLowerCase()}`} AND (attached_to IS NOT NULL) = ${isAttached}
+    ORDER BY created_at`;
 }
 
 /**

@@ -9,6 +9,7 @@ import {
   type FaultLab,
   hookRuns,
   type RunHooks,
+  readAttached,
   readClaims,
   startFaultLab,
   withHeaders,
@@ -105,7 +106,7 @@ describe('a client that leaves while the tool runs', () => {
     const owned = await agent.owns();
     const { label, request, open } = await leaveDuringRun(agent);
     const again = agent.fetch(gateway.url + echo.call, request);
-    await waitUntil(async () => (await readClaims(lab, agent))[0]?.answerState === 'waiting');
+    await waitUntil(async () => (await readAttached(lab, agent))[0]?.answerState === 'waiting');
     open();
     expect((await again).status).toBe(200);
     expect(runsOf(label)).toBe(1);

@@ -13,6 +13,7 @@ import {
   type FaultLab,
   hookRuns,
   type RunHooks,
+  readAttached,
   readClaims,
   startFaultLab,
   withHeaders,
@@ -207,7 +208,7 @@ describe('a chain that mines nothing for a while', () => {
     expect([...memo]).toEqual([{ state: 'unknown' }]);
     expect(await countEntries(id ?? '')).toBe(0n);
     const again = call.agent.fetch(gateway.url + path, call.request);
-    await waitUntil(async () => (await call.claim())?.answerState === 'waiting');
+    await waitUntil(async () => (await readAttached(lab, call.agent))[0]?.answerState === 'waiting');
     await lab.anvil.rpc('evm_mine');
     await lab.anvil.rpc('evm_setAutomine', [true]);
     const body = await expectDelivered(call, await again);

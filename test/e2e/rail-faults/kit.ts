@@ -43,7 +43,7 @@ export async function payFor(
 export function readRailClaims({ database }: RailLab, rail: RailName): Promise<ClaimRow[]> {
   return database.sql<ClaimRow[]>`
     SELECT id, state, answer_state, mode, reference, failure FROM payment_claim
-    WHERE rail = ${rail} ORDER BY created_at`;
+    WHERE rail = ${rail} AND attached_to IS NULL ORDER BY created_at`;
 }
 
 /** What a payer is told while nobody knows: never a challenge, and when to ask again. */

@@ -4,7 +4,7 @@ import type { Sql } from '../../../src/db/index.ts';
 import type { TestGateway } from '../../harness/gateway.ts';
 import { haltAt } from '../../harness/halting-gateway.ts';
 import { waitUntil } from '../../harness/process.ts';
-import { readClaims, withHeaders } from '../fault-lab.ts';
+import { readAttached, readClaims, withHeaders } from '../fault-lab.ts';
 import { publishEcho, readAnswer } from '../fixtures.ts';
 import { type Asked, holdRuns, OWNED, openScene, type Scene, SIGNUP_UNITS } from './kit.ts';
 
@@ -15,7 +15,7 @@ beforeAll(async () => {
 afterEach(() => scene.rest());
 afterAll(() => scene.close());
 
-const isAttached = async ({ agent }: Asked) => (await readClaims(scene.lab, agent)).length > 1;
+const isAttached = async ({ agent }: Asked) => (await readAttached(scene.lab, agent)).length > 0;
 const isDelivered = async ({ agent }: Asked) =>
   (await readClaims(scene.lab, agent)).some(({ state }) => state === 'delivered');
 
@@ -145,7 +145,7 @@ describe('a COMMIT that is not heard', () => {
     const asked = await scene.leaveCall();
     await sendUnheard(asked, await scene.sign(asked));
     await waitUntil(async () =>
-      (await readClaims(scene.lab, asked.agent)).some((each) => each.answerState === 'lost'),
+      (await readAttached(scene.lab, asked.agent)).some((each) => each.answerState === 'lost'),
     );
     await expectGiven(asked, scene.gateways[1]);
   });

@@ -139,7 +139,7 @@ describe('a facilitator', () => {
     expect(await rail.verify(form, quote, anySignal())).toEqual({
       kind: 'refused',
       reason: expect.not.stringContaining('policy'),
-      payer: expect.any(String),
+      authorization: expect.objectContaining({ payer: expect.any(String) }),
     });
     lab.server.decide(() => 'refuse');
     expect((await rail.verify(form, quote, anySignal())).kind).toBe('unavailable');

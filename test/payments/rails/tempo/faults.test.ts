@@ -261,7 +261,7 @@ describe('the payer turns', () => {
     expect(await rail.verify(form, quote, anySignal())).toEqual({
       kind: 'refused',
       reason: expect.stringContaining('The payer owns 1000 token units'),
-      payer: rail.identify(form).payer,
+      authorization: expect.objectContaining({ payer: rail.identify(form).payer, state: 'authorised' }),
     });
   });
 
@@ -281,7 +281,7 @@ describe('the payer turns', () => {
     const form = lab.sign(await offerOf(rail, quote), { key });
     expect(await rail.verify(form, quote, anySignal())).toMatchObject({
       kind: 'refused',
-      payer: expect.any(String),
+      authorization: expect.any(Object),
     });
   });
 
