@@ -22,7 +22,7 @@ import { type Demand, demandPayment, railOf } from './demand.ts';
 import type { GatewayDeps } from './deps.ts';
 import { letGo, UNKNOWN_REQUEST } from './let-go.ts';
 import { limitPayer } from './limit-payer.ts';
-import { awaitSilentGateways, takeOwedAlone } from './owed-answer.ts';
+import { awaitDoubtful, takeOwedAlone } from './owed-answer.ts';
 
 export type Admission =
   /** The payment was used before. `isProven`: whoever shows it received our challenge for it. */
@@ -68,7 +68,7 @@ export async function admitCredential(
       const { authorization } = verification;
       if (authorization.state === 'authorised') {
         limitPayer(deps, authorization.payer);
-        await awaitSilentGateways(deps, demand, authorization.payer);
+        await awaitDoubtful(deps, demand, authorization.payer);
       }
       return { kind: 'new', rail, authorization, quote, credential };
     }

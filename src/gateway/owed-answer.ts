@@ -23,15 +23,16 @@ import { type Opening, openHeard } from './lost-opening.ts';
 
 /** Gateways are heard of every two seconds. */
 const SILENCE_MS = 5_000;
-/** Longer than a silent gateway goes on being believed alive, and its claims taking to be adopted. */
+/** Longer than a gateway that is gone goes on being believed alive, and its claims taking to be adopted. */
 const DOUBT_MS_MAX = 20_000;
-const POLL_MS = 250;
+/** An answer that is just being written is there in a moment; a gateway that is gone takes seconds to be noticed. */
+const POLL_MS = { first: 10, most: 250 };
 
 /**
- * Waits until it is known what became of a gateway that was at an earlier payment of this payer for this very
- * request: when it is gone its answer is owed, and to sign again must not pay again.
+ * Waits until it is known whether an earlier payment of this payer for this very request was answered: where its gateway
+ * is gone its answer is owed, and to sign again must not pay again.
  */
-export async function awaitSilentGateways(
+export async function awaitDoubtful(
   deps: Pick<GatewayDeps, 'sql' | 'clock'>,
   demand: Demand,
   payer: string,
@@ -40,7 +41,10 @@ export async function awaitSilentGateways(
   const since = addMs(deps.clock.now(), -OWED_FOR_MS);
   const deadline = Date.now() + DOUBT_MS_MAX;
   const earlier = { payer, requestDigest, purpose, since, silenceMs: SILENCE_MS };
-  while (Date.now() < deadline && (await isAnswerInDoubt(deps.sql, earlier))) await sleep(POLL_MS);
+  for (let pauseMs = POLL_MS.first; Date.now() < deadline; pauseMs = Math.min(2 * pauseMs, POLL_MS.most)) {
+    if (!(await isAnswerInDoubt(deps.sql, earlier))) return;
+    await sleep(pauseMs);
+  }
 }
 
 const OWED_FOR_MS = 24 * 60 * 60 * 1000;

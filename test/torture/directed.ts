@@ -33,6 +33,7 @@ const NEEDS: Partial<Record<MutantName, Partial<StormOptions>>> = {
   'any-payee': { hasRails: true },
   'other-quote': { hasRails: true },
   'attached-once': { hasRails: true },
+  'left-in-hands': { hasRails: true },
   'final-at-once': { hasRails: true },
   // Gateways have to be killed while they settle.
   'settles-alone-never': { hasRails: true, hasKills: true, seconds: 15 },

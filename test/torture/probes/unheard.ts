@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Attempt } from '../../e2e/rail-faults/storm/clients.ts';
 import { waitUntil } from '../../harness/process.ts';
 import { sendPayment, type Wallet } from '../actors/payments.ts';
@@ -32,6 +33,7 @@ export async function probeUnheard(storm: Storm): Promise<Violation[]> {
     if (attempt) unheard.push({ attempt, wallet });
   }
   const said = await Promise.all(unheard.map((each) => sendUnheard(storm, each)));
+  said.push(await leavePurchase(storm));
   const wrong = said.filter((each) => each !== undefined);
   return tell('paid-again', wrong, (each) => each);
 }
@@ -55,6 +57,27 @@ async function sendUnheard(storm: Storm, unheard: Unheard): Promise<string | und
 
 /** What brings a transaction to its chain. */
 const SENDING = /^eth_sendRawTransaction/;
+/** What says whether it is there; everything else is heard. */
+const SETTLING = /^eth_(?:sendRawTransaction|getTransactionReceipt)/;
+/** Long enough for its payment to be on its way, and for the second one to be asked for. */
+const ON_ITS_WAY_MS = 1_500;
+
+/** The buyer of a key goes away while its chain is not heard to settle it, and signs again at another gateway. */
+async function leavePurchase(storm: Storm): Promise<string | undefined> {
+  const [wallet] = walletsOf(storm, ['evm']);
+  const label = 'a signup of evm that is left';
+  const attempt = wallet && (await payAtRest(storm, wallet, { label, purpose: 'signup' }));
+  if (!attempt) return undefined;
+  const before = await listClaims(storm, attempt);
+  const door = storm.world.lab.doors.evm;
+  door?.decide((method) => (SETTLING.test(method) ? 'swallow' : 'pass'));
+  await sendPayment(storm, attempt, { place: 0, plan: { patienceMs: ON_ITS_WAY_MS } });
+  const asking = askAgain(storm, { attempt, wallet }, before);
+  await sleep(ON_ITS_WAY_MS);
+  door?.decide(() => 'pass');
+  storm.counts.add('purchases left while they were settled, and signed for again');
+  return asking;
+}
 
 /** What is wrong with what it is given. */
 async function askAgain(
