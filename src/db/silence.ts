@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import type { Database } from './client.ts';
 
 /** A connection of the driver, as our patch of it shows one. */
@@ -10,15 +10,16 @@ export type Connection = {
 };
 
 /** Nothing heard on a connection that waits for something. */
-type Silence = { socket: Socket; bytesRead: number; since: number; isUnheld: boolean };
+type Silence = { socket: Socket; bytesRead: number; since: number; isDoubted: boolean };
 
 /** `silent`: it says nothing to anybody. Else the backends at work, as far as they can be told apart. */
 type Word = { kind: 'silent' } | { kind: 'speaks'; atWork: ReadonlySet<number> | undefined };
 
 const LOOK_MS = 1_000;
 /** A statement may take longer; then the database is asked whether it is there. */
-const SUSPICIOUS_MS = 5_000;
-const ANSWER_MS = 5_000;
+const SUSPICIOUS_MS = 4_000;
+const ANSWER_MS = 4_000;
+const STEP_MS = 200;
 
 /**
  * Ends connections on which nothing will be heard any more, as if they had been cut: a server that stands still, a
@@ -41,39 +42,51 @@ export function watchSilence(open: () => Database): { watch(connection: Connecti
     const suspicious = listSuspicious();
     if (suspicious.length === 0 || isAsking || performance.now() < askNextAt) return;
     isAsking = true;
-    const pids = suspicious.flatMap(([{ backend }]) => backend.pid ?? []);
-    const word = await ask(open, pids);
-    for (const [connection, silence] of suspicious) {
-      if (isStill(connection, silence)) judge(connection, silence, word);
+    try {
+      const word = await ask(
+        open,
+        suspicious.flatMap(([{ backend }]) => backend.pid ?? []),
+      );
+      for (const [connection, silence] of suspicious) {
+        if (isStill(connection, silence)) judge(connection, silence, word);
+      }
+    } finally {
+      const isDoubted = suspicious.some(([, silence]) => silence.isDoubted);
+      askNextAt = performance.now() + (isDoubted ? 0 : SUSPICIOUS_MS);
+      isAsking = false;
     }
-    askNextAt =
-      performance.now() + (suspicious.some(([, { isUnheld }]) => isUnheld) ? LOOK_MS : SUSPICIOUS_MS);
-    isAsking = false;
   };
-  const looking = setInterval(look, LOOK_MS).unref();
+  // One that could not ask asks again.
+  const looking = setInterval(() => look().catch(() => {}), LOOK_MS).unref();
   return { watch: (connection) => connections.push(connection), stop: () => clearInterval(looking) };
 }
 
 function note(silences: Map<Connection, Silence>, connection: Connection, now: number): void {
   const socket = connection.waiting();
-  if (!socket) silences.delete(connection);
+  // Who reads slowly waits for itself.
+  if (!socket || socket.isPaused()) silences.delete(connection);
   else if (!isStill(connection, silences.get(connection))) {
-    silences.set(connection, { socket, bytesRead: socket.bytesRead, since: now, isUnheld: false });
+    silences.set(connection, { socket, bytesRead: socket.bytesRead, since: now, isDoubted: false });
   }
 }
 
 /** Whether it waits as it did, and has heard nothing since. */
 function isStill(connection: Connection, silence: Silence | undefined): boolean {
   const socket = connection.waiting();
-  return socket !== null && socket === silence?.socket && socket.bytesRead === silence.bytesRead;
+  return (
+    socket !== null &&
+    !socket.isPaused() &&
+    socket === silence?.socket &&
+    socket.bytesRead === silence.bytesRead
+  );
 }
 
+/** Twice, as an answer may be on its way, and one connection may take long to make for reasons of its own. */
 function judge({ backend }: Connection, silence: Silence, word: Word): void {
   const isAtWork = word.kind === 'speaks' && (!word.atWork || word.atWork.has(backend.pid ?? 0));
-  // An answer may be on its way: who is not at work is asked for once more.
-  if (word.kind === 'silent' || (!isAtWork && silence.isUnheld)) {
-    silence.socket.destroy(Object.assign(new Error('the database says nothing'), { code: 'ETIMEDOUT' }));
-  } else silence.isUnheld = !isAtWork;
+  if (isAtWork) silence.isDoubted = false;
+  else if (!silence.isDoubted) silence.isDoubted = true;
+  else silence.socket.destroy(Object.assign(new Error('the database says nothing'), { code: 'ETIMEDOUT' }));
 }
 
 async function ask(open: () => Database, pids: readonly number[]): Promise<Word> {
@@ -82,7 +95,8 @@ async function ask(open: () => Database, pids: readonly number[]): Promise<Word>
   const asking = sql<{ own: number; atWork: number[] }[]>`SELECT pg_backend_pid() AS own,
     ARRAY(SELECT pid FROM pg_stat_activity WHERE pid = ANY(${[...pids]}::int[]) AND state = 'active') AS at_work`;
   try {
-    const rows = await Promise.race([asking, fail(giveUp.signal)]);
+    const rows = await Promise.race([asking, waitInVain(giveUp.signal)]);
+    if (rows === 'in-vain') return { kind: 'silent' };
     const [row] = rows;
     // Behind a pooler nobody knows whose backend is whose.
     const isDirect = row !== undefined && rows.state.pid === row.own;
@@ -102,7 +116,12 @@ function isWord(cause: unknown): boolean {
   return 'severity' in cause || ('code' in cause && cause.code === 'EAGAIN');
 }
 
-async function fail(signal: AbortSignal): Promise<never> {
-  await sleep(ANSWER_MS, undefined, { signal });
-  throw new Error('it does not answer');
+/** In short steps, none of which counts for more than it should: while we stood still ourselves, nobody could answer. */
+async function waitInVain(signal: AbortSignal): Promise<'in-vain'> {
+  for (let waitedMs = 0; waitedMs < ANSWER_MS; waitedMs += STEP_MS) {
+    await sleep(STEP_MS, undefined, { signal });
+    // What has come meanwhile is heard first.
+    await setImmediate();
+  }
+  return 'in-vain';
 }

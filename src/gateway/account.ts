@@ -10,7 +10,7 @@ import type { Carried, Claim, Credential } from '../payments/index.ts';
 import { PLATFORM_PUBLISHER } from './built-in.ts';
 import type { Demand } from './demand.ts';
 import type { GatewayDeps } from './deps.ts';
-import { guardClaim } from './guard-claim.ts';
+import { guardAnswer } from './guard-claim.ts';
 import { type Purchase, purchase } from './purchase.ts';
 
 const HOUR_MS = 60 * 60 * 1000;
@@ -82,7 +82,7 @@ export async function signUp(
   const answer = await purchase(deps, demand, payment.credential, { decide, client: payment.client });
   invariant(answer.purpose === 'signup', `claim ${answer.claim.id} is not a signup`);
   const { claim, keyText } = answer;
-  const balance = await guardClaim(deps, demand, claim.id, () => balanceOf(deps, claim.accountId));
+  const balance = await guardAnswer(deps, claim, () => balanceOf(deps, claim.accountId));
   const publisherId = input.role === 'publisher' ? uuidFrom('publisher', claim.claimKey) : undefined;
   return { key: { keyText, balance, scopes: answer.scopes, publisherId }, claim };
 }
@@ -118,7 +118,7 @@ export async function topUp(
   const demand = topUpDemand(deps, principal, amount, payment.carried);
   const decide = () => topUpPurchase(principal);
   const { claim } = await purchase(deps, demand, payment.credential, { decide, client: payment.client });
-  const balance = await guardClaim(deps, demand, claim.id, () => balanceOf(deps, principal.accountId));
+  const balance = await guardAnswer(deps, claim, () => balanceOf(deps, principal.accountId));
   return { balance, claim };
 }
 

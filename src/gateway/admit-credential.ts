@@ -76,6 +76,7 @@ export async function admitCredential(
       // The earlier payment may be what emptied the purse.
       const { authorization } = verification;
       const quoteHash = hashQuoteOf(opening);
+      if (authorization) await awaitDoubtful(deps, demand, authorization.payer);
       const earlier =
         authorization && (await takeOwedAlone(deps, demand, { authorization, quoteHash, wire }));
       if (earlier?.kind === 'owed') return earlier;

@@ -140,7 +140,7 @@ export async function toFailure(
   }
   const hasCredit = claim.reference !== null && claim.rail !== null;
   const refundKey = hasCredit && asker.isProven ? await findIssuedKey(deps, claim, 'refund') : undefined;
-  return new Problem(claim.failure.problem, {
+  const failure = new Problem(claim.failure.problem, {
     detail: claim.failure.detail,
     isUncharged: !hasCredit,
     members:
@@ -152,4 +152,13 @@ export async function toFailure(
             note: 'the payment is kept as credit on the refund key',
           },
   });
+  if (asker.isProven) finalFailures.add(failure);
+  return failure;
+}
+
+const finalFailures = new WeakSet<Problem>();
+
+/** Whether it tells who paid how their claim failed: nothing more is owed to them then. */
+export function isFinalFailure(problem: Problem): boolean {
+  return finalFailures.has(problem);
 }

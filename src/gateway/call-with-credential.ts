@@ -5,7 +5,7 @@ import { type Admission, admitCredential, isProof, sameRequest } from './admit-c
 import { type Asker, answerClaim, doubtWhileLost } from './answer-claim.ts';
 import { type Demand, demandPayment } from './demand.ts';
 import type { GatewayDeps } from './deps.ts';
-import { guardClaim, watchClient } from './guard-claim.ts';
+import { guardClaim, watchClient, watchProven } from './guard-claim.ts';
 import { openCallClaim, toPayment } from './open-claim.ts';
 import { type CredentialAnswer, runThenSettle, settleThenRun } from './run-claim.ts';
 import { type Sale, toDemand } from './sale.ts';
@@ -46,7 +46,7 @@ async function callAdmitted(
   const guard = (id: Uuid, work: () => Promise<CredentialAnswer>) =>
     watch(id, () => guardClaim(deps, demand, id, work));
   const answer = (claim: Claim, asker: Omit<Asker, 'wire'>) =>
-    watch(claim.askedBy, () => answerCall(deps, demand, claim, { ...asker, wire }));
+    watchProven(deps, { claim, asker, client }, () => answerCall(deps, demand, claim, { ...asker, wire }));
   if (admission.kind === 'existing') {
     return answer(admission.claim, { isProven: admission.isProven, isOwed: false });
   }

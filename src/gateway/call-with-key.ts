@@ -248,7 +248,6 @@ async function openKeyClaim(
   principal: Principal,
   claimKey: string,
 ): Promise<OpenedKeyClaim> {
-  const id = claimIdOf(claimKey);
   const context: ClaimContext = {
     purpose: 'call',
     toolId: sale.toolId,
@@ -258,7 +257,7 @@ async function openKeyClaim(
     requestHash: hashRequest(sale.request).toString('hex'),
     keyId: principal.keyId,
   };
-  return openHeard(deps, id, ({ opening }) =>
+  return openHeard(deps, claimKey, ({ opening }) =>
     withTransaction(deps.sql, (tx) =>
       enterKeyClaim(deps, tx, { sale, demand, principal, claimKey, context: { ...context, opening } }),
     ),

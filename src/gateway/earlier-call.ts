@@ -13,7 +13,7 @@ import { type Asker, answerClaim } from './answer-claim.ts';
 import { answerStoredCall, keyClaimKeyOf } from './call-with-key.ts';
 import { type Demand, findCredential } from './demand.ts';
 import type { GatewayDeps } from './deps.ts';
-import { watchClient } from './guard-claim.ts';
+import { watchProven } from './guard-claim.ts';
 import { letGo } from './let-go.ts';
 import { takeOwedAlone } from './owed-answer.ts';
 import { type PaidCallAnswer, type PaidCallInput, tellCredentialPaid, tellKeyPaid } from './paid-call.ts';
@@ -71,7 +71,7 @@ async function answerCredential(
       const told = await answerClaim(deps, demand, claim, { ...asker, wire: credential.wire });
       return told.purpose === 'call' ? tellCredentialPaid(deps, earlier.principal, told) : undefined;
     };
-    return await watchClient(deps, { id: claim.askedBy, client }, answer);
+    return await watchProven(deps, { claim, asker, client }, answer);
   } catch (cause) {
     // Nothing was paid, and for what cannot be sold no payment is asked.
     if (cause instanceof Problem && cause.type === 'payment-required') return undefined;

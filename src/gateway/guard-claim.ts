@@ -1,11 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Uuid } from '../core/ids.ts';
 import { Problem } from '../core/problem.ts';
-import { markAnswer, markFailureTold } from '../payments/index.ts';
-import { outcomeUnknown, toFailure } from './answer-claim.ts';
+import { type Claim, markAnswer, markFailureTold } from '../payments/index.ts';
+import { type Asker, isFinalFailure, outcomeUnknown, toFailure } from './answer-claim.ts';
 import type { Demand } from './demand.ts';
 import type { GatewayDeps } from './deps.ts';
-import { abandon, giveUp } from './lost-opening.ts';
+import { abandon } from './lost-opening.ts';
+import { outlast } from './outlast.ts';
 
 /**
  * Does what a claim of this request is for. Where something of ours breaks on the way, a run is released, a settlement is
@@ -22,7 +23,7 @@ export async function guardClaim<T>(
   } catch (cause) {
     if (cause instanceof Problem) throw cause;
     deps.log.error({ err: cause, claimId }, 'the work of a claim broke');
-    const abandoned = giveUp(deps, claimId, () => abandon(deps, claimId));
+    const abandoned = outlast(deps, claimId, () => abandon(deps, { id: claimId }));
     const claim = await Promise.race([abandoned, sleep(TOLD_MS, undefined, { ref: false })]);
     throw claim?.state === 'failed'
       ? await toFailure(deps, demand, claim, { isProven: true })
@@ -43,21 +44,48 @@ export async function watchClient<T>(
   answer: () => Promise<T>,
 ): Promise<T> {
   const { id, client } = claim;
-  const lose = () => note(deps, id, markAnswer(deps.sql, id, 'lost'));
+  const lose = () => noteAnswer(deps, id, 'lost');
   client.addEventListener('abort', lose, { once: true });
-  if (client.aborted) await lose();
+  if (client.aborted) await Promise.race([lose(), sleep(TOLD_MS, undefined, { ref: false })]);
   try {
     return await answer();
   } catch (cause) {
-    if (!(cause instanceof Problem)) await lose();
-    else if (!client.aborted) await note(deps, id, markFailureTold(deps.sql, id));
+    if (!(cause instanceof Problem)) void lose();
+    else if (!client.aborted && isFinalFailure(cause)) {
+      await markFailureTold(deps.sql, id).catch((err: unknown) => {
+        deps.log.warn({ claimId: id, err }, 'could not note that a failure was told: it is told once more');
+      });
+    }
     throw cause;
   }
 }
 
-/** The call itself is not about this: what could not be noted is owed once more than it had to be. */
-async function note(deps: GatewayDeps, claimId: Uuid, noting: Promise<void>): Promise<void> {
-  await noting.catch((cause: unknown) => {
-    deps.log.warn({ claimId, err: cause }, 'could not note what became of an answer');
-  });
+/** The same for a claim that is there already. What a stranger is told, or does, is no matter of who paid. */
+export function watchProven<T>(
+  deps: GatewayDeps,
+  { claim, asker, client }: { claim: Claim; asker: Pick<Asker, 'isProven'>; client: AbortSignal },
+  answer: () => Promise<T>,
+): Promise<T> {
+  return asker.isProven ? watchClient(deps, { id: claim.askedBy, client }, answer) : answer();
+}
+
+/** Tells who paid what its claim came to. Where something of ours breaks, the answer is owed to whoever asks again. */
+export async function guardAnswer<T>(deps: GatewayDeps, claim: Claim, tell: () => Promise<T>): Promise<T> {
+  try {
+    return await tell();
+  } catch (cause) {
+    if (cause instanceof Problem) throw cause;
+    deps.log.error({ err: cause, claimId: claim.id }, 'an answer broke');
+    await Promise.race([noteAnswer(deps, claim.askedBy, 'lost'), sleep(TOLD_MS, undefined, { ref: false })]);
+    throw outcomeUnknown(claim, cause);
+  }
+}
+
+/** Notes whether the answer reached its client, however long the database is away. */
+export async function noteAnswer(
+  deps: Pick<GatewayDeps, 'sql' | 'log'>,
+  askedBy: Uuid,
+  state: 'answered' | 'lost',
+): Promise<void> {
+  await outlast(deps, askedBy, () => markAnswer(deps.sql, askedBy, state));
 }

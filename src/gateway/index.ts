@@ -38,6 +38,7 @@ export type { GatewayDeps, GatewaySettings } from './deps.ts';
 export { answerEarlierCall, type EarlierCall } from './earlier-call.ts';
 export { EXAMPLE_PRICE } from './example.ts';
 export { createFreeCalls } from './free-calls.ts';
+export { noteAnswer } from './guard-claim.ts';
 export { creditLateArrivals } from './late-arrivals.ts';
 export { createMarketplace } from './marketplace/marketplace.ts';
 export { publishMarketplace } from './marketplace/publish-marketplace.ts';

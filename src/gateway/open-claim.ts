@@ -66,7 +66,7 @@ export async function openCallClaim(
 ): Promise<OpenedClaim> {
   const { authorization, quote } = payment;
   const claimId = claimIdOf(authorization.claimKey);
-  return inOpening(deps, claimId, async (tx, opening) => {
+  return inOpening(deps, authorization.claimKey, async (tx, opening) => {
     const earlier = await findEarlier(deps, tx, demand, { ...payment, ...opening });
     if (earlier) return earlier;
     // Money that has arrived is not sent away: what its call does not deliver is credit.
@@ -110,7 +110,7 @@ export async function openPurchaseClaim(
   input: Purchase,
 ): Promise<OpenedClaim> {
   const claimId = claimIdOf(payment.authorization.claimKey);
-  return inOpening(deps, claimId, async (tx, opening) => {
+  return inOpening(deps, payment.authorization.claimKey, async (tx, opening) => {
     const earlier = await findEarlier(deps, tx, demand, { ...payment, ...opening });
     if (earlier) return earlier;
     const { authorization } = payment;
@@ -131,10 +131,10 @@ export async function openPurchaseClaim(
 
 function inOpening(
   deps: GatewayDeps,
-  claimId: Uuid,
+  claimKey: string,
   open: (tx: Tx, opening: Opening) => Promise<OpenedClaim>,
 ): Promise<OpenedClaim> {
-  return openHeard(deps, claimId, (opening) => withTransaction(deps.sql, (tx) => open(tx, opening)));
+  return openHeard(deps, claimKey, (opening) => withTransaction(deps.sql, (tx) => open(tx, opening)));
 }
 
 /** What another request has used an instant ago is no money that is missing. */

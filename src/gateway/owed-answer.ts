@@ -40,7 +40,7 @@ export async function awaitDoubtful(
   const { requestDigest, purpose } = demand;
   const since = addMs(deps.clock.now(), -OWED_FOR_MS);
   const deadline = Date.now() + DOUBT_MS_MAX;
-  const earlier = { payer, requestDigest, purpose, since, silenceMs: SILENCE_MS };
+  const earlier = { payer, requestDigest, purpose, since, silenceMs: SILENCE_MS, doubtMs: DOUBT_MS_MAX };
   for (let pauseMs = POLL_MS.first; Date.now() < deadline; pauseMs = Math.min(2 * pauseMs, POLL_MS.most)) {
     if (!(await isAnswerInDoubt(deps.sql, earlier))) return;
     await sleep(pauseMs);
@@ -105,8 +105,7 @@ export function takeOwedAlone(
   demand: Demand,
   unused: Omit<Unused, 'opening'>,
 ): Promise<Earlier | undefined> {
-  const claimId = claimIdOf(unused.authorization.claimKey);
-  return openHeard(deps, claimId, (opening) =>
+  return openHeard(deps, unused.authorization.claimKey, (opening) =>
     withTransaction(deps.sql, (tx) => takeOwed(deps, tx, demand, { ...unused, ...opening })),
   );
 }

@@ -9,7 +9,7 @@ import { callWithIdempotencyKey, callWithKey, type KeyAnswer } from './call-with
 import { spendableBy } from './child-keys.ts';
 import { demandPayment, readCredential } from './demand.ts';
 import type { GatewayDeps } from './deps.ts';
-import { guardClaim } from './guard-claim.ts';
+import { guardAnswer } from './guard-claim.ts';
 import type { CredentialAnswer } from './run-claim.ts';
 import { type Sale, toDemand } from './sale.ts';
 
@@ -58,9 +58,7 @@ export async function paidCall(
   const credential = reading instanceof Promise ? await reading : reading;
   if (credential) {
     const answer = await callWithCredential(deps, input, credential, client());
-    return guardClaim(deps, toDemand(sale, input.carried), answer.claim.id, () =>
-      tellCredentialPaid(deps, principal, answer),
-    );
+    return guardAnswer(deps, answer.claim, () => tellCredentialPaid(deps, principal, answer));
   }
   if (!principal) return demandPayment(deps, toDemand(sale, input.carried));
   if (input.idempotencyKey === undefined && hasAllowance(sale)) {

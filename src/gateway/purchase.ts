@@ -15,7 +15,7 @@ import {
 import type { ClaimContext } from './claim-context.ts';
 import { type Demand, demandPayment } from './demand.ts';
 import type { GatewayDeps } from './deps.ts';
-import { guardClaim, watchClient } from './guard-claim.ts';
+import { guardClaim, watchClient, watchProven } from './guard-claim.ts';
 import { openPurchaseClaim, toPayment } from './open-claim.ts';
 import { applySettlement, settleOnRail } from './settle-claim.ts';
 
@@ -56,9 +56,7 @@ async function purchaseAdmitted(
   { admission, wire, decide, client }: Admitted,
 ): Promise<ClaimAnswer> {
   const answer = (claim: Claim, asker: Omit<Asker, 'wire'>) =>
-    watchClient(deps, { id: claim.askedBy, client }, () =>
-      answerClaim(deps, demand, claim, { ...asker, wire }),
-    );
+    watchProven(deps, { claim, asker, client }, () => answerClaim(deps, demand, claim, { ...asker, wire }));
   if (admission.kind === 'existing') {
     return answer(admission.claim, { isProven: admission.isProven, isOwed: false });
   }

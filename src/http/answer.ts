@@ -1,6 +1,5 @@
-import { paymentHeaders } from '../gateway/index.ts';
+import { noteAnswer, paymentHeaders } from '../gateway/index.ts';
 import type { Claim } from '../payments/index.ts';
-import { markAnswer } from '../payments/index.ts';
 import type { Ctx, HttpDeps } from './env.ts';
 import { carriedBy } from './payment.ts';
 
@@ -20,11 +19,8 @@ export function announcePayment(deps: HttpDeps, c: Ctx, claim: Claim): void {
 /** An answer that never left is owed: the payer's next try gets it without paying again. */
 export function watchDelivery(deps: HttpDeps, c: Ctx, claim: Claim): void {
   const outgoing = c.env?.outgoing;
-  const note = (isDelivered: boolean) => {
-    markAnswer(deps.sql, claim.askedBy, isDelivered ? 'answered' : 'lost').catch((cause: unknown) => {
-      deps.log.warn({ claimId: claim.id, err: cause }, 'could not note whether an answer was delivered');
-    });
-  };
+  const note = (isDelivered: boolean) =>
+    void noteAnswer(deps, claim.askedBy, isDelivered ? 'answered' : 'lost');
   if (!outgoing) note(true);
   else if (!outgoing.destroyed) outgoing.once('close', () => note(outgoing.writableFinished));
   else note(false);

@@ -41,6 +41,7 @@ export type {
 } from './rail.ts';
 export {
   adoptSettlements,
+  awaitClaim,
   deferSettlement,
   deferUntil,
   findClaim,

@@ -1,5 +1,6 @@
 import { bucketOf, type Uuid } from '../core/ids.ts';
-import type { Queryable, Sql, Tx } from '../db/index.ts';
+import { ZERO } from '../core/money.ts';
+import { type Queryable, type Sql, type Tx, withTransaction } from '../db/index.ts';
 import {
   type AnswerState,
   type Claim,
@@ -63,6 +64,33 @@ export async function findClaim(sql: Queryable, id: Uuid): Promise<Claim | undef
   return row && toClaim(row);
 }
 
+/**
+ * The claim of a payment, whoever is just opening one: waits until that is done or undone. A row of ours, which is taken
+ * back, would be in its way.
+ */
+export async function awaitClaim(sql: Sql, claimKey: string): Promise<Claim | undefined> {
+  const id = claimIdOf(claimKey);
+  const isFree = new Error('it is free');
+  const row: NewClaim = {
+    ...{ claimKey, purpose: 'call', rail: null, wire: null, payer: '', accountId: id, amount: ZERO },
+    ...{
+      requestDigest: '',
+      quoteHash: null,
+      mode: 'after-run',
+      state: 'running',
+      worker: '',
+      context: {},
+      intent: null,
+    },
+  };
+  await withTransaction(sql, async (tx) => {
+    if (await insertClaim(tx, row)) throw isFree;
+  }).catch((cause: unknown) => {
+    if (cause !== isFree) throw cause;
+  });
+  return findClaim(sql, id);
+}
+
 export async function lockClaim(tx: Tx, id: Uuid): Promise<Claim | undefined> {
   const [row] = await tx<ClaimRow[]>`SELECT * FROM payment_claim WHERE id = ${id} FOR UPDATE`;
   return row && toClaim(row);
@@ -111,7 +139,15 @@ export async function markFailureTold(sql: Queryable, id: Uuid): Promise<void> {
  */
 export async function isAnswerInDoubt(
   sql: Sql,
-  input: { payer: string; requestDigest: string; purpose: string; since: Date; silenceMs: number },
+  input: {
+    payer: string;
+    requestDigest: string;
+    purpose: string;
+    since: Date;
+    silenceMs: number;
+    /** How long after its end an answer may still be on its way. */
+    doubtMs: number;
+  },
 ): Promise<boolean> {
   const rows = await sql`SELECT 1 FROM payment_claim c LEFT JOIN payment_worker w ON w.id = c.worker
     LEFT JOIN payment_claim a ON a.id = c.attached_to
@@ -120,7 +156,8 @@ export async function isAnswerInDoubt(
       AND CASE WHEN coalesce(a.state, c.state) IN ('running', 'settling')
         THEN w.id IS NULL OR w.stopped_at IS NOT NULL
           OR w.heartbeat_at < now() - ${input.silenceMs} * interval '1 millisecond'
-        ELSE coalesce(a.state, c.state) = 'delivered' OR coalesce(a.reference, c.reference) IS NOT NULL END
+        ELSE greatest(c.closed_at, a.closed_at) > now() - ${input.doubtMs} * interval '1 millisecond'
+          AND (coalesce(a.state, c.state) = 'delivered' OR coalesce(a.reference, c.reference) IS NOT NULL) END
     LIMIT 1`;
   return rows.length > 0;
 }

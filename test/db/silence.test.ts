@@ -12,7 +12,7 @@ beforeAll(async () => {
 afterAll(() => database.close());
 
 /** Longer than it takes to suspect, to ask and to ask again. */
-const GIVEN_UP_MS = 20_000;
+const GIVEN_UP_MS = 25_000;
 
 /** A pool behind a line of its own, connected. */
 async function openLine() {

@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import type { Sql } from '../../../src/db/index.ts';
+import type { Sql, Tx } from '../../../src/db/index.ts';
 import type { TestGateway } from '../../harness/gateway.ts';
 import { haltAt } from '../../harness/halting-gateway.ts';
 import { waitUntil } from '../../harness/process.ts';
 import { readAttached, readClaims, withHeaders } from '../fault-lab.ts';
 import { publishEcho, readAnswer } from '../fixtures.ts';
-import { type Asked, holdRuns, OWNED, openScene, type Scene, SIGNUP_UNITS } from './kit.ts';
+import { type Asked, holdRuns, OWNED, openScene, type Scene, SIGNUP_UNITS, withoutEcho } from './kit.ts';
 
 let scene: Scene;
 beforeAll(async () => {
@@ -108,11 +108,63 @@ describe('a gateway that is killed', () => {
   });
 });
 
+describe('what somebody is told on the way', () => {
+  test('that its outcome is not known yet, is no answer: who signs a third time is given the key', async () => {
+    const asked = await scene.newSignup();
+    await scene.lab.anvil.rpc('evm_setAutomine', [false]);
+    for (const gateway of scene.gateways) {
+      expect((await gateway.fetch(asked.path, await scene.sign(asked))).status).toBe(503);
+    }
+    await scene.rest();
+    await waitUntil(() => isDelivered(asked));
+    await expectGiven(asked, scene.gateways[0], SIGNUP_UNITS);
+  });
+
+  test('that it is in flight, tells a copy nothing: who signs a third time is given the call', async () => {
+    const asked = await scene.newCall();
+    const { open } = holdRuns(scene.hooks);
+    await scene.leaveAt(asked, 'running');
+    const again = await scene.sign(asked);
+    const client = new AbortController();
+    const left = scene.gateways[1].fetch(asked.path, { ...again, signal: client.signal }).catch(() => {});
+    await waitUntil(() => isAttached(asked));
+    expect((await scene.gateways[0].fetch(asked.path, again)).status).toBe(409);
+    client.abort();
+    await left;
+    open();
+    await waitUntil(() => isDelivered(asked));
+    await expectGiven(asked, scene.gateways[0]);
+  });
+
+  test('by whom a stranger shows its payment with no challenge, ends nothing that is owed', async () => {
+    const [gateway] = scene.gateways;
+    const dear = await publishEcho(gateway, { pricing: { model: 'per_call', amount_mcents: 50_000 } });
+    const asked = await scene.newCall(dear.call);
+    await scene.lab.anvil.rpc('evm_setAutomine', [false]);
+    const paid = await scene.sign(asked);
+    expect((await gateway.fetch(asked.path, paid)).status).toBe(503);
+    await scene.rest();
+    await waitUntil(async () => (await readClaims(scene.lab, asked.agent))[0]?.state === 'failed');
+    const copied = await readAnswer(await gateway.fetch(asked.path, withoutEcho(asked.request, paid)));
+    expect(copied.refund_key).toBeUndefined();
+    const again = await readAnswer(await gateway.fetch(asked.path, await scene.sign(asked)));
+    expect(again.refund_key).toMatch(/^mcp_/);
+    await scene.expectPaidOnce(asked, 500_000n);
+  });
+});
+
 /** The answer to the next COMMIT of a gateway is not heard. */
-function loseCommit({ deps: { http } }: TestGateway): () => void {
+function loseCommit({ deps: { http } }: TestGateway, lateMs = 0): () => void {
   const real = http.sql;
-  const begin = async (...given: unknown[]) => {
-    await Reflect.apply(real.begin, real, given);
+  const begin = async (mode: string, work: (tx: Tx) => Promise<unknown>) => {
+    await new Promise<void>((resolve, reject) => {
+      const late = async (tx: Tx) => {
+        await work(tx);
+        if (lateMs > 0) resolve();
+        await sleep(lateMs);
+      };
+      real.begin(mode, late).then(() => resolve(), reject);
+    });
     http.sql = real;
     throw Object.assign(new Error('write CONNECTION_CLOSED'), { code: 'CONNECTION_CLOSED' });
   };
@@ -126,20 +178,26 @@ function loseCommit({ deps: { http } }: TestGateway): () => void {
 
 describe('a COMMIT that is not heard', () => {
   /** Sends it to the second gateway; what it is told never asks for money. */
-  async function sendUnheard(asked: Asked, paid: RequestInit): Promise<void> {
-    const restore = loseCommit(scene.gateways[1]);
+  async function sendUnheard(asked: Asked, paid: RequestInit, lateMs = 0): Promise<void> {
+    const restore = loseCommit(scene.gateways[1], lateMs);
     const response = await scene.gateways[1].fetch(asked.path, paid);
     restore();
     expect(response.status).toBe(503);
     expect((await readAnswer(response)).type).toMatch(/outcome-unknown$/);
   }
 
-  test('of a purchase: it is settled without its caller, and who signs again is given it', async () => {
-    const asked = await scene.newSignup();
-    await sendUnheard(asked, await scene.sign(asked));
-    await waitUntil(() => isDelivered(asked));
-    await expectGiven(asked, scene.gateways[1], SIGNUP_UNITS);
-  });
+  test.each([
+    ['at all', 0],
+    ['as the server was late with it', 1_000],
+  ])(
+    'of a purchase, %s: it is settled without its caller, and who signs again is given it',
+    async (_why, lateMs) => {
+      const asked = await scene.newSignup();
+      await sendUnheard(asked, await scene.sign(asked), lateMs);
+      await waitUntil(() => isDelivered(asked));
+      await expectGiven(asked, scene.gateways[1], SIGNUP_UNITS);
+    },
+  );
 
   test('of a second payment: who signs a third time is given it', async () => {
     const asked = await scene.leaveCall();
@@ -150,10 +208,13 @@ describe('a COMMIT that is not heard', () => {
     await expectGiven(asked, scene.gateways[1]);
   });
 
-  test('of a call: it never runs, and is free within seconds', async () => {
+  test.each([
+    ['at all', 0],
+    ['as the server was late with it', 1_000],
+  ])('of a call, %s: it never runs, and is free within seconds', async (_why, lateMs) => {
     const asked = await scene.newCall();
     const paid = await scene.sign(asked);
-    await sendUnheard(asked, paid);
+    await sendUnheard(asked, paid, lateMs);
     await waitUntil(async () => (await readClaims(scene.lab, asked.agent))[0]?.state === 'failed', 5_000);
     expect(await readAnswer(await scene.gateways[1].fetch(asked.path, paid))).toMatchObject({
       note: 'no charge applied',
@@ -180,16 +241,20 @@ describe('a COMMIT that is not heard', () => {
   });
 });
 
-test('the database is lost while an owed key is told: who signs again is given it', async () => {
-  const asked = await scene.leaveSignup();
-  await waitUntil(() => isDelivered(asked));
-  const { http } = scene.gateways[1].deps;
-  const { keys } = http;
+describe('the database is lost while an owed key is told', () => {
   const lost = () =>
     Promise.reject(Object.assign(new Error('write CONNECTION_CLOSED'), { code: 'CONNECTION_CLOSED' }));
-  http.keys = { ...keys, resolve: lost };
-  const second = await scene.gateways[1].fetch(asked.path, await scene.sign(asked));
-  http.keys = keys;
-  expect(second.status).toBe(503);
-  await expectGiven(asked, scene.gateways[1], SIGNUP_UNITS);
+
+  test.each(['keys', 'ledger'] as const)('with its %s: who signs again is given it', async (part) => {
+    const asked = await scene.leaveSignup();
+    await waitUntil(() => isDelivered(asked));
+    const { http } = scene.gateways[1].deps;
+    const { keys, ledger } = http;
+    if (part === 'keys') http.keys = { ...keys, resolve: lost };
+    else http.ledger = { ...ledger, balance: lost };
+    const second = await scene.gateways[1].fetch(asked.path, await scene.sign(asked));
+    Object.assign(http, { keys, ledger });
+    expect(second.status).toBe(503);
+    await expectGiven(asked, scene.gateways[1], SIGNUP_UNITS);
+  });
 });

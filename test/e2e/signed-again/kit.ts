@@ -131,3 +131,14 @@ export function holdRuns(hooks: RunHooks): { open(): void } {
     },
   };
 }
+
+export const credentialOf = ({ headers }: RequestInit) => new Headers(headers).get('payment-signature') ?? '';
+
+/** The request with the payment alone, as it is read on its chain. */
+export function withoutEcho(request: RequestInit, paid: RequestInit): RequestInit {
+  const header = Buffer.from(credentialOf(paid), 'base64').toString();
+  const { extensions: _, ...payment } = JSON.parse(header) as Record<string, unknown>;
+  return withHeaders(request, {
+    'PAYMENT-SIGNATURE': Buffer.from(JSON.stringify(payment)).toString('base64'),
+  });
+}

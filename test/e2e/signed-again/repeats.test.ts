@@ -6,7 +6,17 @@ import { creditLateArrivals } from '../../../src/gateway/index.ts';
 import { readAttached, withHeaders } from '../fault-lab.ts';
 import { drain, jsonBody, publishEcho, readAnswer } from '../fixtures.ts';
 import { broadcastForeign } from '../third-party.ts';
-import { type Asked, holdRuns, OWNED, openScene, PRICE_UNITS, type Scene, SIGNUP_UNITS } from './kit.ts';
+import {
+  type Asked,
+  credentialOf,
+  holdRuns,
+  OWNED,
+  openScene,
+  PRICE_UNITS,
+  type Scene,
+  SIGNUP_UNITS,
+  withoutEcho,
+} from './kit.ts';
 
 let scene: Scene;
 beforeAll(async () => {
@@ -99,7 +109,7 @@ describe('who signs again for what it has paid for', () => {
     expect(refused.status).toBe(409);
     expect((await readAnswer(refused)).type).toMatch(/credential-used$/);
     expect(refused.headers.get('payment-required')).toBeNull();
-    const copied = await scene.gateways[1].fetch(asked.path, withHeaders(asked.request, withoutEcho(again)));
+    const copied = await scene.gateways[1].fetch(asked.path, withoutEcho(asked.request, again));
     expect(copied.status).toBe(409);
     expect(await copied.json()).not.toHaveProperty('result');
     await scene.expectPaidOnce(asked);
@@ -157,12 +167,3 @@ describe('who signs again for what it has paid for', () => {
     expect([receipt_id, result]).toEqual([given.receipt_id, given.result]);
   });
 });
-
-const credentialOf = ({ headers }: RequestInit) => new Headers(headers).get('payment-signature') ?? '';
-
-/** The payment alone, as it is read on its chain. */
-function withoutEcho(request: RequestInit): Record<string, string> {
-  const header = Buffer.from(credentialOf(request), 'base64').toString();
-  const { extensions: _, ...payment } = JSON.parse(header) as Record<string, unknown>;
-  return { 'PAYMENT-SIGNATURE': Buffer.from(JSON.stringify(payment)).toString('base64') };
-}
