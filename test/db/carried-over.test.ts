@@ -68,9 +68,11 @@ afterAll(async () => {
   await rm(folder, { recursive: true });
 });
 
-/** Without what came after them: their bucket, and the fee that an entry has since its capture is one row. */
+/** What came after them: the fee that an entry has since its capture is one row, and what a claim is attached to. */
+const ADDED: Record<string, string[]> = { ledger_entry: ['fee'], payment_claim: ['attached_to'] };
+
 async function readRows(table: string): Promise<string[]> {
-  const added = table === 'ledger_entry' ? ['bucket', 'fee'] : ['bucket'];
+  const added = ['bucket', ...(ADDED[table] ?? [])];
   const rows = await database.sql<{ row: string }[]>`
     SELECT (to_jsonb(t) - ${added}::text[])::text AS row FROM ${database.sql(table)} t ORDER BY 1`;
   return rows.map(({ row }) => row);
