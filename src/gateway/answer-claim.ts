@@ -103,17 +103,15 @@ async function serve(deps: GatewayDeps, claim: Claim, asker: Asker): Promise<Cla
     case 'call': {
       const body = await deps.answers.load(claim.id);
       if (body === undefined) {
-        throw new Problem('answer-expired', {
-          detail: 'The answer to this paid call is no longer stored; its receipt is.',
-          members: { receipt_id: claim.id },
-        });
+        const detail = 'The answer to this paid call is no longer stored; its receipt is.';
+        throw toLastWord(new Problem('answer-expired', { detail, members: { receipt_id: claim.id } }));
       }
       return { purpose: 'call', claim, result: JSON.parse(body) };
     }
     case 'signup': {
       const keyText = await findIssuedKey(deps, claim, 'signup');
       if (keyText !== undefined) return { purpose: 'signup', claim, keyText, scopes: context.scopes };
-      throw new Problem('answer-expired', { detail: 'The key this payment bought was revoked.' });
+      throw toLastWord(new Problem('answer-expired', { detail: 'The key this payment bought was revoked.' }));
     }
     case 'topup':
       return { purpose: 'topup', claim };
@@ -136,7 +134,8 @@ export async function toFailure(
 ): Promise<Problem> {
   invariant(claim.failure, `claim ${claim.id} failed without a reason`);
   if (claim.failure.problem === 'payment-required') {
-    return demandPayment(deps, demand, { detail: claim.failure.detail });
+    const demanded = await demandPayment(deps, demand, { detail: claim.failure.detail });
+    return asker.isProven ? toLastWord(demanded) : demanded;
   }
   const hasCredit = claim.reference !== null && claim.rail !== null;
   const refundKey = hasCredit && asker.isProven ? await findIssuedKey(deps, claim, 'refund') : undefined;
@@ -152,13 +151,17 @@ export async function toFailure(
             note: 'the payment is kept as credit on the refund key',
           },
   });
-  if (asker.isProven) finalFailures.add(failure);
-  return failure;
+  return asker.isProven ? toLastWord(failure) : failure;
 }
 
-const finalFailures = new WeakSet<Problem>();
+const lastWords = new WeakSet<Problem>();
 
-/** Whether it tells who paid how their claim failed: nothing more is owed to them then. */
-export function isFinalFailure(problem: Problem): boolean {
-  return finalFailures.has(problem);
+function toLastWord(problem: Problem): Problem {
+  lastWords.add(problem);
+  return problem;
+}
+
+/** Whether it tells who paid what became of their claim, for good: nothing more is owed to them then. */
+export function isLastWord(problem: Problem): boolean {
+  return lastWords.has(problem);
 }

@@ -4,7 +4,7 @@ import { newUuid, type Uuid } from '../core/ids.ts';
 import { invariant } from '../core/invariant.ts';
 import { ZERO } from '../core/money.ts';
 import { Problem, type ProblemType } from '../core/problem.ts';
-import { type Tx, withTransaction } from '../db/index.ts';
+import type { Tx } from '../db/index.ts';
 import { type FreeCall, giveBackFreeCall, keepFreeCall, maySpend, type Principal } from '../keys/index.ts';
 import type { HoldRequest, HoldResult } from '../ledger/index.ts';
 import {
@@ -257,10 +257,8 @@ async function openKeyClaim(
     requestHash: hashRequest(sale.request).toString('hex'),
     keyId: principal.keyId,
   };
-  return openHeard(deps, claimKey, ({ opening }) =>
-    withTransaction(deps.sql, (tx) =>
-      enterKeyClaim(deps, tx, { sale, demand, principal, claimKey, context: { ...context, opening } }),
-    ),
+  return openHeard(deps, claimKey, (tx, opening) =>
+    enterKeyClaim(deps, tx, { sale, demand, principal, claimKey, context: { ...context, ...opening } }),
   );
 }
 

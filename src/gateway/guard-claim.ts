@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Uuid } from '../core/ids.ts';
 import { Problem } from '../core/problem.ts';
-import { type Claim, markAnswer, markFailureTold } from '../payments/index.ts';
-import { type Asker, isFinalFailure, outcomeUnknown, toFailure } from './answer-claim.ts';
+import { type Claim, markAnswer } from '../payments/index.ts';
+import { type Asker, isLastWord, outcomeUnknown, toFailure } from './answer-claim.ts';
 import type { Demand } from './demand.ts';
 import type { GatewayDeps } from './deps.ts';
 import { abandon } from './lost-opening.ts';
@@ -24,15 +24,19 @@ export async function guardClaim<T>(
     if (cause instanceof Problem) throw cause;
     deps.log.error({ err: cause, claimId }, 'the work of a claim broke');
     const abandoned = outlast(deps, claimId, () => abandon(deps, { id: claimId }));
-    const claim = await Promise.race([abandoned, sleep(TOLD_MS, undefined, { ref: false })]);
+    const claim = await soon(abandoned);
     throw claim?.state === 'failed'
       ? await toFailure(deps, demand, claim, { isProven: true })
       : outcomeUnknown({ id: claimId }, cause);
   }
 }
 
-/** Its caller does not wait for longer. */
-const TOLD_MS = 6_000;
+const SOON_MS = 6_000;
+
+/** What is noted once the database is back; whoever asked does not wait for longer than this. */
+function soon<T>(noted: Promise<T>): Promise<T | undefined> {
+  return Promise.race([noted, sleep(SOON_MS, undefined, { ref: false })]);
+}
 
 /**
  * Answers a claim for as long as its client waits. Once the client is gone, or something of ours broke, the
@@ -46,16 +50,12 @@ export async function watchClient<T>(
   const { id, client } = claim;
   const lose = () => noteAnswer(deps, id, 'lost');
   client.addEventListener('abort', lose, { once: true });
-  if (client.aborted) await Promise.race([lose(), sleep(TOLD_MS, undefined, { ref: false })]);
+  if (client.aborted) await soon(lose());
   try {
     return await answer();
   } catch (cause) {
-    if (!(cause instanceof Problem)) void lose();
-    else if (!client.aborted && isFinalFailure(cause)) {
-      await markFailureTold(deps.sql, id).catch((err: unknown) => {
-        deps.log.warn({ claimId: id, err }, 'could not note that a failure was told: it is told once more');
-      });
-    }
+    if (!(cause instanceof Problem)) await soon(lose());
+    else if (!client.aborted && isLastWord(cause)) await soon(noteAnswer(deps, id, 'answered'));
     throw cause;
   }
 }
@@ -76,7 +76,7 @@ export async function guardAnswer<T>(deps: GatewayDeps, claim: Claim, tell: () =
   } catch (cause) {
     if (cause instanceof Problem) throw cause;
     deps.log.error({ err: cause, claimId: claim.id }, 'an answer broke');
-    await Promise.race([noteAnswer(deps, claim.askedBy, 'lost'), sleep(TOLD_MS, undefined, { ref: false })]);
+    await soon(noteAnswer(deps, claim.askedBy, 'lost'));
     throw outcomeUnknown(claim, cause);
   }
 }

@@ -1,5 +1,6 @@
 import { isDatabaseLost } from '../core/database-lost.ts';
 import { newUuid, type Uuid } from '../core/ids.ts';
+import { type Tx, withTransaction } from '../db/index.ts';
 import {
   awaitClaim,
   type Claim,
@@ -17,20 +18,28 @@ import { INTERRUPTED } from './settle-claim.ts';
 export type Opening = { opening: Uuid };
 
 /**
- * Opens a claim. Where nobody hears whether it was opened, it may stand there in nobody's hands: it is given up, so
+ * Opens a claim in a transaction. Where nobody hears whether it was opened, it may stand there in nobody's hands: it is given up, so
  * that whoever asks again is not told to wait for a run that nobody makes, or charged for what is settled without it.
  */
 export async function openHeard<T>(
   deps: GatewayDeps,
   claimKey: string,
-  open: (opening: Opening) => Promise<T>,
+  open: (tx: Tx, opening: Opening) => Promise<T>,
 ): Promise<T> {
   const opening = newUuid();
+  let isCommitting = false;
+  const work = async (tx: Tx) => {
+    isCommitting = false;
+    const opened = await open(tx, { opening });
+    isCommitting = true;
+    return opened;
+  };
   try {
-    return await open({ opening });
+    return await withTransaction(deps.sql, work);
   } catch (cause) {
-    const claimId = claimIdOf(claimKey);
-    if (isDatabaseLost(cause)) void outlast(deps, claimId, () => abandonOpening(deps, claimKey, opening));
+    if (isCommitting && isDatabaseLost(cause)) {
+      void outlast(deps, claimIdOf(claimKey), () => abandonOpening(deps, claimKey, opening));
+    }
     throw cause;
   }
 }

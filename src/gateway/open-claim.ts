@@ -1,6 +1,6 @@
 import type { Uuid } from '../core/ids.ts';
 import type { Millicents } from '../core/money.ts';
-import { type Tx, withTransaction } from '../db/index.ts';
+import type { Tx } from '../db/index.ts';
 import { assessRisk, openExposure } from '../ledger/index.ts';
 import {
   type Authorization,
@@ -66,7 +66,7 @@ export async function openCallClaim(
 ): Promise<OpenedClaim> {
   const { authorization, quote } = payment;
   const claimId = claimIdOf(authorization.claimKey);
-  return inOpening(deps, authorization.claimKey, async (tx, opening) => {
+  return openHeard(deps, authorization.claimKey, async (tx, opening): Promise<OpenedClaim> => {
     const earlier = await findEarlier(deps, tx, demand, { ...payment, ...opening });
     if (earlier) return earlier;
     // Money that has arrived is not sent away: what its call does not deliver is credit.
@@ -110,7 +110,7 @@ export async function openPurchaseClaim(
   input: Purchase,
 ): Promise<OpenedClaim> {
   const claimId = claimIdOf(payment.authorization.claimKey);
-  return inOpening(deps, payment.authorization.claimKey, async (tx, opening) => {
+  return openHeard(deps, payment.authorization.claimKey, async (tx, opening): Promise<OpenedClaim> => {
     const earlier = await findEarlier(deps, tx, demand, { ...payment, ...opening });
     if (earlier) return earlier;
     const { authorization } = payment;
@@ -127,14 +127,6 @@ export async function openPurchaseClaim(
     await enterExposure(tx, { claimId, payment, payeeId: input.payeeId, state: 'settling' });
     return { kind: 'before-run', claimId };
   });
-}
-
-function inOpening(
-  deps: GatewayDeps,
-  claimKey: string,
-  open: (tx: Tx, opening: Opening) => Promise<OpenedClaim>,
-): Promise<OpenedClaim> {
-  return openHeard(deps, claimKey, (opening) => withTransaction(deps.sql, (tx) => open(tx, opening)));
 }
 
 /** What another request has used an instant ago is no money that is missing. */

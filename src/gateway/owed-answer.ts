@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { addMs } from '../core/clock.ts';
 import type { Uuid } from '../core/ids.ts';
 import { invariant } from '../core/invariant.ts';
-import { type Tx, withTransaction } from '../db/index.ts';
+import type { Tx } from '../db/index.ts';
 import {
   type Authorization,
   type Claim,
@@ -105,8 +105,8 @@ export function takeOwedAlone(
   demand: Demand,
   unused: Omit<Unused, 'opening'>,
 ): Promise<Earlier | undefined> {
-  return openHeard(deps, unused.authorization.claimKey, (opening) =>
-    withTransaction(deps.sql, (tx) => takeOwed(deps, tx, demand, { ...unused, ...opening })),
+  return openHeard(deps, unused.authorization.claimKey, (tx, opening) =>
+    takeOwed(deps, tx, demand, { ...unused, ...opening }),
   );
 }
 

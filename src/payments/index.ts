@@ -52,7 +52,6 @@ export {
   lockClaim,
   loseAnswersOfStoppedWorkers,
   markAnswer,
-  markFailureTold,
   takeDueSettlements,
   takeUnconfirmed,
   takeVoidedClaims,

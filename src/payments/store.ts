@@ -127,12 +127,6 @@ export async function markAnswer(sql: Queryable, id: Uuid, state: 'lost' | 'answ
   await sql`UPDATE payment_claim SET answer_state = ${state} WHERE id = ${id} AND answer_state <> 'answered'`;
 }
 
-/** Notes that a payer was told of a failure that left it with credit: it is not owed any more. */
-export async function markFailureTold(sql: Queryable, id: Uuid): Promise<void> {
-  await sql`UPDATE payment_claim SET answer_state = 'answered'
-    WHERE id = ${id} AND (attached_to IS NOT NULL OR (state = 'failed' AND reference IS NOT NULL))`;
-}
-
 /**
  * Whether an earlier payment of this payer for this very request is in the hands of a gateway that is gone, or
  * has not been heard of lately, or is over and was not answered yet: its answer may be owed a moment from now.
