@@ -51,7 +51,7 @@ async function breakOne(storm: Storm, fault: Fault): Promise<void> {
     case 'freeze-gateway':
       if (!(await isSpared(storm, fault.place))) return;
       counts.add('faults: gateway stood still');
-      return world.fleet.at(fault.place)?.freeze(fault.forMs);
+      return world.fleet.at(fault.place)?.freeze(sleep(fault.forMs));
     case 'freeze-postgres':
       if (await world.postgres.freeze(fault.forMs)) counts.add('faults: Postgres stood still');
       return;

@@ -13,8 +13,8 @@ export type StormGateway = {
   /** Shifts its wall clock, and no other process's. */
   shiftClock(offsetMs: number): void;
   kill(): Promise<void>;
-  /** SIGSTOP amid whatever it does, and SIGCONT after so long. */
-  freeze(forMs: number): Promise<void>;
+  /** SIGSTOP amid whatever it does, and SIGCONT then. */
+  freeze(until: Promise<unknown>): Promise<void>;
   /** Resolves when it ends although nobody told it to, with the last it said. */
   died: Promise<string>;
   /** SIGTERM; answers what it said at last where it did not end with 0. */
@@ -88,7 +88,7 @@ export async function startStormGateway({ env, port, mutant, logFile }: GatewayS
     shiftClock: (offsetMs) => {
       if (child.connected) child.send({ kind: 'clock', offsetMs });
     },
-    freeze: (forMs) => freeze(() => (child.pid === undefined ? [] : [child.pid]), forMs),
+    freeze: (until) => freeze(child.pid === undefined ? [] : [child.pid], until),
     kill: async () => void (await end('SIGKILL')),
     stop: async () => {
       const code = await end('SIGTERM');

@@ -47,7 +47,7 @@ export async function startStormPostgres(): Promise<StormPostgres> {
       const pid = await findBackend(sql);
       if (pid === undefined) return false;
       const postmaster = parentOf(pid);
-      await freeze(() => [postmaster, ...listBelow(postmaster)], forMs);
+      await freeze([postmaster, ...listBelow(postmaster)], sleep(forMs));
       return true;
     },
     async close() {

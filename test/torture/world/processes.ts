@@ -1,5 +1,4 @@
 import { readdirSync, readFileSync } from 'node:fs';
-import { setTimeout as sleep } from 'node:timers/promises';
 
 /** The parent of a process; the name before it stands in brackets and may hold anything. */
 export function parentOf(pid: number): number {
@@ -26,11 +25,10 @@ export function listBelow(root: number): number[] {
   return [...parents.keys()].filter(isBelow);
 }
 
-/** Stops processes in the middle of whatever they do, for a while: for them no time passes. */
-export async function freeze(list: () => readonly number[], forMs: number): Promise<void> {
-  const pids = list();
+/** Stops processes in the middle of whatever they do, until then: for them no time passes. */
+export async function freeze(pids: readonly number[], until: Promise<unknown>): Promise<void> {
   send(pids, 'SIGSTOP');
-  await sleep(forMs);
+  await until.catch(() => {});
   send(pids, 'SIGCONT');
 }
 
