@@ -18,8 +18,9 @@ import { INTERRUPTED } from './settle-claim.ts';
 export type Opening = { opening: Uuid };
 
 /**
- * Opens a claim in a transaction. Where nobody hears whether it was opened, it may stand there in nobody's hands: it is given up, so
- * that whoever asks again is not told to wait for a run that nobody makes, or charged for what is settled without it.
+ * Opens a claim in a transaction. Where nobody hears whether it was opened, it may stand there in nobody's hands: it is
+ * given up, so that whoever asks again is not told to wait for a run that nobody makes, or charged for what is settled
+ * without it.
  */
 export async function openHeard<T>(
   deps: GatewayDeps,

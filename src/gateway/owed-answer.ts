@@ -78,17 +78,13 @@ export async function takeOwed(
   const { claim, owedTo } = owed;
   const own = {
     ...{ claimKey, rail, wire, payer, amount, requestDigest, purpose, quoteHash, worker: deps.worker.id },
-    ...{
-      accountId: claim.accountId,
-      mode: 'before-run' as const,
-      state: 'settling' as const,
-      intent: toIntent(authorization),
-    },
-    ...{
-      context: { purpose: 'credit', failure: UNUSED, opening },
-      attachedTo: claim.id,
-      createdAt: claim.createdAt,
-    },
+    accountId: claim.accountId,
+    mode: 'before-run' as const,
+    state: 'settling' as const,
+    intent: toIntent(authorization),
+    context: { purpose: 'credit', failure: UNUSED, opening },
+    attachedTo: claim.id,
+    createdAt: claim.createdAt,
   };
   const claimId = claimIdOf(claimKey);
   if (!(await insertClaim(tx, own))) return { kind: 'taken', claimId };

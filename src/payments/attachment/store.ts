@@ -11,7 +11,7 @@ export async function findUse(sql: Queryable, claimKey: string): Promise<Claim |
 }
 
 /** An earlier claim, as it is shown to who asks by a payment that is attached to it. */
-export function attach(earlier: Claim, own: Claim): Claim {
+function attach(earlier: Claim, own: Claim): Claim {
   const { quoteHash, answerState, wire, id } = own;
   return { ...earlier, quoteHash, answerState, wire, askedBy: id };
 }
