@@ -41,7 +41,7 @@ export async function answerClaim(
   let claim = { ...first, wire: asker.wire ?? first.wire };
   for (;;) {
     if (claim.state === 'delivered') return serve(deps, claim, asker);
-    if (claim.state === 'failed') throw await toFailure(deps, demand, claim, asker);
+    if (claim.state === 'failed') throw await toStoredFailure(deps, demand, claim, asker);
     if (!asker.isOwed && claim.answerState === 'waiting') throw inFlight();
     if (Date.now() > deadline) break;
     await sleep(POLL_MS);
@@ -123,6 +123,29 @@ async function serve(deps: GatewayDeps, claim: Claim, asker: Asker): Promise<Cla
 }
 
 /**
+ * The failure of an earlier request. One that was cut off said "not now" at the time, and whoever repeats it would be
+ * told so for ever, because a claim is used once. It is told what to do instead.
+ */
+async function toStoredFailure(
+  deps: GatewayDeps,
+  demand: Demand,
+  claim: Claim,
+  asker: Asker,
+): Promise<Problem> {
+  const { failure, reference, rail } = claim;
+  if (failure?.problem !== 'unavailable') return toFailure(deps, demand, claim, asker);
+  const paid = reference === null ? PAY_ANEW : CREDIT;
+  const advice = rail === null ? NAME_ANEW : paid;
+  const problem = advice === PAY_ANEW ? 'payment-required' : 'cut-off';
+  const detail = `${failure.detail} ${advice}`;
+  return toFailure(deps, demand, { ...claim, failure: { problem, detail } }, asker);
+}
+
+const PAY_ANEW = 'Nothing was taken for it: make a new payment to call again.';
+const NAME_ANEW = 'Nothing was taken for it: choose a new Idempotency-Key to call again.';
+const CREDIT = 'What was paid for it is credit of the payer.';
+
+/**
  * The failure a claim ended with. Money that arrived all the same is opened by the refund key; where surely
  * nothing moved because the payment was no good, another one may be made.
  */
@@ -130,11 +153,12 @@ export async function toFailure(
   deps: GatewayDeps,
   demand: Demand,
   claim: Claim,
-  asker: Pick<Asker, 'isProven'>,
+  asker: Pick<Asker, 'isProven' | 'wire'>,
 ): Promise<Problem> {
   invariant(claim.failure, `claim ${claim.id} failed without a reason`);
   if (claim.failure.problem === 'payment-required') {
-    const demanded = await demandPayment(deps, demand, { detail: claim.failure.detail });
+    const { wire } = asker;
+    const demanded = await demandPayment(deps, demand, { detail: claim.failure.detail, wire });
     return asker.isProven ? toLastWord(demanded) : demanded;
   }
   const hasCredit = claim.reference !== null && claim.rail !== null;

@@ -191,9 +191,9 @@ describe.each(['before-run', 'after-run'] as const)('a call killed %s', (point) 
   test('is free, is never settled and never runs again under the same payment', async () => {
     const victim = victimOf(`call ${point} same`);
     const response = await retry(victim);
-    expect(response.status).toBe(503);
+    expect(response.status).toBe(402);
     expect(await response.json()).toMatchObject({ ok: false, note: 'no charge applied' });
-    expect(response.headers.get('payment-required')).toBeNull();
+    expect(response.headers.get('payment-required')).not.toBeNull();
     expect(await paidBy(victim)).toBe(0n);
     expect(runsOf(victim.label)).toBe(point === 'after-run' ? 1 : 0);
     expect(await readClaims(lab, victim.agent)).toMatchObject([{ state: 'failed', reference: null }]);
@@ -232,7 +232,9 @@ describe.each(PAID_NOT_RUN)('a call that pays before it runs, killed %s', (point
     const victim = victimOf(`dear ${point} ${back}`);
     const response = await comeBack[back](victim);
     const answer = await readAnswer(response);
-    expect(response.status, JSON.stringify(answer)).toBe(503);
+    // Final, so that nobody waits for a better answer, and without a challenge, so that nobody pays for another one.
+    expect(response.status, JSON.stringify(answer)).toBe(409);
+    expect(response.headers.get('retry-after')).toBeNull();
     expect(response.headers.get('payment-required')).toBeNull();
     expect(answer).toMatchObject({ refund_mcents: DEAR_MCENTS });
     const headers = { authorization: `Bearer ${answer.refund_key}` };
@@ -303,7 +305,8 @@ test.each(['before-run', 'after-run'])(
     const victim = victims.get(label);
     if (!victim) throw new Error(`nobody died as ${label}`);
     const response = await retry(victim);
-    expect(response.status).toBe(503);
+    expect(response.status).toBe(409);
+    expect(response.headers.get('retry-after')).toBeNull();
     expect(await response.json()).toMatchObject({ note: 'no charge applied' });
     expect(await balanceOf(label)).toBe(1_000);
     expect(runsOf(label)).toBe(point === 'after-run' ? 1 : 0);

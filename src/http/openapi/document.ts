@@ -175,6 +175,7 @@ function invokeOperation(): Record<string, unknown> {
     ),
     responses: {
       ...ok(delivered),
+      409: problemOf('cut-off', 'the gateway stopped before it was finished; its detail says what to do.'),
       410: problemOf('yanked', 'the publisher took this version back.'),
       412: problemOf('tools-changed', 'the tools are not what the caller expects; nothing is charged.'),
     },

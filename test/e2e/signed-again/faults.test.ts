@@ -233,7 +233,7 @@ describe('a COMMIT that is not heard', () => {
     const again = () => scene.gateways[1].fetch(path, asked);
     const last = await waitUntil(async () => {
       const response = await again();
-      return response.status === 409 ? undefined : response;
+      return response.headers.has('retry-after') ? undefined : response;
     }, 5_000);
     expect(await readAnswer(last)).toMatchObject({ note: 'no charge applied' });
     const balance = await scene.gateways[0].fetch('/v1/balance', { headers: { authorization } });

@@ -109,6 +109,35 @@ test.each<RailName>(['evm', 'tempo', 'lightning'])(
   },
 );
 
+/** Makes the gateway lose the outcome of the calls it runs until what it answers is called. */
+function loseOutcomes(): () => void {
+  const { http: deps } = gateway.deps;
+  const { answers } = deps;
+  deps.answers = { ...answers, store: (tx) => tx`SELECT 1 / 0`.then(() => false) };
+  return () => void Object.assign(deps, { answers });
+}
+
+test.each([
+  { rail: 'evm', status: 402, state: 'returned' },
+  { rail: 'stripe', status: 402, state: 'returned' },
+  { rail: 'key', status: 409, state: undefined },
+] as const)(
+  'a call by $rail that is cut off is free, and is not asked for until patience ends',
+  async (cut) => {
+    const { rail, status, state } = cut;
+    const key = rail === 'key' ? { key: await gateway.mint(100_000) } : {};
+    const { fetch, spending } = agent(rail === 'key' ? ['evm'] : [rail], key);
+    const mend = loseOutcomes();
+    const { call: path } = rail === 'stripe' ? dearTool : tool;
+    const response = await fetch(gateway.url + path, call('cut off'));
+    mend();
+    expect([response.status, response.payment?.state]).toEqual([status, state]);
+    expect(response.headers.get('retry-after')).toBeNull();
+    expect(await readAnswer(response)).toMatchObject({ note: 'no charge applied' });
+    expect(spending()).toMatchObject({ mcents: 0n, unknownMcents: 0n });
+  },
+);
+
 /** What the gateway owns outside of its books, by account. */
 async function readAssets(): Promise<Map<string, bigint>> {
   const { accounts } = await readBooks(gateway);
