@@ -28,7 +28,7 @@ export type Plan = {
 };
 
 const FULL = {
-  ...{ rounds: 5, seconds: 3, warmSeconds: 10, payers: 10_000, leaves: 1_000_000 },
+  ...{ rounds: 5, seconds: 3, warmSeconds: 8, payers: 10_000, leaves: 1_000_000 },
   ...{ memoryCalls: { first: 10_000, last: 1_000_000 }, bytesCalls: 50_000, starts: 5 },
 };
 /** Enough to see that every part works; its figures mean little. */
