@@ -258,3 +258,46 @@ describe('the database is lost while an owed key is told', () => {
     await expectGiven(asked, scene.gateways[1], SIGNUP_UNITS);
   });
 });
+
+test('a run that is another gateway’s by now is left to it, whatever breaks here', async () => {
+  const [other, own] = scene.gateways;
+  const { sql } = scene.lab.database;
+  const { http } = own.deps;
+  const { answers } = http;
+  http.answers = { ...answers, store: (tx) => tx`SELECT 1 / 0`.then(() => false) };
+  const asked = await scene.newCall();
+  const { open } = holdRuns(scene.hooks);
+  const answer = own.fetch(asked.path, await scene.sign(asked));
+  const claim = await waitUntil(async () => (await readClaims(scene.lab, asked.agent))[0]);
+  await sql`UPDATE payment_claim SET worker = ${other.deps.http.worker.id} WHERE id = ${claim.id}`;
+  open();
+  expect((await readAnswer(await answer)).type).toMatch(/outcome-unknown$/);
+  http.answers = answers;
+  expect(await readClaims(scene.lab, asked.agent)).toMatchObject([
+    { state: 'running', answerState: 'waiting' },
+  ]);
+  // Nobody is at it here: it is given to one that is gone, so that it is ended.
+  await sql`UPDATE payment_claim SET worker = 'gone' WHERE id = ${claim.id}`;
+  await waitUntil(async () => (await readClaims(scene.lab, asked.agent))[0]?.state === 'failed', 20_000);
+});
+
+test('an answer that nobody noted delays who asks for the same again for a while, and not for ever', async () => {
+  const asked = await scene.newCall();
+  const [gateway] = scene.gateways;
+  const send = async () => gateway.fetch(asked.path, await scene.sign(asked));
+  expect((await send()).status).toBe(200);
+  const { sql } = scene.lab.database;
+  const [claim] = await readClaims(scene.lab, asked.agent);
+  await waitUntil(async () => (await readClaims(scene.lab, asked.agent))[0]?.answerState === 'answered');
+  await sql`UPDATE payment_claim SET answer_state = 'waiting', closed_at = now() - interval '17 seconds'
+    WHERE id = ${claim?.id ?? ''}`;
+  const from = performance.now();
+  const second = await send();
+  expect(performance.now() - from).toBeGreaterThan(2_000);
+  // It was not lost, as far as anybody knows: this is another call.
+  expect(second.status).toBe(200);
+  expect(await readClaims(scene.lab, asked.agent)).toMatchObject([
+    { state: 'delivered', reference: expect.any(String) },
+    { state: 'delivered', reference: expect.any(String) },
+  ]);
+});
