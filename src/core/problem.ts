@@ -11,7 +11,7 @@ export const PROBLEMS = {
   conflict: [409, 'This conflicts with what is already there'],
   'in-flight': [409, 'The same call is still running'],
   'credential-used': [409, 'The payment was already used'],
-  'cut-off': [409, 'The call was not finished, and is not run again'],
+  'cut-off': [409, 'The call delivered nothing, and is not run again'],
   'answer-expired': [410, 'The stored answer is gone'],
   yanked: [410, 'Its publisher took this version back'],
   'tools-changed': [412, 'The tools are not what the caller expects'],

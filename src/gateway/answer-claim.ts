@@ -28,8 +28,8 @@ export type ClaimAnswer =
 const POLL_MS = 50;
 
 /**
- * Answers a payment that was used before: the same stored answer, the same failure, 409 while another
- * request works on it, 503 while nobody knows. Never a fresh challenge once money may have moved.
+ * Answers a payment that was used before: the same stored answer, the same failure or what to do after it, 409 while
+ * another request works on it, 503 while nobody knows. Never a fresh challenge once money may have moved.
  */
 export async function answerClaim(
   deps: GatewayDeps,
@@ -123,8 +123,9 @@ async function serve(deps: GatewayDeps, claim: Claim, asker: Asker): Promise<Cla
 }
 
 /**
- * The failure of an earlier request. One that was cut off said "not now" at the time, and whoever repeats it would be
- * told so for ever, because a claim is used once. It is told what to do instead.
+ * The failure of an earlier request. One for want of something said "not now" at the time, and whoever repeats it would
+ * be told so for ever, because a claim is used once. It is told what to do instead; and to pay anew only by a request
+ * that brought its payment, not by one that asks what became of it.
  */
 async function toStoredFailure(
   deps: GatewayDeps,
@@ -132,18 +133,26 @@ async function toStoredFailure(
   claim: Claim,
   asker: Asker,
 ): Promise<Problem> {
-  const { failure, reference, rail } = claim;
+  const { failure, reference, rail, quoteHash } = claim;
   if (failure?.problem !== 'unavailable') return toFailure(deps, demand, claim, asker);
-  const paid = reference === null ? PAY_ANEW : CREDIT;
-  const advice = rail === null ? NAME_ANEW : paid;
-  const problem = advice === PAY_ANEW ? 'payment-required' : 'cut-off';
-  const detail = `${failure.detail} ${advice}`;
+  const isFree = rail === null || reference === null;
+  const free = rail === null ? NAME_ANEW : PAY_ANEW;
+  const detail = `${endSentence(failure.detail)} ${isFree ? free : CREDIT}`;
+  const isForSale = demand.amount > 0n;
+  const isPayment = asker.isProven || quoteHash === null;
+  const paysAnew = isFree && rail !== null && isForSale && isPayment;
+  const problem = paysAnew ? 'payment-required' : 'cut-off';
   return toFailure(deps, demand, { ...claim, failure: { problem, detail } }, asker);
 }
 
-const PAY_ANEW = 'Nothing was taken for it: make a new payment to call again.';
-const NAME_ANEW = 'Nothing was taken for it: choose a new Idempotency-Key to call again.';
-const CREDIT = 'What was paid for it is credit of the payer.';
+const PAY_ANEW = 'The call is free and not run again: make a new payment to call again.';
+const NAME_ANEW = 'The call is free and not run again: choose a new Idempotency-Key to call again.';
+const CREDIT = 'What was paid for it is kept on a refund key, which is given to whoever paid.';
+
+/** What a publisher or an operator wrote may have no end. */
+function endSentence(text: string): string {
+  return text.endsWith('.') ? text : `${text}.`;
+}
 
 /**
  * The failure a claim ended with. Money that arrived all the same is opened by the refund key; where surely

@@ -12,7 +12,7 @@ import {
 import type { GatewayDeps } from './deps.ts';
 import { outlast } from './outlast.ts';
 import { releaseRun } from './run-sale.ts';
-import { INTERRUPTED } from './settle-claim.ts';
+import { cancelOnRail, INTERRUPTED } from './settle-claim.ts';
 
 /** Each opening of a claim has a name of its own, which its claim's context says. */
 export type Opening = { opening: Uuid };
@@ -66,5 +66,8 @@ export async function abandon(deps: GatewayDeps, { id }: Pick<Claim, 'id'>): Pro
   if (claim?.worker !== deps.worker.id) return claim;
   await markAnswer(deps.sql, id, 'lost');
   await deferSettlement(deps.sql, id, 0);
-  return releaseRun(deps, id, INTERRUPTED);
+  const released = await releaseRun(deps, id, INTERRUPTED);
+  // Whoever waits is told at once; where the rail does not answer now, a job asks it later.
+  void cancelOnRail(deps, released);
+  return released;
 }

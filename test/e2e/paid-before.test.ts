@@ -51,7 +51,7 @@ test('a payment that is here already is credit at once when its tool has been pa
   catalog.forget(server.id);
   const response = await gateway.fetch(server.call, paying);
   const answer = await readAnswer(response);
-  expect([response.status, answer.note]).toEqual([503, expect.stringContaining('refund key')]);
+  expect([response.status, answer.note]).toEqual([409, expect.stringContaining('refund key')]);
   expect((await readAnswer(await gateway.fetch(server.call, paying))).refund_key).toBe(answer.refund_key);
   const balance = await gateway.fetch('/v1/balance', {
     headers: { authorization: `Bearer ${answer.refund_key}` },
@@ -64,7 +64,7 @@ test('a payment that is here already is credit at once where there is no place t
   const paying = await pushFor(server.call, jsonBody({ tool: 'random' }));
   isFull = true;
   const refused = await gateway.fetch(server.call, paying);
-  expect([refused.status, refused.headers.get('www-authenticate')]).toEqual([503, null]);
+  expect([refused.status, refused.headers.get('www-authenticate')]).toEqual([409, null]);
   const { note, refund_key } = await readAnswer(refused);
   expect(note).toMatch(/refund key/);
   isFull = false;

@@ -93,6 +93,34 @@ test('a payment that bought nothing yields its refund key also once its tool is 
   expect(await readAnswer(again)).toMatchObject({ refund_key: first.refund_key });
 });
 
+test('a payment whose call was cut off is told that it is free, and asked for none while its tool is paused', async () => {
+  const agent = await createAgent(lab.anvil);
+  const server = await publishEcho(gateway);
+  const request = jsonBody({ tool: 'random' });
+  const paying = withHeaders(request, await agent.sign(await gateway.fetch(server.call, request)));
+  const { http } = gateway.deps;
+  const { answers, rails } = http;
+  http.answers = { ...answers, store: (tx) => tx`SELECT 1 / 0`.then(() => false) };
+  expect((await gateway.fetch(server.call, paying)).status).toBe(503);
+  http.answers = answers;
+  await pause(server.id);
+  const offers: string[] = [];
+  http.rails = rails.map((rail) => ({
+    ...rail,
+    offer: (...input) => {
+      offers.push(rail.name);
+      return rail.offer(...input);
+    },
+  }));
+  const again = await gateway.fetch(server.call, paying);
+  http.rails = rails;
+  expect([again.status, offers]).toEqual([409, []]);
+  expect(await again.json()).toMatchObject({
+    type: expect.stringMatching(/cut-off$/),
+    note: 'no charge applied',
+  });
+});
+
 test('a credential that paid nothing yet is not taken for a call that cannot be sold', async () => {
   const agent = await createAgent(lab.anvil);
   const owned = await agent.owns();

@@ -175,7 +175,10 @@ function invokeOperation(): Record<string, unknown> {
     ),
     responses: {
       ...ok(delivered),
-      409: problemOf('cut-off', 'the gateway stopped before it was finished; its detail says what to do.'),
+      409: problemOf(
+        'cut-off',
+        'an earlier call under this payment or name delivered nothing; its detail says what to do.',
+      ),
       410: problemOf('yanked', 'the publisher took this version back.'),
       412: problemOf('tools-changed', 'the tools are not what the caller expects; nothing is charged.'),
     },

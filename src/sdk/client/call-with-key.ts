@@ -67,6 +67,6 @@ function priced(mcents: bigint): Pick<Spend, 'units' | 'mcents'> {
 }
 
 /** A refusal charges nothing, whatever it is; no answer, a broken one, or one under way may have. */
-function isUnknown(kind: 'free' | 'unclear', status: number | undefined): boolean {
+function isUnknown(kind: 'free' | 'credited' | 'unclear', status: number | undefined): boolean {
   return kind === 'unclear' && (status === undefined || status >= 500 || status === 409);
 }

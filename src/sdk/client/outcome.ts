@@ -10,6 +10,8 @@ export type Verdict =
   | { kind: 'delivered'; receipts: Receipts; chargedMcents: bigint | undefined }
   /** The server says that it kept nothing. */
   | { kind: 'free' }
+  /** It bought nothing, and is credit: the answer brings the key to it. */
+  | { kind: 'credited' }
   /** Final, and it does not say whether it was paid. */
   | { kind: 'unclear' };
 
@@ -25,6 +27,7 @@ const bodySchema = z
   .object({
     type: z.string().catch(''),
     note: z.string().catch(''),
+    refund_key: z.string().optional().catch(undefined),
     charged_mcents: z.number().int().nonnegative().safe().optional().catch(undefined),
     receipt_id: z.string().optional().catch(undefined),
     receipt: z.string().optional().catch(undefined),
@@ -47,6 +50,7 @@ export function judge({ response, json }: Answer): Verdict {
       chargedMcents: charged === undefined ? undefined : BigInt(charged),
     };
   }
+  if (body.refund_key !== undefined) return { kind: 'credited' };
   const isRunning = status === 409 && (afterSeconds !== undefined || body.type.endsWith('/in-flight'));
   const isProblem = /^application\/problem\+json\b/i.test(response.headers.get('content-type') ?? '');
   const isBroken = status === 503 || (status >= 500 && !isProblem);

@@ -18,6 +18,9 @@ export function settle(payment: Payment, verdict: Exclude<Verdict, { kind: 'agai
       book(payment, isFree && !hasLeft ? 'returned' : 'spent');
       return;
     }
+    case 'credited':
+      book(payment, 'spent');
+      return;
     case 'free':
       // What has left and bought nothing is credit or a refund: the answer says which.
       book(payment, hasLeft ? 'spent' : 'returned');

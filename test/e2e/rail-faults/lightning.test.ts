@@ -94,7 +94,7 @@ describe('a gateway killed while a payment is held', () => {
       expect(runs).toEqual([]);
       expect(await lastClaim()).toMatchObject({ state: 'failed', reference: null });
       const told = await show(next, asked);
-      expect(await told.json()).toMatchObject({ status: 402, note: 'no charge applied' });
+      expect(await told.json()).toMatchObject({ status: 409, note: 'no charge applied' });
       await expectReconciled(lab, next);
       await next.close();
     },

@@ -120,6 +120,8 @@ function loseOutcomes(): () => void {
 test.each([
   { rail: 'evm', status: 402, state: 'returned' },
   { rail: 'stripe', status: 402, state: 'returned' },
+  // Who asks by the token alone is never asked to pay: the wallet may be at it still.
+  { rail: 'lightning', status: 409, state: 'returned' },
   { rail: 'key', status: 409, state: undefined },
 ] as const)(
   'a call by $rail that is cut off is free, and is not asked for until patience ends',
