@@ -175,7 +175,7 @@ describe('a gateway that is killed while another one lives', () => {
     for (const { agent } of [settling, mined]) expect(await agent.owns()).toBe(10_000_000n - PRICE_UNITS);
     await waitUntil(async () => (await readClaims(lab, running.agent))[0]?.state === 'failed');
     const refused = await survivor.fetch(cheap, running.paid);
-    expect(await readAnswer(refused)).toMatchObject({ status: 503, note: 'no charge applied' });
+    expect(await readAnswer(refused)).toMatchObject({ status: 402, note: 'no charge applied' });
     expect(await running.agent.owns()).toBe(10_000_000n);
   });
 
