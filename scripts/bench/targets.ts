@@ -5,6 +5,8 @@ export const ROW_NAMES = [
   'paid-64',
   'paid-512',
   'paid-rate-512',
+  'paid-commit-64',
+  'paid-commit-512',
   'paid-do',
   'crypto-share',
   'crypto-share-receipt',
@@ -63,6 +65,14 @@ export const TARGETS: Record<RowName, Target> = {
   'paid-rate-512': {
     what: 'paid calls by key per second, over a bare Hono JSON route (c=512)',
     ...{ better: 'larger', floor: 0.5, goal: 0.8 },
+  },
+  'paid-commit-64': {
+    what: 'CPU of a paid call by key, over a Hono route that answers after a commit it shares (c=64)',
+    ...{ better: 'smaller', isTold: true },
+  },
+  'paid-commit-512': {
+    what: 'the same (c=512)',
+    ...{ better: 'smaller', isTold: true },
   },
   'paid-do': {
     what: 'paid calls by key per second, over a Worker with one Durable Object in miniflare (c=512)',

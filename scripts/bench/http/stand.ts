@@ -52,7 +52,7 @@ export async function startStand(options: StandOptions): Promise<HttpStand> {
     );
   }
   if (needs('do')) starts.set('do', () => seatDurableObject(options));
-  for (const kind of ['bare', 'x402', 'mppx'] as const) {
+  for (const kind of ['bare', 'commit', 'x402', 'mppx'] as const) {
     if (needs(kind)) starts.set(kind, () => seatPeer(options, kind));
   }
   // One that does not start is told where it is measured, and takes no other row with it.
@@ -102,11 +102,14 @@ async function seatDurableObject({ generator, pin, durableObjectNode }: StandOpt
   return { run: pay, prove, stop };
 }
 
-async function seatPeer({ generator, pin }: StandOptions, kind: 'bare' | 'x402' | 'mppx'): Promise<Seat> {
-  const server = await startServer({ script: `scripts/bench/children/${kind}-hono.ts`, pin });
-  // The bare route is sent a key too: reading a request of the same size is part of both.
-  const [keys, expects] =
-    kind === 'bare' ? ([[newKeyText()], 'answers'] as const) : ([[], 'refusals'] as const);
+type Peer = 'bare' | 'commit' | 'x402' | 'mppx';
+
+async function seatPeer({ postgres, generator, pin }: StandOptions, kind: Peer): Promise<Seat> {
+  const env = kind === 'commit' ? { DATABASE_URL: await postgres.createDatabase('bench_commit') } : {};
+  const server = await startServer({ script: `scripts/bench/children/${kind}-hono.ts`, pin, env });
+  const isFree = kind === 'bare' || kind === 'commit';
+  // The free routes are sent a key too: reading a request of the same size is part of all.
+  const [keys, expects] = isFree ? ([[newKeyText()], 'answers'] as const) : ([[], 'refusals'] as const);
   return {
     run: (load) => measureLoad({ server, generator, expects, request: { ...load, keys, headers: {} } }),
     stop: server.stop,

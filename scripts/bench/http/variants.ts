@@ -2,7 +2,7 @@ import type { RowName } from '../targets.ts';
 
 /** What the HTTP rows compare: one kind of call at one number of connections. */
 export type HttpVariant = `${HttpKind}-${64 | 512}`;
-export type HttpKind = 'bare' | 'paid' | 'do' | 'challenge' | 'x402' | 'mppx' | 'invoice';
+export type HttpKind = 'bare' | 'commit' | 'paid' | 'do' | 'challenge' | 'x402' | 'mppx' | 'invoice';
 export type HttpRow = Extract<RowName, `paid-${string}` | `challenge-${string}`>;
 
 type Comparison = {
@@ -17,6 +17,8 @@ export const COMPARISONS: Record<HttpRow, Comparison> = {
   'paid-64': { over: ['paid-64', 'bare-64'], by: 'cpuMicros', ours: 0 },
   'paid-512': { over: ['paid-512', 'bare-512'], by: 'cpuMicros', ours: 0 },
   'paid-rate-512': { over: ['paid-512', 'bare-512'], by: 'perSecond', ours: 0 },
+  'paid-commit-64': { over: ['paid-64', 'commit-64'], by: 'cpuMicros', ours: 0 },
+  'paid-commit-512': { over: ['paid-512', 'commit-512'], by: 'cpuMicros', ours: 0 },
   'paid-do': { over: ['paid-512', 'do-512'], by: 'perSecond', ours: 0 },
   'challenge-x402': { over: ['x402-64', 'challenge-64'], by: 'cpuMicros', ours: 1 },
   'challenge-mppx': { over: ['mppx-64', 'challenge-64'], by: 'cpuMicros', ours: 1 },
