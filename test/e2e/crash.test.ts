@@ -199,6 +199,15 @@ describe.each(['before-run', 'after-run'] as const)('a call killed %s', (point) 
     expect(await readClaims(lab, victim.agent)).toMatchObject([{ state: 'failed', reference: null }]);
   });
 
+  test('is told so twenty times at once, and stays free', async () => {
+    const victim = victimOf(`call ${point} same`);
+    const responses = await Promise.all(Array.from({ length: 20 }, () => retry(victim)));
+    expect(responses.map(({ status }) => status)).toEqual(Array(20).fill(402));
+    expect(await paidBy(victim)).toBe(0n);
+    expect(runsOf(victim.label)).toBe(point === 'after-run' ? 1 : 0);
+    expect(await readClaims(lab, victim.agent)).toMatchObject([{ state: 'failed', reference: null }]);
+  });
+
   test('is sold once when its client signs again', async () => {
     const victim = victimOf(`call ${point} anew`);
     const response = await signAgain(victim);
@@ -245,6 +254,19 @@ describe.each(PAID_NOT_RUN)('a call that pays before it runs, killed %s', (point
     expect(await readClaims(lab, victim.agent)).toHaveLength(1);
   });
 });
+
+test.each(PAID_NOT_RUN)(
+  'twenty repetitions at once of a call that paid before it ran, killed %s, are given one refund key',
+  async (point) => {
+    const victim = victimOf(`dear ${point} same`);
+    const responses = await Promise.all(Array.from({ length: 20 }, () => retry(victim)));
+    expect(responses.map(({ status }) => status)).toEqual(Array(20).fill(409));
+    const answers = await Promise.all(responses.map(readAnswer));
+    expect(new Set(answers.map(({ refund_key }) => refund_key)).size).toBe(1);
+    expect(await paidBy(victim)).toBe(DEAR_UNITS);
+    expect(await readClaims(lab, victim.agent)).toHaveLength(1);
+  },
+);
 
 test.each(BACK)(
   'a call that paid before it ran, killed before its answer, is answered (%s payment)',

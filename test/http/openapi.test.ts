@@ -33,6 +33,12 @@ test('every operation has a name of its own, and says what a 402 is where one ma
   }
 });
 
+test('whatever is paid for tells what is said of a payment that was used up and delivered nothing', () => {
+  const paid = ['post /v1/signup', 'post /v1/topup', 'get /v1/example', 'post /v1/example', 'post /invoke/{id}'];
+  const told = operations.filter(([, { responses }]) => JSON.stringify(responses).includes('cut-off'));
+  expect(told.map(([name]) => name)).toEqual(expect.arrayContaining(paid));
+});
+
 test('a price is told in the words of both directories, and a card only from fifty cents', () => {
   const info = document.paths['/v1/signup'].post['x-payment-info'];
   expect(info.offers).toEqual([{ intent: 'charge', method: 'evm', amount: '100000', currency: 'USD' }]);

@@ -27,6 +27,14 @@ const answers = {
   default: problem,
 };
 const ok = (schema: object) => ({ 200: { description: 'Delivered.', ...json(schema) }, ...answers });
+/** Of what a payment or a name (`Idempotency-Key`) is used up for, whether or not it delivers. */
+const sold = (schema: object) => ({
+  ...ok(schema),
+  409: problemOf(
+    'cut-off',
+    'an earlier call under this payment or name delivered nothing; its detail says what to do.',
+  ),
+});
 const keySecurity = [{ key: [] }];
 const anyOrKey = [{}, { key: [] }];
 const pathId = [
@@ -69,14 +77,14 @@ export function openApiDocument(deps: HttpDeps): Record<string, unknown> {
           ...{ operationId: 'signUp', summary: 'Buy a prepaid key', security: [] },
           'x-payment-info': paymentInfo(deps, signupPrice),
           requestBody: json(object({ role: { enum: ['agent', 'publisher'] }, label: text }), {}),
-          responses: ok(issuedKey),
+          responses: sold(issuedKey),
         },
       },
       '/v1/topup': {
         post: {
           ...{ operationId: 'topUp', summary: 'Add balance to a key', security: keySecurity },
           requestBody: json(object({ amount_mcents: whole }, ['amount_mcents']), { amount_mcents: 10_000 }),
-          responses: ok(object({ ok: { const: true }, credited_mcents: whole, balance_mcents: whole })),
+          responses: sold(object({ ok: { const: true }, credited_mcents: whole, balance_mcents: whole })),
         },
       },
       '/v1/balance': get('readBalance', 'What a key can still spend', keySecurity),
@@ -140,7 +148,7 @@ function examplePaths(deps: HttpDeps): Record<string, unknown> {
   const operation = {
     ...{ summary: 'The example call', security: anyOrKey },
     'x-payment-info': paymentInfo(deps, millicents(EXAMPLE_PRICE)),
-    responses: ok(object({ ok: { const: true }, message: text, charged_mcents: whole })),
+    responses: sold(object({ ok: { const: true }, message: text, charged_mcents: whole })),
   };
   return {
     get: { operationId: 'readExample', ...operation },
@@ -174,11 +182,7 @@ function invokeOperation(): Record<string, unknown> {
       ),
     ),
     responses: {
-      ...ok(delivered),
-      409: problemOf(
-        'cut-off',
-        'an earlier call under this payment or name delivered nothing; its detail says what to do.',
-      ),
+      ...sold(delivered),
       410: problemOf('yanked', 'the publisher took this version back.'),
       412: problemOf('tools-changed', 'the tools are not what the caller expects; nothing is charged.'),
     },
