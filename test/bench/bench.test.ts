@@ -144,7 +144,10 @@ test.runIf(hasProcessCpu)(
   'a machine without wrk and taskset measures the gateway with the generator that is built in',
   async () => {
     const empty = mkdtempSync(join(tmpdir(), 'millicent-empty-path-'));
-    const rows = ['paid-64', 'crypto-share', 'crypto-share-receipt', 'bytes-per-call', 'challenge-bare'];
+    const rows = [
+      ...['paid-64', 'paid-commit-64', 'crypto-share', 'crypto-share-receipt'],
+      ...['bytes-per-call', 'challenge-bare'],
+    ];
     try {
       const report = await runBench(
         rows.flatMap((row) => ['--only', row]),
