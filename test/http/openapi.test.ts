@@ -34,7 +34,13 @@ test('every operation has a name of its own, and says what a 402 is where one ma
 });
 
 test('whatever is paid for tells what is said of a payment that was used up and delivered nothing', () => {
-  const paid = ['post /v1/signup', 'post /v1/topup', 'get /v1/example', 'post /v1/example', 'post /invoke/{id}'];
+  const paid = [
+    'post /v1/signup',
+    'post /v1/topup',
+    'get /v1/example',
+    'post /v1/example',
+    'post /invoke/{id}',
+  ];
   const told = operations.filter(([, { responses }]) => JSON.stringify(responses).includes('cut-off'));
   expect(told.map(([name]) => name)).toEqual(expect.arrayContaining(paid));
 });

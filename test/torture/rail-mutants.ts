@@ -52,8 +52,8 @@ export const RAIL_MUTANTS = {
       {
         file: 'src/gateway/owed-answer.ts',
         find: 'const used = await findUse(tx, claimKey);',
-        // biome-ignore lint/suspicious/noTemplateCurlyInString: it is the text of another file
         replace:
+          // biome-ignore lint/suspicious/noTemplateCurlyInString: it is the text of another file
           'const used = await findUse(tx, claimKey); await tx`DELETE FROM payment_claim WHERE id = ${claimId}`;',
       },
     ],
