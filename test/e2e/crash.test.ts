@@ -262,6 +262,7 @@ test.each(PAID_NOT_RUN)(
     const responses = await Promise.all(Array.from({ length: 20 }, () => retry(victim)));
     expect(responses.map(({ status }) => status)).toEqual(Array(20).fill(409));
     const answers = await Promise.all(responses.map(readAnswer));
+    expect(answers[0]?.refund_key).toMatch(/^mcp_/);
     expect(new Set(answers.map(({ refund_key }) => refund_key)).size).toBe(1);
     expect(await paidBy(victim)).toBe(DEAR_UNITS);
     expect(await readClaims(lab, victim.agent)).toHaveLength(1);
