@@ -17,10 +17,23 @@ async function main(): Promise<void> {
 
 async function runMutants(): Promise<void> {
   for (const mutant of Object.keys(MUTANTS) as MutantName[]) {
+    const fromMs = performance.now();
+    const verdict = await judge(mutant);
+    console.log(`mutant ${mutant}: ${verdict} (${Math.round((performance.now() - fromMs) / 1_000)} s)`);
+  }
+}
+
+/** A storm that could not be held hides no other mutant's. */
+async function judge(mutant: MutantName): Promise<string> {
+  try {
     const { isCaught, broken, caughtBy } = judgeMutant(mutant, await runStorm(directAt(mutant)));
-    const verdict = isCaught ? 'caught' : `SURVIVED, and was to break one of ${caughtBy.join(', ')}`;
-    console.log(`mutant ${mutant}: ${verdict}; broke ${broken.join(', ') || 'nothing'}`);
-    if (!isCaught) process.exitCode = 1;
+    if (isCaught) return `caught; broke ${broken.join(', ')}`;
+    process.exitCode ||= 1;
+    return `SURVIVED, and was to break one of ${caughtBy.join(', ')}; broke ${broken.join(', ') || 'nothing'}`;
+  } catch (cause) {
+    console.error(cause);
+    process.exitCode = 2;
+    return 'NO VERDICT, its storm came to no end';
   }
 }
 
