@@ -15,6 +15,7 @@ import {
   createStalledReaders,
   createUnreadable,
   type LoadGate,
+  MutedMessage,
   type Pipelines,
   READER_BOUNDS,
   type ReaderBounds,
@@ -80,7 +81,8 @@ export function createServer(fetch: Fetch, options: ServerOptions = {}): Server 
   const listener = getRequestListener((request, env) => gate.work(() => fetch(request, env)), {
     hostname: 'localhost',
   });
-  const server = createHttpServer({
+  const server: Server = createHttpServer({
+    IncomingMessage: MutedMessage,
     maxHeaderSize: HEAD_BYTES_MAX,
     headersTimeout: options.headersTimeoutMs ?? HEADERS_TIMEOUT_MS,
     requestTimeout: options.requestTimeoutMs ?? REQUEST_TIMEOUT_MS,

@@ -2,6 +2,7 @@ export { createConnectionCount } from './connection-count.ts';
 export type { Guesses } from './guesses.ts';
 export { type Limiter, type LimitName, spellLimit, tooMany } from './limiter.ts';
 export { createLoadGate, type LoadGate, type RequestKind } from './load-gate.ts';
+export { MutedMessage } from './muted-message.ts';
 export { networkOf } from './network.ts';
 export { createPipelines, type Pipelines } from './pipelines.ts';
 export { createReplies, type Replies, type Reply, replyBy } from './replies.ts';

@@ -1,5 +1,6 @@
 import { type IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import { MutedMessage } from './muted-message.ts';
 
 /**
  * The answer to one request. Node's response object, made, filled in and ended, costs more than all the rest of a
@@ -73,6 +74,7 @@ export function createReplies(options: RepliesOptions): Replies {
   function make(seat: Seat, incoming: IncomingMessage): ServerResponse | undefined {
     making = { incoming };
     try {
+      if (incoming instanceof MutedMessage) incoming.unmute();
       handOver(seat, incoming, true);
       return making.made;
     } finally {
@@ -180,7 +182,9 @@ class BareReply implements Reply {
 
   /** Keeps the connection's place for an answer that is still to come. */
   wait(): void {
-    if (!this.isBare) return;
+    if (this.#response) return;
+    if (this.incoming instanceof MutedMessage) this.incoming.mute();
+    if (this.#isWritten) return;
     this.#seat.pending = this;
     this.#seat.socket._httpMessage = BUSY;
   }

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { createServer as createNodeServer, type IncomingMessage, type Server } from 'node:http';
 import type { Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, test } from 'vitest';
 import { createServer, drain, listen, type ServerOptions } from '../../src/server.ts';
 import { createReplies, type Reply } from '../../src/traffic/index.ts';
@@ -36,6 +37,30 @@ async function start(options: ServerOptions = {}) {
   const taken = (count: number) => waitUntil(() => replies.length === count || undefined);
   return { server, replies, taken, client: await connectRaw(`http://127.0.0.1:${port}`), port };
 }
+
+test('the end of a request is not told, unless its response is asked for', async () => {
+  const { replies, taken, client } = await start();
+  const ends: string[] = [];
+  const hear = (at: number) =>
+    replies[at]?.incoming.on('end', () => ends.push(`${replies[at]?.incoming.url}`)).resume();
+  client.send(ask('/reply/bare'));
+  await taken(1);
+  hear(0);
+  replies[0]?.write(spell('bare'));
+  await client.until('bare');
+  client.send(ask('/reply/late'));
+  await taken(2);
+  hear(1);
+  // The request was read to its end long ago.
+  await sleep(50);
+  expect(replies[1]?.incoming).toMatchObject({ complete: true, readableEnded: false });
+  replies[1]?.outgoing.end('late');
+  await client.until('late');
+  client.send(ask('/other'));
+  await client.until('app /other');
+  expect(ends).toEqual(['/reply/late']);
+  expect(replies[0]?.incoming.readableEnded).toBe(false);
+});
 
 describe('a bare reply', () => {
   test('is one text on a connection that goes on behind it', async () => {
