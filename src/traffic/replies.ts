@@ -36,7 +36,7 @@ export type Replies = {
 export type RepliesOptions = {
   /**
    * True when it takes the request, and sees to its answer. It takes none that has a body, which nobody would read,
-   * and asks none for its response that it leaves.
+   * and asks none for its response that it leaves. Of one that it takes the end is not told before it asked for it.
    */
   offer(reply: Reply): boolean;
   /** What was taken is answered, or has nobody to be answered to. Once for each. */
@@ -74,7 +74,6 @@ export function createReplies(options: RepliesOptions): Replies {
   function make(seat: Seat, incoming: IncomingMessage): ServerResponse | undefined {
     making = { incoming };
     try {
-      if (incoming instanceof MutedMessage) incoming.unmute();
       handOver(seat, incoming, true);
       return making.made;
     } finally {
@@ -160,7 +159,11 @@ class BareReply implements Reply {
   }
 
   get outgoing(): ServerResponse {
-    this.#response ??= this.#respond();
+    if (!this.#response) {
+      this.#response = this.#respond();
+      // Once it is there: who hears the end may ask for it.
+      if (this.incoming instanceof MutedMessage) this.incoming.unmute();
+    }
     return this.#response;
   }
 

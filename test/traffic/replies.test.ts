@@ -62,6 +62,26 @@ test('the end of a request is not told, unless its response is asked for', async
   expect(replies[0]?.incoming.readableEnded).toBe(false);
 });
 
+test('who hears the end of a request may ask for its response, and the request is answered once', async () => {
+  const { replies, taken, client } = await start();
+  client.send(ask('/reply'));
+  await taken(1);
+  await sleep(50);
+  const [reply] = replies;
+  let ended = 0;
+  reply?.incoming.on('readable', () => {
+    reply.incoming.read();
+    if (reply.incoming.complete && !reply.outgoing.writableEnded) reply.outgoing.end(`answer ${++ended}`);
+  });
+  await sleep(50);
+  void reply?.outgoing;
+  await client.until('answer 1');
+  client.send(ask('/other'));
+  await client.until('app /other');
+  expect([replies.length, ended]).toEqual([1, 1]);
+  expect(statusesOf(client.text())).toEqual([200, 200]);
+});
+
 describe('a bare reply', () => {
   test('is one text on a connection that goes on behind it', async () => {
     const { replies, taken, client } = await start();
