@@ -17,10 +17,11 @@ export async function receiveWebhook(
     for (const claimKey of event.claimKeys) {
       if (await hastenSettlement(tx, claimKey)) hits.push(claimKey);
     }
+    // Told before the event is noted: one that a crash undoes is told again, and an operator rather twice than never.
+    if (event.alarm) deps.log.error({ id, ...event.alarm.fields }, event.alarm.message);
     return hits;
   });
   if (hastened === undefined) return 'seen';
   deps.log.info({ id, type, claims: hastened.length }, 'a webhook event');
-  if (event.alarm) deps.log.error({ id, ...event.alarm.fields }, event.alarm.message);
   return 'new';
 }
