@@ -7,9 +7,10 @@ import type { Reply } from '../traffic/index.ts';
 import { addressOf } from './address.ts';
 import { principalOf } from './auth.ts';
 import type { HttpDeps } from './env.ts';
-import { cutHead, fillForm, type HeadForm, isAscii, LENGTH, REQUEST_ID } from './head-form.ts';
+import { cutHead, fillForm, type HeadForm, LENGTH, REQUEST_ID } from './head-form.ts';
 import { refuseAddress } from './limits.ts';
 import { nameRequest, spellEnvelope } from './middleware/envelope.ts';
+import { readPlainHead } from './plain-head.ts';
 import { noteProblem, problemHeaders } from './problems.ts';
 import { type ExampleAnswer, plainExample, spellExample } from './routes/example.ts';
 import { type StrangerWay, strangerWay } from './stranger.ts';
@@ -25,7 +26,7 @@ const PATH = '/v1/example';
  * A plain call of the example, by key or with nothing to pay for it, without a router and without making a
  * `Request`, a `Response` and their headers: those cost as much as the call. Only what a request may not do
  * without is looked at here; it is admitted, charged and answered by the functions that the general way uses.
- * Whatever is the least unusual goes that way: another method, a query, a body, a header that is not in `PLAIN`,
+ * Whatever is the least unusual goes that way: another method, a query, a body, a header that `readPlainHead` does not know,
  * or one that came twice.
  */
 export function directWay(deps: HttpDeps): DirectWay {
@@ -35,42 +36,24 @@ export function directWay(deps: HttpDeps): DirectWay {
   const write = createAnswerWriter();
   return (reply) => {
     const { incoming } = reply;
-    if (incoming.url !== PATH || incoming.method !== METHOD || !isPlain(incoming)) return false;
-    const { authorization } = incoming.headers;
-    if (authorization === undefined) return answerStranger(deps, stranger, reply);
+    if (incoming.url !== PATH || incoming.method !== METHOD) return false;
+    const head = readPlainHead(incoming.rawHeaders);
+    if (!head) return false;
+    const { authorization, requestId } = head;
+    if (authorization === undefined) return answerStranger(deps, stranger, reply, nameRequest(requestId));
     if (!PLAIN_KEY.test(authorization)) return false;
-    void answer(deps, { sale, write, keyText: authorization.slice(BEARER.length) }, reply);
+    const keyText = authorization.slice(BEARER.length);
+    void answer(deps, { sale, write, keyText, requestId: nameRequest(requestId) }, reply);
     return true;
   };
 }
 
-/** Headers that say nothing about the call, and the key's own. No wire has its credential in any of them. */
-const PLAIN = new Set([
-  ...['host', 'connection', 'user-agent', 'accept', 'accept-encoding', 'accept-language', 'sec-fetch-mode'],
-  ...['authorization', 'x-request-id', 'traceparent', 'tracestate', 'cache-control', 'pragma'],
-  ...['forwarded', 'via', 'x-forwarded-for', 'x-forwarded-host', 'x-forwarded-port', 'x-forwarded-proto'],
-  'x-real-ip',
-]);
-/** The hosts that the adaptor takes as they are; it parses others, and refuses some. */
-const PLAIN_HOST = /^[a-z0-9._-]+(?::(?:[1-5]\d{3,4}|[6-9]\d{3}))?$/;
 const BEARER = 'Bearer ';
 const PLAIN_KEY = /^Bearer mcp_[0-9a-f]{48}$/;
 
-function isPlain({ headers, rawHeaders }: IncomingMessage): boolean {
-  let count = 0;
-  for (const name in headers) {
-    if (!PLAIN.has(name)) return false;
-    count += 1;
-  }
-  // Of some headers that came twice Node keeps the first only.
-  return rawHeaders.length === 2 * count && PLAIN_HOST.test(headers.host ?? '');
-}
-
-function answerStranger(deps: HttpDeps, stranger: StrangerWay, reply: Reply): boolean {
-  const { incoming } = reply;
-  const requestId = nameRequest(incoming.headers['x-request-id']);
+function answerStranger(deps: HttpDeps, stranger: StrangerWay, reply: Reply, requestId: string): boolean {
   try {
-    if (!stranger.isFor(incoming)) return false;
+    if (!stranger.isFor(reply.incoming)) return false;
     const refusal = refuseAddress(deps, reply);
     if (refusal) throw refusal;
     stranger.answer(reply, requestId);
@@ -80,10 +63,13 @@ function answerStranger(deps: HttpDeps, stranger: StrangerWay, reply: Reply): bo
   return true;
 }
 
-type Asked = { sale: Sale; write: AnswerWriter; keyText: string };
+type Asked = { sale: Sale; write: AnswerWriter; keyText: string; requestId: string };
 
-async function answer(deps: HttpDeps, { sale, write, keyText }: Asked, reply: Reply): Promise<void> {
-  const requestId = nameRequest(reply.incoming.headers['x-request-id']);
+async function answer(
+  deps: HttpDeps,
+  { sale, write, keyText, requestId }: Asked,
+  reply: Reply,
+): Promise<void> {
   try {
     const refusal = refuseAddress(deps, reply);
     if (refusal) throw refusal;
@@ -111,7 +97,7 @@ function createAnswerWriter(): AnswerWriter {
   return (reply, requestId, answer) => {
     const body = spellExample(answer);
     const second = Math.floor(Date.now() / SECOND_MS);
-    const isBare = reply.isBare && isAscii(body);
+    const { isBare } = reply;
     if (isBare && form?.second === second) {
       const length = `${body.length}`;
       const values = form.isLengthFirst ? [length, requestId] : [requestId, length];
@@ -119,7 +105,7 @@ function createAnswerWriter(): AnswerWriter {
     }
     const { outgoing } = reply;
     const headers = spellEnvelope(requestId);
-    headers.push('content-type', 'application/json', LENGTH, String(Buffer.byteLength(body)));
+    headers.push('content-type', 'application/json', LENGTH, String(body.length));
     outgoing.writeHead(200, headers);
     // Whose client is gone has a response that belongs to no connection, and says less than others.
     if (isBare && outgoing.socket) {

@@ -37,7 +37,10 @@ export function plainExample(deps: HttpDeps): Sale {
 export type ExampleAnswer = Pick<PaidCallAnswer, 'result' | 'charged' | 'receiptId' | 'balance'> &
   Partial<Pick<PaidCallAnswer, 'receipt'>>;
 
-/** The example's answer in the shape that users of pay-per-call templates know: a bare message. */
+/**
+ * The example's answer in the shape that users of pay-per-call templates know: a bare message. ASCII throughout, so
+ * that it has as many bytes as characters.
+ */
 export function spellExample(answer: ExampleAnswer): string {
   const { charged, receiptId, receipt, balance } = answer;
   let text = `{"ok":true,"message":${spellMessage(answer.result)},"charged_mcents":${toWireNumber(charged)}`;
@@ -57,13 +60,15 @@ async function answerExample(deps: HttpDeps, c: Ctx, sale: Sale): Promise<Respon
 
 const resultSchema = z.object({ structuredContent: z.object({ message: z.string() }) });
 const messages = new WeakMap<object, string>();
+const BEYOND_ASCII = /[\u0080-\uffff]/g;
+const escapeUnit = (unit: string): string => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`;
 
 /** Of one and the same result, which nobody changes, once. */
 function spellMessage(result: unknown): string {
   const known = typeof result === 'object' && result !== null ? messages.get(result) : undefined;
   if (known !== undefined) return known;
   const { message } = resultSchema.parse(result).structuredContent;
-  const text = spellJson(message);
+  const text = spellJson(message).replace(BEYOND_ASCII, escapeUnit);
   if (typeof result === 'object' && result !== null) messages.set(result, text);
   return text;
 }
