@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { newUuid } from '../../src/core/ids.ts';
 import { createBatcher } from '../../src/ledger/charge/batcher.ts';
 import { unpackAnswers } from '../../src/ledger/charge/store.ts';
+import { acceptAll } from '../../src/ledger/charge/whole/whole.ts';
 import { createTestDatabase, type TestDatabase } from '../harness/database.ts';
 import { waitUntil } from '../harness/process.ts';
 import { holdRequest, newCharger, openFunded, receiptDraft } from './fixtures.ts';
@@ -176,15 +177,15 @@ test('a batch of more sales than are compared leaves every hold, entry and recei
 
 test('packed answers say what a row for each would, and a lost one says nothing', () => {
   const answer = { isAccepted: false, existing: null, isKeyRefused: false, rest: null };
-  expect(unpackAnswers('2a7,1n-30,3k,4c,5e', [])).toEqual([
+  expect(unpackAnswers('2a7,1n-30,3k,4c,5e')).toEqual([
     { ...answer, ord: 2, isAccepted: true, rest: 7n },
     { ...answer, ord: 1, rest: -30n },
     { ...answer, ord: 3, isKeyRefused: true },
     { ...answer, ord: 4, existing: 'captured' },
     { ...answer, ord: 5, existing: 'expired' },
   ]);
-  expect(unpackAnswers(undefined, [])).toEqual([]);
-  expect(() => unpackAnswers('1z', [])).toThrow();
+  expect(unpackAnswers(null)).toEqual([]);
+  expect(() => unpackAnswers('1z')).toThrow();
 });
 
 test('where all are accepted only what each account had is told, and what each charge left is worked out', () => {
@@ -194,14 +195,13 @@ test('where all are accepted only what each account had is told, and what each c
     { accountId: first, amount: 1n },
     { accountId: second, amount: 7n },
   ];
-  const rests = unpackAnswers('=10,100', rows).map(({ ord, rest, isAccepted }) => [ord, rest, isAccepted]);
-  expect(rests).toEqual([
-    [1, 95n, true],
-    [2, 9n, true],
-    [3, 88n, true],
+  expect(acceptAll('=10,100', rows)).toEqual([
+    { kind: 'held', rest: 95n },
+    { kind: 'held', rest: 9n },
+    { kind: 'held', rest: 88n },
   ]);
   // It is not known whose it is: nobody is told another one's balance.
-  expect(() => unpackAnswers('=10', rows)).toThrow('2 accounts');
+  expect(() => acceptAll('=10', rows)).toThrow('2 accounts');
 });
 
 test('a result that is missing fails its own item, and leaves nobody waiting', async () => {

@@ -19,6 +19,7 @@ import {
   runClose,
   type StatementParts,
   singleStatement,
+  unpackAnswers,
 } from './store.ts';
 import { createWholeForm } from './whole/whole.ts';
 
@@ -150,17 +151,20 @@ function flushCharges<Item>(deps: { sql: Sql; parts: StatementParts<Item> }, mod
   const chargeWhole = createWholeForm({ sql, parts, mode });
   return async (items: readonly ChargeItem<Item>[]): Promise<ChargeVerdict[]> => {
     const rows = items.map(({ request }) => request);
-    const send = (statement: string) => {
-      const isRidden = mode === 'charge';
-      const riders = isRidden ? parts.rider.parameters(toRide(items, rows), shardOf(parts, rows)) : [];
-      return runCharge(sql, statement, rows, riders);
-    };
-    const sendHopeful = async () =>
-      rows.length === 1 ? send(single) : ((await chargeWhole(items)) ?? send(batch));
     // A copy that does not fit is not inserted, and so would stop nothing.
     const hasCopies = new Set(rows.map(({ id }) => id)).size < rows.length;
+    const send = async (statement: string): Promise<FlushedCharges<Item>> => {
+      const isRidden = mode === 'charge';
+      const riders = isRidden ? parts.rider.parameters(toRide(items, rows), shardOf(parts, rows)) : [];
+      const { answers: packed, rider } = await runCharge(sql, statement, rows, riders);
+      const answers = unpackAnswers(packed);
+      const accepted = listAccepted(items, answers);
+      return { verdicts: judge(rows, answers, hasCopies), accepted, written: rider };
+    };
+    const sendHopeful = async () =>
+      rows.length === 1 ? send(single) : ((await chargeWhole(items, rows)) ?? send(batch));
     let tries = 0;
-    const { answers, rider: written } = await withRetry((attempt) => {
+    const { verdicts, accepted, written } = await withRetry((attempt) => {
       tries = attempt;
       if (hasCopies) return send(careful);
       return sendHopeful().catch((cause: unknown) => {
@@ -168,10 +172,19 @@ function flushCharges<Item>(deps: { sql: Sql; parts: StatementParts<Item> }, mod
         return send(careful);
       });
     });
-    tellCharged(parts, items, answers, written);
-    return doubtRefusals(judge(rows, answers, hasCopies), tries);
+    if (written) parts.rider.written(written, accepted);
+    return doubtRefusals(verdicts, tries);
   };
 }
+
+/** What became of a batch of charges. */
+export type FlushedCharges<Item> = {
+  verdicts: ChargeVerdict[];
+  /** Those that the rider rode on, in their order. */
+  accepted: readonly Accepted<Item>[];
+  /** What it says it wrote; null where it did not ride. */
+  written: string | null;
+};
 
 /** What the rider is to write; `rows` are the requests of the same items. */
 export function toRide<Item>(
@@ -197,14 +210,11 @@ export function doubtRefusals(verdicts: ChargeVerdict[], tries: number): ChargeV
 
 const REFUSED: ReadonlySet<ChargeVerdict['kind']> = new Set(['insufficient', 'cap-refused', 'key-refused']);
 
-/** Tells the rider which of the charges it rode on. */
-export function tellCharged<Item>(
-  parts: StatementParts<Item>,
+/** Which of the charges the rider rode on. */
+export function listAccepted<Item>(
   items: readonly ChargeItem<Item>[],
   answers: readonly (ChargeAnswer | undefined)[],
-  written: string | null | undefined,
-): void {
-  if (!written) return;
+): Accepted<Item>[] {
   const isAccepted: boolean[] = [];
   for (const answer of answers) if (answer?.isAccepted) isAccepted[answer.ord - 1] = true;
   const accepted: Accepted<Item>[] = [];
@@ -212,7 +222,7 @@ export function tellCharged<Item>(
     if (receipt === undefined || !isAccepted[index]) return;
     accepted.push({ item: receipt, id: request.id, amount: request.amount, fee: request.fee });
   });
-  parts.rider.written(written, accepted);
+  return accepted;
 }
 
 /** Tells the rider which of the captures it rode on. */

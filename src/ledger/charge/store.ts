@@ -160,12 +160,8 @@ export function answerRider<Item>(mode: ChargeMode | HoldEnd, parts: StatementPa
 
 const PACKED = /(\d+)([ahcrekn])(-?\d+)?(?:,(?=\d)|$)/y;
 
-/** Reads what `packAnswers` wrote about these requests; nothing when the answer was lost on its way. */
-export function unpackAnswers(
-  packed: string | null | undefined,
-  rows: readonly Pick<ChargeRow, 'accountId' | 'amount'>[],
-): ChargeAnswer[] {
-  if (packed?.startsWith('=')) return acceptAll(packed.slice(1).split(','), rows);
+/** Reads what `packAnswers` wrote; nothing when the answer was lost on its way. */
+export function unpackAnswers(packed: string | null): ChargeAnswer[] {
   const answers: ChargeAnswer[] = [];
   PACKED.lastIndex = 0;
   while (packed && PACKED.lastIndex < packed.length) {
@@ -180,23 +176,6 @@ export function unpackAnswers(
     });
   }
   return answers;
-}
-
-/** What each of them leaves of what its account had to spend before; `funds` are in the order of the accounts' ids. */
-function acceptAll(
-  funds: readonly string[],
-  rows: readonly Pick<ChargeRow, 'accountId' | 'amount'>[],
-): ChargeAnswer[] {
-  const rests = new Map<string, bigint>();
-  for (const { accountId } of rows) rests.set(accountId, 0n);
-  invariant(rests.size === funds.length, `${rests.size} accounts are charged, and not ${funds.length}`);
-  for (const [at, accountId] of [...rests.keys()].sort().entries())
-    rests.set(accountId, BigInt(funds[at] ?? 0));
-  return rows.map(({ accountId, amount }, index) => {
-    const rest = (rests.get(accountId) ?? 0n) - amount;
-    rests.set(accountId, rest);
-    return { ord: index + 1, rest, isAccepted: true, existing: null, isKeyRefused: false };
-  });
 }
 
 /** Closing open holds: accounts are locked first, as everywhere, so no two statements wait in a circle. */
@@ -282,8 +261,8 @@ export function ofShard<Item>(parts: StatementParts<Item>, parameter: number, ta
   return parts.isCut ? ` AND ${table ? `${table}.` : ''}bucket = ($${parameter}::smallint[])[1]` : '';
 }
 
-/** What a charge statement answered. */
-export type Charged = { answers: ChargeAnswer[] } & RiderAnswer;
+/** What a charge statement answered; the answers as it packed them. */
+export type Charged = { answers: string | null; rider: string | null };
 
 /** Runs a prepared charge statement over `rows`. */
 export async function runCharge(
@@ -294,12 +273,8 @@ export async function runCharge(
 ): Promise<Charged> {
   const parameters = [...chargeParameters(rows), ...riderParameters];
   // postgres.js types its parameters too narrowly for prebuilt arrays; the casts in the text are the types.
-  const [row] = await sql.unsafe<({ answers: string | null } & RiderAnswer)[]>(
-    statement,
-    parameters as never[],
-    { prepare: true },
-  );
-  return { answers: unpackAnswers(row?.answers, rows), rider: row?.rider ?? null };
+  const [row] = await sql.unsafe<Charged[]>(statement, parameters as never[], { prepare: true });
+  return { answers: row?.answers ?? null, rider: row?.rider ?? null };
 }
 
 export type CloseAnswer = RiderAnswer & {

@@ -75,10 +75,8 @@ function readLastSeqs(text: string): Map<Uuid, bigint> {
 }
 
 /** Half of a surrogate pair is stored as something else. */
-const HALF_PAIR = /\p{Surrogate}/u;
-
 function isStoredAsSent({ toolName, payer, rail, paymentRef }: ReceiptDraft): boolean {
-  return ![toolName, payer, rail, paymentRef].some((text) => HALF_PAIR.test(text));
+  return toolName.isWellFormed() && payer.isWellFormed() && rail.isWellFormed() && paymentRef.isWellFormed();
 }
 
 /** Where charges are cut by shard each shard counts on a lane of its own, as no two of them share a statement. */

@@ -7,9 +7,9 @@ import {
   type CloseItem,
   type CloseVerdict,
   doubtRefusals,
+  listAccepted,
   shardOf,
   tellCaptured,
-  tellCharged,
   toCloseVerdict,
   toOrdered,
   toRide,
@@ -39,7 +39,8 @@ export function flushCappedCharges<Item>(deps: Deps<Item>, mode: ChargeMode) {
       tries = attempt;
       return runCapped(deps.sql, statement, rows, rider);
     });
-    tellCharged(deps.parts, items, answers, answers[0]?.rider);
+    const written = answers[0]?.rider;
+    if (written) deps.parts.rider.written(written, listAccepted(items, answers));
     return doubtRefusals(judgeCapped(rows, answers), tries);
   };
 }
