@@ -65,18 +65,20 @@ export function hashBatch(
 ): HashedBatch {
   const hashReceipt = createReceiptHasher(issuer);
   const salts = takeRandomBytes(receipts.length * SALT_BYTES);
-  const leafHashes = Buffer.alloc(receipts.length * HASH_BYTES);
-  const commitments = Buffer.alloc(receipts.length * HASH_BYTES);
+  // Binary strings, which become bytes at once: a write for each hash takes three times as long.
+  let leaves = '';
+  let committed = '';
   const runs = createRuns();
   receipts.forEach((receipt, at) => {
     const version = versions.get(receipt.draft.versionId);
     invariant(version, 'the version of every receipt was described');
     const { leaf, commitment } = hashReceipt({ receipt, version }, salts, at * SALT_BYTES);
-    leafHashes.write(leaf, at * HASH_BYTES, 'latin1');
-    commitments.write(commitment, at * HASH_BYTES, 'latin1');
+    leaves += leaf;
+    committed += commitment;
     runs.add(receipt, at);
   });
-  return { id, leafHashes, runs: runs.list({ salts, commitments }) };
+  const commitments = Buffer.from(committed, 'latin1');
+  return { id, leafHashes: Buffer.from(leaves, 'latin1'), runs: runs.list({ salts, commitments }) };
 }
 
 type OpenRun = Pick<ReceiptRun, 'toolId' | 'versionId' | 'lane' | 'firstSeq'> & {
