@@ -13,7 +13,8 @@ const RETRYABLE = new Set(['40001', '40P01']);
 
 /**
  * Runs `work` in one READ COMMITTED transaction and commits what it did; a throw undoes it all.
- * `work` may run several times, so nothing in it may reach outside the database.
+ * `work` may run several times, so nothing in it may reach outside the database but what
+ * is told rather twice than never, as a line of our log.
  */
 export async function withTransaction<T>(sql: Sql, work: (tx: Tx) => Promise<T>): Promise<T> {
   for (let attempt = 0; ; attempt += 1) {

@@ -39,7 +39,7 @@ export type ExampleAnswer = Pick<PaidCallAnswer, 'result' | 'charged' | 'receipt
 
 /**
  * The example's answer in the shape that users of pay-per-call templates know: a bare message. ASCII throughout, so
- * that it has as many bytes as characters.
+ * that it has as many bytes as characters: a receipt is a compact JWS, and its id a UUID.
  */
 export function spellExample(answer: ExampleAnswer): string {
   const { charged, receiptId, receipt, balance } = answer;

@@ -251,7 +251,7 @@ export function shardOf<Item>(
   return parts.isCut && rows[0] ? bucketOf(rows[0].accountId) : undefined;
 }
 
-/** Turns the statement's rows into verdicts; pure, and the only place that knows what they mean. */
+/** Turns the statement's rows into verdicts; pure. What the form for whole batches answers is for `acceptAll`. */
 export function judge(
   rows: readonly ChargeRow[],
   answers: readonly ChargeAnswer[],

@@ -262,7 +262,7 @@ export function ofShard<Item>(parts: StatementParts<Item>, parameter: number, ta
 }
 
 /** What a charge statement answered; the answers as it packed them. */
-export type Charged = { answers: string | null; rider: string | null };
+type Charged = { answers: string | null; rider: string | null };
 
 /** Runs a prepared charge statement over `rows`. */
 export async function runCharge(

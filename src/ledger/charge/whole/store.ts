@@ -16,9 +16,9 @@ import {
 /**
  * The exactly-once batch where all is well, as nearly always: every account covers the sum of what it is asked for,
  * every key may spend, and no id is there yet. It does the whole batch or nothing, so it looks at an account's sum and
- * not at what each request leaves behind: no window, no sort. Locks and their order are those of `batchStatement`, and
- * it answers as that does where all are accepted; null where it did nothing. What promotion covers in part is nothing
- * for it.
+ * not at what each request leaves behind: no window, no sort. Locks and their order are those of `batchStatement`. It
+ * answers what each account had to spend, as `acceptAll` reads it; null where it did nothing. What promotion covers in
+ * part is nothing for it.
  */
 export function wholeStatement<Item>(mode: ChargeMode, parts: StatementParts<Item>): string {
   const shard = ofShard(parts, BUCKET);
