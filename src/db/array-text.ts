@@ -6,7 +6,12 @@ export function toArray<Row>(
   rows: readonly Row[],
   spell: (row: Row) => string | bigint | number | null | undefined,
 ): string {
-  return `{${rows.map((row) => spell(row) ?? 'NULL').join(',')}}`;
+  if (rows.length === 0) return '{}';
+  const values = rows.map((row) => spell(row) ?? 'NULL');
+  // The braces first: put around the joined text they would have it copied once more, when the driver looks at it.
+  values[0] = `{${values[0]}`;
+  values[values.length - 1] += '}';
+  return values.join(',');
 }
 
 const PLAIN = /^[^"\\]*$/;

@@ -40,7 +40,8 @@ export type SealerDeps = {
 /** One pass seals at most this many batches that were left, in groups of about this many receipts. */
 const BATCHES_MAX = 2_000;
 const LEFT_GROUP = 1_000;
-const FRESH_GROUP = 4_000;
+/** What this process charged is sent in texts that die young: larger ones are V8's large objects, and outlive that. */
+const FRESH_GROUP = 500;
 
 /**
  * The queue of what is to be signed is the open batch rows that commit with the receipts: no crash loses it, and any
